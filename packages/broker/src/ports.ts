@@ -1,0 +1,122 @@
+import type { SecureContextOptions } from "node:tls";
+
+import type { Clock } from "@postern/core/clock";
+import type { Log } from "@postern/core/log";
+import type { SessionStore, StoredMessage } from "@postern/core/session-store";
+import type { ProtocolVersion, QoS } from "@postern/mqtt/packets";
+
+/** Everything the broker is handed. It opens no file and reads no certificate by itself. */
+export interface BrokerPorts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: SessionStore;
+  readonly authenticator: Authenticator;
+  readonly authorizer: Authorizer;
+  readonly payloadRule: PayloadRule | undefined;
+  readonly bus: Bus | undefined;
+  readonly audit: AuditLog;
+}
+
+/** Who a connection proved to be. Two connections with the same `name` are the same device or person. */
+export interface Identity {
+  readonly name: string;
+  /** True on listeners that ask for no proof: then the client id alone tells sessions apart. */
+  readonly anonymous: boolean;
+}
+
+/** Where a connection comes from and what its transport proved. */
+export interface Peer {
+  /** The listener's name in the configuration. */
+  readonly listener: string;
+  /** True when the listener lets clients in without proof. */
+  readonly anonymousAllowed: boolean;
+  /** Textual IP address; empty for a Unix socket. */
+  readonly address: string;
+  readonly port: number;
+  /** The client's leaf certificate, DER, when TLS verified a chain to a trust anchor; never from `socket.authorized` alone. */
+  readonly certificate: Uint8Array | undefined;
+}
+
+export interface AuthenticateRequest {
+  readonly peer: Peer;
+  readonly protocolVersion: ProtocolVersion;
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly password: Uint8Array | undefined;
+}
+
+export type AuthenticateResult =
+  | { readonly kind: "accepted"; readonly identity: Identity }
+  /** `reasonCode` as in CONNACK of MQTT 5 (0x86, 0x87, …); `reason` is for the log, not for the client. */
+  | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
+
+/** One step of an enhanced authentication. @see MQTT 5.0 §4.12 */
+export type AuthenticationStep =
+  | { readonly kind: "continue"; readonly data: Uint8Array | undefined }
+  | { readonly kind: "accepted"; readonly identity: Identity; readonly data: Uint8Array | undefined }
+  | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
+
+/** The server's side of one enhanced authentication exchange; `next` is called with each AUTH from the client. */
+export interface AuthenticationExchange {
+  next(data: Uint8Array | undefined): AuthenticationStep | Promise<AuthenticationStep>;
+}
+
+export interface Authenticator {
+  authenticate(request: AuthenticateRequest): AuthenticateResult | Promise<AuthenticateResult>;
+  /** Starts (or, on a running connection, repeats) an enhanced authentication; `undefined` when the method is not known. */
+  exchange(method: string, request: AuthenticateRequest): AuthenticationExchange | undefined;
+}
+
+/** What one connection may do, asked on every publish: an answer must cost a table look-up. */
+export interface Permissions {
+  mayPublish(topic: string, qos: QoS, retain: boolean): boolean;
+  /** For the whole filter, as written, without a `$share/…/` prefix. */
+  maySubscribe(filter: string, qos: QoS): boolean;
+  /** Asked again before each delivery of a queued or retained message. */
+  mayReceive(topic: string): boolean;
+}
+
+export interface Authorizer {
+  permissionsOf(identity: Identity, clientId: string): Permissions;
+}
+
+/** What a topic demands of its payloads. `undefined` as the broker's port means that no topic demands anything. */
+export interface PayloadRule {
+  /** `undefined` to let the message pass, or the reason code that refuses it (0x99, 0x87). */
+  check(message: StoredMessage, clientId: string): number | undefined;
+}
+
+/** Joins brokers (worker threads, later machines): each message published here is offered, those of others come in. */
+export interface Bus {
+  publish(message: StoredMessage, retain: boolean): void;
+  /** Called once; the listener routes a message that was published elsewhere. */
+  onMessage(listener: (message: StoredMessage, retain: boolean) => void): void;
+}
+
+/** A security event, for the audit log. Never holds a secret. */
+export interface AuditEvent {
+  readonly kind:
+    | "connect-refused"
+    | "connected"
+    | "taken-over"
+    | "publish-refused"
+    | "subscribe-refused"
+    | "protocol-error"
+    | "limit-reached";
+  readonly listener: string;
+  readonly address: string;
+  readonly clientId: string;
+  readonly identity: string;
+  readonly detail: string;
+}
+
+export interface AuditLog {
+  record(event: AuditEvent): void;
+}
+
+/** The TLS side of a listener: read again for each `reloadTls`, so that certificates can be swapped while running. */
+export interface TlsMaterial {
+  readonly context: SecureContextOptions;
+  /** Ask clients for a certificate; a client without one is still let through to CONNECT, where identity decides. */
+  readonly requestCertificate: boolean;
+}
