@@ -33,8 +33,10 @@ export interface Peer {
   /** Textual IP address; empty for a Unix socket. */
   readonly address: string;
   readonly port: number;
-  /** The client's leaf certificate, DER, when TLS verified a chain to a trust anchor; never from `socket.authorized` alone. */
+  /** The leaf certificate the client presented (DER); TLS proved that it holds the key, nothing more. */
   readonly certificate: Uint8Array | undefined;
+  /** Why TLS could not verify the chain (`CERT_HAS_EXPIRED`, …); `undefined` when it could. Never proof on its own: a resumed session skips it. */
+  readonly certificateError: string | undefined;
 }
 
 export interface AuthenticateRequest {
