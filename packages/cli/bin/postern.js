@@ -1,0 +1,84 @@
+#!/usr/bin/env node
+// Any Node, however old, must be able to read this file: ECMAScript 5 and CommonJS only (see package.json beside it).
+// It starts Postern in this process when the runtime is recent enough, otherwise in the runtime that the project pins.
+"use strict";
+
+var fs = require("fs");
+var path = require("path");
+
+var MAJOR_MIN = 24;
+var MINOR_MIN = 12;
+
+function recentEnough(version) {
+  var parts = version.split(".");
+  var major = Number(parts[0]);
+  return major > MAJOR_MIN || (major === MAJOR_MIN && Number(parts[1]) >= MINOR_MIN);
+}
+
+function fail(message) {
+  process.stderr.write("postern: " + message + "\n");
+  process.exit(1);
+}
+
+/** The sources in a clone, the bundle in a release. */
+function entry() {
+  var sources = path.join(__dirname, "..", "src", "main.ts");
+  return fs.existsSync(sources) ? sources : path.join(__dirname, "..", "dist", "postern.js");
+}
+
+/** The runtime that `npm ci` brought along, or undefined. */
+function pinnedRuntime() {
+  try {
+    var directory = path.dirname(require.resolve("node/package.json"));
+    var file = path.join(directory, "bin", process.platform === "win32" ? "node.exe" : "node");
+    return fs.existsSync(file) && fs.realpathSync(file) !== fs.realpathSync(process.execPath)
+      ? file
+      : undefined;
+  } catch (error) {
+    if (error.code === "MODULE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+function handOver(runtime) {
+  var args = [__filename].concat(process.argv.slice(2));
+  // Replacing this process leaves one process, one set of signals and one exit code; older runtimes cannot.
+  if (typeof process.execve === "function") process.execve(runtime, [runtime].concat(args), process.env);
+
+  var child = require("child_process").spawn(runtime, args, { stdio: "inherit" });
+  var signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"];
+  signals.forEach(function (signal) {
+    process.on(signal, function () {
+      child.kill(signal);
+    });
+  });
+  child.on("error", function (error) {
+    fail("cannot start the runtime " + runtime + " (" + error.message + "); run `npm ci` again");
+  });
+  child.on("exit", function (code, signal) {
+    if (signal === null) process.exit(code);
+    signals.forEach(function (name) {
+      process.removeAllListeners(name);
+    });
+    process.kill(process.pid, signal);
+  });
+}
+
+if (recentEnough(process.versions.node)) {
+  require(entry()).start();
+} else {
+  var runtime = pinnedRuntime();
+  if (runtime === undefined) {
+    fail(
+      "needs Node " +
+        MAJOR_MIN +
+        "." +
+        MINOR_MIN +
+        " or later and runs on " +
+        process.versions.node +
+        "; run `npm ci` in the project's folder, which brings the right one, or install Node from https://nodejs.org",
+    );
+  } else {
+    handOver(runtime);
+  }
+}

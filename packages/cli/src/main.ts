@@ -1,0 +1,49 @@
+import { Command, CommanderError } from "commander";
+
+import { registerUp } from "./commands/up.ts";
+import { processContext, type CommandContext } from "./context.ts";
+import { ExitCode, reportError } from "./errors.ts";
+import { version } from "./version.ts";
+
+/**
+ * Every command of `postern`, in the order of the help. A command's file declares its options and loads what it needs
+ * only when it runs, so that `postern pub` does not wait for the server's modules.
+ */
+const commands: readonly ((program: Command, context: CommandContext) => void)[] = [registerUp];
+
+/** The `postern` program with all its commands, on the streams of `context`. */
+export function createProgram(context: CommandContext): Command {
+  const program = new Command("postern")
+    .description("A hidden, authenticated, durable MQTT broker")
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError("(see --help)")
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "postern: ")),
+    });
+  for (const register of commands) register(program, context);
+  return program;
+}
+
+/** Runs one command line (without the runtime and the script) and returns the exit code. Never throws. */
+export async function run(args: readonly string[], context: CommandContext): Promise<number> {
+  try {
+    await createProgram(context).parseAsync([...args], { from: "user" });
+    return context.exitCode;
+  } catch (thrown) {
+    // commander has printed the help or its complaint already.
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    return reportError(thrown, context);
+  }
+}
+
+/** Runs the command line of this process and ends it. */
+export function start(): void {
+  const context = processContext();
+  // The reader of our output went away (`postern sub … | head -1`): there is nobody left to work for.
+  context.stdout.on("error", () => process.exit(ExitCode.ok));
+  context.stderr.on("error", () => process.exit(ExitCode.failed));
+  void run(process.argv.slice(2), context).then((code) => process.exit(code));
+}
