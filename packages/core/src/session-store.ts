@@ -4,9 +4,14 @@
  *
  *   append, append, append … ──► commit(done) ──► one atomic, fsynced group ──► done()
  *
- * - Appends are synchronous, never fail for the caller's turn, and are visible to the reads below at once.
+ * - Appends are synchronous, never fail for want of disk, and are visible to `readQueue` at once.
  * - A group is atomic: after a crash either all of its appends are there or none.
  * - Groups become durable in the order of their commits.
+ * - A group that could not be written (a full disk, say) is kept and goes to disk with the next commit that can,
+ *   so that what the broker holds in memory and what the store holds never part ways.
+ *
+ * Deleting or marking what is not there (any more) does nothing. Adding to a session that is not there, a position
+ * that is not above all earlier ones, or a number out of range is the caller's mistake: `RangeError`.
  */
 
 export type QoS = 0 | 1 | 2;
@@ -31,7 +36,7 @@ export interface StoredMessage {
   readonly publisher: string;
 }
 
-/** Names a session in the store: a positive integer below 2^48, given out by the broker, never used twice. */
+/** Names a session in the store: 1 to 2^48 - 1, given out by the broker from `nextSessionNumber()` on, never used twice. */
 export type SessionNumber = number;
 
 export interface StoredSession {
@@ -77,12 +82,12 @@ export const QueueState = {
 } as const;
 export type QueueState = (typeof QueueState)[keyof typeof QueueState];
 
-/** Names a message body within one store, given out by `addMessage`. */
+/** Names a message body within one store, given out by `addMessage`; never given out twice. */
 export type MessageNumber = number;
 
 /** One message on its way to one session. */
 export interface QueueEntry {
-  /** Place in the session's queue: grows by at least one with every entry, across restarts. */
+  /** Place in the session's queue, 1 to 2^48 - 1: grows by at least one with every entry, across restarts. */
   readonly position: number;
   readonly messageNumber: MessageNumber;
   readonly state: QueueState;
@@ -106,10 +111,11 @@ export interface LoadedSession {
   readonly subscriptions: ReadonlyMap<string, StoredSubscription>;
   /** Packet ids of inbound QoS 2 messages that were routed and not yet released. */
   readonly inboundPacketIds: readonly number[];
+  /** Entries in state `queued` or `sent`: those whose message is still kept for this session. */
   readonly queuedCount: number;
-  /** Payload, topic and property bytes of the queued messages. */
+  /** Sum of `messageBytes` over the same entries. */
   readonly queuedBytes: number;
-  /** The position the next entry may take. */
+  /** The lowest position the next entry may take: one above the highest ever taken, 1 in a new session. */
   readonly nextPosition: number;
 }
 
@@ -129,13 +135,17 @@ export interface SessionStore {
   deleteSubscription(number: SessionNumber, filter: string): void;
   putInbound(number: SessionNumber, packetId: number): void;
   deleteInbound(number: SessionNumber, packetId: number): void;
-  /** Takes a body in; kept as long as a queue entry in state `queued` or `sent` names it (it costs nothing until one does). */
+  /**
+   * Takes a body in, so that entries can name it; kept as long as an entry in state `queued` or `sent` does, and
+   * costs nothing when none ever did. New entries may name it until the next `commit`; to hand a loaded entry's
+   * message to another session, add it again. The caller no longer changes the bytes.
+   */
   addMessage(message: StoredMessage): MessageNumber;
-  /** Adds an entry at the end of the session's queue. `entry.position` is above all earlier ones. */
+  /** Adds an entry, in any state, at the end of the session's queue. `entry.position` is above all earlier ones. */
   enqueue(number: SessionNumber, entry: QueueEntry): void;
-  /** `queued` → `sent` under this packet id. */
+  /** `queued` → `sent` under this packet id. A released entry stays as it is. */
   markSent(number: SessionNumber, position: number, packetId: number): void;
-  /** `sent` → `released`; lets go of the body. */
+  /** `sent` → `released`, under the same packet id; lets go of the body. */
   markReleased(number: SessionNumber, position: number): void;
   /** Removes the entry, whatever its state. */
   dequeue(number: SessionNumber, position: number): void;
@@ -144,7 +154,10 @@ export interface SessionStore {
   putWill(number: SessionNumber, will: StoredWill): void;
   deleteWill(number: SessionNumber): void;
 
-  /** Up to `countMax` entries from `fromPosition` on, in order of position; fewer when they would exceed `bytesMax` (always at least one). */
+  /**
+   * Up to `countMax` entries in any state from `fromPosition` on, in order of position; fewer when their
+   * `messageBytes` would exceed `bytesMax` (always at least one). Empty for a session that is not there.
+   */
   readQueue(
     number: SessionNumber,
     range: { readonly fromPosition: number; readonly countMax: number; readonly bytesMax: number },
@@ -152,8 +165,17 @@ export interface SessionStore {
 
   /** Whether anything was appended since the last `commit`. */
   readonly dirty: boolean;
-  /** Closes the group; `done` is called, never within this call, when it and all before it are on disk, or with the error that prevented it. */
+  /**
+   * Closes the group; `done` is called once, never within this call, when it and all before it are on disk, or with
+   * the error that prevented it. After an error the group is kept: it is on disk when a later commit is done without
+   * one, and until then nothing in it may be acknowledged. A commit with nothing new in it tries again.
+   */
   commit(done: (error: Error | undefined) => void): void;
   /** Commits what is open and lets go of the files. */
   close(): Promise<void>;
+}
+
+/** What a message counts for in `queuedBytes` and `bytesMax`: topic (as UTF-8), payload and property bytes. */
+export function messageBytes(message: StoredMessage): number {
+  return Buffer.byteLength(message.topic) + message.payload.length + message.properties.length;
 }

@@ -1,0 +1,9 @@
+/** Session numbers, positions and message numbers are written as six bytes. */
+export const NUMBER_MAX = 2 ** 48 - 1;
+
+/** @throws {RangeError} when `value` is not a whole number from 1 to 2^48 - 1. */
+export function checkNumber(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1 || value > NUMBER_MAX) {
+    throw new RangeError(`${name} ${value} is not a whole number from 1 to 2^48 - 1`);
+  }
+}
