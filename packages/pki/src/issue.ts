@@ -1,0 +1,168 @@
+// @peculiar/x509's dependency injection reads decorators' metadata: the polyfill must be there first.
+// oxlint-disable-next-line import/no-unassigned-import
+import "reflect-metadata";
+
+import { randomBytes, webcrypto } from "node:crypto";
+import { isIP } from "node:net";
+
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+
+import { Purpose } from "./certificate.ts";
+import { formatDeviceUri } from "./device-uri.ts";
+
+/** A certificate and its private key. */
+export interface KeyPair {
+  /** PEM, one certificate. */
+  readonly certificate: string;
+  /** PEM, PKCS #8, not encrypted: a secret. */
+  readonly key: string;
+}
+
+/** Wall clock, ms; certificates hold whole seconds. */
+export interface Validity {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** P-256 with ECDSA and SHA-256: what constrained devices have hardware for. */
+const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+
+/** 128 bits, random, positive, and always 16 bytes long. @see RFC 5280 §4.1.2.2 */
+function randomSerialNumber(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
+  return bytes.toString("hex");
+}
+
+function toPem(label: string, der: ArrayBuffer): string {
+  const lines =
+    Buffer.from(der)
+      .toString("base64")
+      .match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
+}
+
+async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
+  return webcrypto.subtle.importKey("pkcs8", der, algorithm, false, ["sign"]);
+}
+
+interface Profile {
+  readonly commonName: string;
+  readonly validity: Validity;
+  /** `undefined` for a certificate that signs itself. */
+  readonly issuer: KeyPair | undefined;
+  readonly extensions: readonly Extension[];
+}
+
+function wholeSecond(ms: number): Date {
+  return new Date(Math.floor(ms / 1000) * 1000);
+}
+
+async function issue({ commonName, validity, issuer, extensions }: Profile): Promise<KeyPair> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const authority = issuer === undefined ? undefined : new X509Certificate(issuer.certificate);
+  const subject = [{ CN: [commonName] }];
+  const notAfterMs = Math.min(validity.notAfterMs, authority?.notAfter.getTime() ?? Number.POSITIVE_INFINITY);
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: randomSerialNumber(),
+    subject,
+    issuer: authority?.subjectName.toJSON() ?? subject,
+    notBefore: wholeSecond(validity.notBeforeMs),
+    notAfter: wholeSecond(notAfterMs),
+    publicKey: keys.publicKey,
+    signingKey: issuer === undefined ? keys.privateKey : await importKey(issuer.key),
+    signingAlgorithm: algorithm,
+    extensions: [
+      ...extensions,
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await AuthorityKeyIdentifierExtension.create(authority?.publicKey ?? keys.publicKey),
+    ],
+  });
+  return {
+    certificate: `${certificate.toString("pem")}\n`,
+    key: toPem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)),
+  };
+}
+
+function authorityExtensions(pathLength: number): Extension[] {
+  return [
+    new BasicConstraintsExtension(true, pathLength, true),
+    new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+  ];
+}
+
+function leafExtensions(
+  purpose: Purpose,
+  names: ConstructorParameters<typeof SubjectAlternativeNameExtension>[0],
+): Extension[] {
+  return [
+    new BasicConstraintsExtension(false, undefined, true),
+    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    new ExtendedKeyUsageExtension([purpose]),
+    new SubjectAlternativeNameExtension(names),
+  ];
+}
+
+/** A root certificate authority that signs itself. Its key is needed only for `issueIntermediate` and may be kept elsewhere. */
+export function issueRoot(request: {
+  readonly commonName: string;
+  readonly validity: Validity;
+}): Promise<KeyPair> {
+  return issue({ ...request, issuer: undefined, extensions: authorityExtensions(1) });
+}
+
+/** A certificate authority below the root that issues leaf certificates only. */
+export function issueIntermediate(request: {
+  readonly commonName: string;
+  readonly validity: Validity;
+  readonly issuer: KeyPair;
+}): Promise<KeyPair> {
+  return issue({ ...request, extensions: authorityExtensions(0) });
+}
+
+/** A server's certificate for `hosts`: host names and IP addresses (IPv6 without brackets). Never outlives its issuer. */
+export function issueServer(request: {
+  readonly hosts: readonly string[];
+  readonly validity: Validity;
+  readonly issuer: KeyPair;
+}): Promise<KeyPair> {
+  const names = request.hosts.map((host) => ({
+    type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const),
+    value: host,
+  }));
+  return issue({
+    ...request,
+    commonName: "Postern server",
+    extensions: leafExtensions(Purpose.serverAuth, names),
+  });
+}
+
+/**
+ * A device's certificate, which names it `urn:iot:<tenant>:<device>`. Never outlives its issuer.
+ * @throws {RangeError} when tenant or device is not a legal name.
+ */
+export async function issueDevice(request: {
+  readonly tenant: string;
+  readonly device: string;
+  readonly validity: Validity;
+  readonly issuer: KeyPair;
+}): Promise<KeyPair> {
+  const names = [{ type: "url" as const, value: formatDeviceUri(request) }];
+  return issue({
+    ...request,
+    commonName: request.device,
+    extensions: leafExtensions(Purpose.clientAuth, names),
+  });
+}
