@@ -78,8 +78,16 @@ export interface Permissions {
   mayReceive(topic: string): boolean;
 }
 
+export interface PermissionsRequest {
+  readonly identity: Identity;
+  readonly clientId: string;
+  /** The listener's name in the configuration. */
+  readonly listener: string;
+}
+
 export interface Authorizer {
-  permissionsOf(identity: Identity, clientId: string): Permissions;
+  /** Asked once for each connection. */
+  permissionsOf(request: PermissionsRequest): Permissions;
 }
 
 /** What a topic demands of its payloads. `undefined` as the broker's port means that no topic demands anything. */
