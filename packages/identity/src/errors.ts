@@ -4,3 +4,23 @@ import { PosternError } from "@postern/core/errors";
 export class BundleError extends PosternError {
   readonly code = "BUNDLE_INVALID";
 }
+
+/** The data directory cannot be used as it is: no directory, not ours, not writable, or the disk is full. */
+export class DataDirectoryError extends PosternError {
+  readonly code = "DATA_DIRECTORY";
+}
+
+/** The data directory was written by a newer Postern. */
+export class DataVersionError extends PosternError {
+  readonly code = "DATA_VERSION";
+}
+
+/** A file of the certificate authority, of the server's certificate or of the device registry is missing, damaged or open to others. */
+export class PkiFileError extends PosternError {
+  readonly code = "PKI_FILE";
+}
+
+/** The machine's clock contradicts the certificates, which cannot be judged with it. */
+export class ClockError extends PosternError {
+  readonly code = "CLOCK_WRONG";
+}

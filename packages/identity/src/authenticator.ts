@@ -1,0 +1,123 @@
+import { hash } from "node:crypto";
+
+import { Purpose, decodeCertificate, deviceOf, verifyLeaf, type Certificate } from "@postern/pki/certificate";
+
+import type { Clock } from "@postern/core/clock";
+
+import type { Device, DeviceRegistry } from "./registry.ts";
+
+/** The reason codes of a refused CONNECT. @see MQTT 5.0 §3.2.2.2 */
+const badUserNameOrPassword = 0x86;
+const notAuthorized = 0x87;
+
+/** The parts of a CONNECT and its connection that decide who it is. */
+export interface CredentialsRequest {
+  readonly peer: {
+    readonly anonymousAllowed: boolean;
+    /** DER of the leaf that the client presented; TLS proved that it holds the key, and nothing else is taken from TLS. */
+    readonly certificate: Uint8Array | undefined;
+  };
+  readonly username: string | undefined;
+}
+
+export type CredentialsResult =
+  | { readonly kind: "accepted"; readonly identity: { readonly name: string; readonly anonymous: boolean } }
+  | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
+
+/** All who gave no proof, on listeners that ask for none. No device can have this name. */
+const anonymous = { kind: "accepted", identity: { name: "(anonymous)", anonymous: true } } as const;
+
+export interface CertificateAuthenticatorOptions {
+  readonly registry: DeviceRegistry;
+  /** The authorities that sign devices; asked for each certificate that is not in the cache. */
+  readonly issuers: () => readonly Certificate[];
+  readonly clock: Clock;
+  /** How many verified certificates are remembered; the one verified longest ago gives way. */
+  readonly cacheMax?: number;
+}
+
+/** A certificate that was verified, and until when (wall clock, ms) that holds. */
+interface Verified {
+  readonly device: string;
+  readonly untilMs: number;
+}
+
+function refused(reasonCode: number, reason: string): CredentialsResult {
+  return { kind: "refused", reasonCode, reason };
+}
+
+/**
+ * Turns a client certificate into an identity by its bytes: the registry knows this very certificate, it names that device,
+ * our authority signed it, it is for clients and the clock is within its validity. The registry is asked at every CONNECT;
+ * only the signature check (0.1 ms) is remembered. What TLS says of the connection counts for nothing, since a resumed
+ * session says what was true when it began.
+ */
+export class CertificateAuthenticator {
+  readonly #options: CertificateAuthenticatorOptions;
+  readonly #cacheMax: number;
+  /** By fingerprint, oldest first. */
+  readonly #verified = new Map<string, Verified>();
+
+  constructor(options: CertificateAuthenticatorOptions) {
+    this.#options = options;
+    this.#cacheMax = options.cacheMax ?? 10_000;
+  }
+
+  authenticate({ peer, username }: CredentialsRequest): CredentialsResult {
+    if (peer.certificate !== undefined) return this.#authenticateCertificate(peer.certificate);
+    if (peer.anonymousAllowed) return anonymous;
+    return username === undefined
+      ? refused(notAuthorized, "it presented no client certificate")
+      : refused(badUserNameOrPassword, "it presented a user name and no client certificate");
+  }
+
+  /** No enhanced authentication method is known yet. @see MQTT 5.0 §4.12 */
+  exchange(): undefined {
+    return undefined;
+  }
+
+  /** Forgets what was verified; for when the authority changed. */
+  clearCache(): void {
+    this.#verified.clear();
+  }
+
+  #authenticateCertificate(der: Uint8Array): CredentialsResult {
+    const fingerprint = hash("sha256", der, "hex")
+      .toUpperCase()
+      .replace(/..(?=.)/g, "$&:");
+    const device = this.#options.registry.findByFingerprint(fingerprint);
+    if (device === undefined)
+      return refused(notAuthorized, `no device has its certificate (SHA-256 ${fingerprint})`);
+    const reason = this.#verify(der, fingerprint, device);
+    if (reason !== undefined)
+      return refused(notAuthorized, `the certificate of ${device.name} is refused: ${reason}`);
+    return { kind: "accepted", identity: { name: device.name, anonymous: false } };
+  }
+
+  /** The reason against it, or `undefined`. */
+  #verify(der: Uint8Array, fingerprint: string, device: Device): string | undefined {
+    const nowMs = this.#options.clock.wallMs();
+    const known = this.#verified.get(fingerprint);
+    if (known !== undefined && known.device === device.name && nowMs <= known.untilMs) return undefined;
+
+    const certificate = decodeCertificate(der);
+    if (certificate === undefined) return "it cannot be read";
+    const named = deviceOf(certificate);
+    if (named?.device !== device.name || named.tenant !== device.tenant) return "it names another device";
+    const result = verifyLeaf({
+      certificate,
+      issuers: this.#options.issuers(),
+      purpose: Purpose.clientAuth,
+      nowMs,
+    });
+    if (result.kind === "invalid") return result.reason;
+
+    this.#verified.delete(fingerprint);
+    if (this.#verified.size >= this.#cacheMax) {
+      const [oldest] = this.#verified.keys();
+      if (oldest !== undefined) this.#verified.delete(oldest);
+    }
+    this.#verified.set(fingerprint, { device: device.name, untilMs: result.untilMs });
+    return undefined;
+  }
+}

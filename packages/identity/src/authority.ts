@@ -1,0 +1,141 @@
+import { createPrivateKey, randomBytes } from "node:crypto";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
+import type { KeyPair } from "@postern/pki/issue";
+
+import { ClockError, PkiFileError } from "./errors.ts";
+import {
+  attempt,
+  makePrivateDirectory,
+  moveIntoPlace,
+  readSecretIfThere,
+  readTextIfThere,
+  writePrivateFile,
+} from "./files.ts";
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+/** Certificates are valid from a little before they are made, for devices whose clocks are slow. */
+export const backdatedMs = hourMs;
+
+const authorityDays = 3_650;
+
+/** A clock that shows an earlier time was never set. */
+const clockSetMs = Date.UTC(2025, 0, 1);
+
+/** The certificate authority of one installation. */
+export interface Authority {
+  readonly root: Certificate;
+  readonly issuing: Certificate;
+  /** PEM: what clients trust. */
+  readonly rootPem: string;
+  /** Signs servers and devices. */
+  readonly issuer: KeyPair;
+}
+
+function isoSecond(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** @throws {ClockError} when the clock was never set. */
+export function checkClock(nowMs: number): void {
+  if (nowMs >= clockSetMs) return;
+  throw new ClockError(
+    `the clock of this machine shows ${isoSecond(nowMs)}, which cannot be: set it (for example with timedatectl set-ntp true) and start again`,
+  );
+}
+
+/**
+ * Makes a root and an issuing authority in a new directory that takes its place in one step: after a crash there is
+ * all of it or nothing.
+ */
+export async function createAuthority(pki: string, nowMs: number): Promise<void> {
+  const { issueIntermediate, issueRoot } = await import("@postern/pki/issue");
+  const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + authorityDays * dayMs };
+  // Two installations must not have authorities of the same name: a client that trusts both would mix them up.
+  const mark = randomBytes(4).toString("hex");
+  const root = await issueRoot({ commonName: `Postern root ${mark}`, validity });
+  const issuing = await issueIntermediate({ commonName: `Postern issuing ${mark}`, validity, issuer: root });
+  const files: readonly (readonly [string, string])[] = [
+    ["root.crt", root.certificate],
+    ["root.key", root.key],
+    ["issuing.crt", issuing.certificate],
+    ["issuing.key", issuing.key],
+  ];
+  const temporary = `${pki}.tmp`;
+  attempt(`write ${pki}`, () => rmSync(temporary, { recursive: true, force: true }));
+  makePrivateDirectory(temporary);
+  for (const [name, text] of files) writePrivateFile(join(temporary, name), text);
+  moveIntoPlace(temporary, pki);
+}
+
+/** Whether an authority was made already; an empty directory is as good as none. */
+export function hasAuthority(pki: string): boolean {
+  return existsSync(pki) && attempt(`read the directory ${pki}`, () => readdirSync(pki)).length > 0;
+}
+
+const restore =
+  "put it back from a backup (removing the pki directory makes a new authority, and every device then needs a new bundle)";
+
+function loadCertificate(path: string): { readonly pem: string; readonly certificate: Certificate } {
+  const pem = readTextIfThere(path);
+  if (pem === undefined)
+    throw new PkiFileError(`${path}, a certificate of the authority, is missing: ${restore}`);
+  const certificate = decodeCertificate(pem);
+  if (certificate === undefined)
+    throw new PkiFileError(`${path} is damaged (no certificate in it): ${restore}`);
+  return { pem, certificate };
+}
+
+/** Whether `key` (PEM) is the private key of `certificate`. */
+export function keyFits(certificate: Certificate, key: string): boolean {
+  try {
+    return certificate.x509.checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Reads the authority. The root's key is not read and need not be there.
+ * @throws {PkiFileError} when a file is missing, damaged or open to others; {@link ClockError} when the clock says that the
+ * authority is not yet or no longer valid.
+ */
+export function loadAuthority(pki: string, nowMs: number): Authority {
+  const root = loadCertificate(join(pki, "root.crt"));
+  const issuing = loadCertificate(join(pki, "issuing.crt"));
+  const keyPath = join(pki, "issuing.key");
+  const key = readSecretIfThere(keyPath);
+  // It signs nothing any more once the root is in use, but it would sign anything for whoever reads it.
+  readSecretIfThere(join(pki, "root.key"));
+  if (key === undefined)
+    throw new PkiFileError(`${keyPath}, the key of the certificate authority, is missing: ${restore}`);
+  if (!keyFits(issuing.certificate, key)) {
+    throw new PkiFileError(`${keyPath} is damaged or not the key of issuing.crt beside it: ${restore}`);
+  }
+  const { x509 } = issuing.certificate;
+  if (!x509.checkIssued(root.certificate.x509) || !x509.verify(root.certificate.x509.publicKey)) {
+    throw new PkiFileError(`${join(pki, "issuing.crt")} was not issued by root.crt beside it: ${restore}`);
+  }
+  for (const { notBeforeMs, notAfterMs } of [root.certificate, issuing.certificate]) {
+    if (nowMs < notBeforeMs) {
+      throw new ClockError(
+        `the clock of this machine shows ${isoSecond(nowMs)}, before this server's certificate authority was made (${isoSecond(notBeforeMs)}): set the clock and start again`,
+      );
+    }
+    if (nowMs > notAfterMs) {
+      throw new ClockError(
+        `the certificate authority in ${pki} expired at ${isoSecond(notAfterMs)} and the clock of this machine shows ${isoSecond(nowMs)}: set the clock, or remove ${pki} to make a new authority (every device then needs a new bundle)`,
+      );
+    }
+  }
+  return {
+    root: root.certificate,
+    issuing: issuing.certificate,
+    rootPem: root.pem,
+    issuer: { certificate: issuing.pem, key },
+  };
+}

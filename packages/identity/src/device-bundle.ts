@@ -1,0 +1,139 @@
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
+
+import { backdatedMs, type Authority } from "./authority.ts";
+import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
+import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
+import type { Device, DeviceRegistry } from "./registry.ts";
+import { renewalDueMs } from "./server-certificate.ts";
+
+const deviceDays = 365;
+const dayMs = 86_400_000;
+
+export interface BundleRequest {
+  /** The directory of the bundles. */
+  readonly bundles: string;
+  readonly authority: Authority;
+  readonly registry: DeviceRegistry;
+  /** Where devices find the server, the preferred address first; at least one. */
+  readonly servers: Bundle["servers"];
+  readonly nowMs: number;
+}
+
+function bundlePath(bundles: string, device: string): string {
+  return join(bundles, `${device}.json`);
+}
+
+function registered(
+  device: Device | undefined,
+  name: string,
+  tenant: string,
+  certificate: Certificate,
+  nowMs: number,
+): Device {
+  const entry = {
+    fingerprint: certificate.fingerprint,
+    serialNumber: certificate.serialNumber,
+    notAfter: new Date(certificate.notAfterMs).toISOString(),
+  };
+  const running = device?.certificates.filter(({ notAfter }) => Date.parse(notAfter) >= nowMs) ?? [];
+  return {
+    name,
+    tenant,
+    created: new Date(nowMs).toISOString(),
+    ...device,
+    certificates: [...running, entry],
+  };
+}
+
+/**
+ * Issues a certificate to a device, registers it and writes its bundle. The steps are ordered so that a crash leaves
+ * nothing that `repairBundles` cannot finish or undo: the bundle under a temporary name, the registry, the bundle's own name.
+ * @returns the bundle's path.
+ */
+export async function createBundle(
+  { bundles, authority, registry, servers, nowMs }: BundleRequest,
+  { tenant, device }: { readonly tenant: string; readonly device: string },
+): Promise<string> {
+  const { issueDevice } = await import("@postern/pki/issue");
+  const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + deviceDays * dayMs };
+  const issued = await issueDevice({ tenant, device, validity, issuer: authority.issuer });
+  const certificate = decodeCertificate(issued.certificate);
+  if (certificate === undefined) throw new Error("a certificate that was just issued cannot be read");
+  const bundle: Bundle = {
+    postern: 1,
+    device,
+    servers,
+    ca: authority.rootPem,
+    certificate: issued.certificate + authority.issuer.certificate,
+    key: issued.key,
+  };
+  const path = bundlePath(bundles, device);
+  writePrivateFile(`${path}.tmp`, formatBundle(bundle));
+  registry.put(registered(registry.find(device), device, tenant, certificate, nowMs));
+  moveIntoPlace(`${path}.tmp`, path);
+  return path;
+}
+
+/** Finishes what an interrupted `createBundle` left: a registered certificate's bundle is moved into place, any other is dropped. */
+export function repairBundles({ bundles, registry }: Pick<BundleRequest, "bundles" | "registry">): void {
+  const names = attempt(`read the directory ${bundles}`, () => readdirSync(bundles));
+  for (const name of names.filter((name) => name.endsWith(".json.tmp"))) {
+    const path = join(bundles, name);
+    const fingerprint = readBundle(path)?.certificate.fingerprint;
+    if (fingerprint !== undefined && registry.findByFingerprint(fingerprint) !== undefined) {
+      moveIntoPlace(path, path.slice(0, -".tmp".length));
+    } else {
+      attempt(`remove ${path}`, () => rmSync(path, { force: true }));
+    }
+  }
+}
+
+function readBundle(
+  path: string,
+): { readonly bundle: Bundle; readonly certificate: Certificate } | undefined {
+  const text = readSecretIfThere(path);
+  if (text === undefined) return undefined;
+  try {
+    const bundle = parseBundle(text, path);
+    const certificate = decodeCertificate(bundle.certificate);
+    return certificate === undefined ? undefined : { bundle, certificate };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Keeps the bundles that are still in the server's directory usable: with the addresses it listens on now, and with a new
+ * certificate when two thirds of the old one's validity are over. What is not a bundle of a registered device is left alone.
+ * @returns the devices whose bundle changed.
+ */
+export async function refreshBundles(request: BundleRequest): Promise<string[]> {
+  const { bundles, registry, servers, nowMs } = request;
+  const changed: string[] = [];
+  for (const name of attempt(`read the directory ${bundles}`, () => readdirSync(bundles))) {
+    if (!name.endsWith(".json")) continue;
+    const path = join(bundles, name);
+    const found = readBundle(path);
+    const device =
+      found === undefined ? undefined : registry.findByFingerprint(found.certificate.fingerprint);
+    if (found === undefined || device === undefined || basename(name, ".json") !== device.name) continue;
+    if (nowMs >= renewalDueMs(found.certificate)) {
+      await createBundle(request, { tenant: device.tenant, device: device.name });
+    } else if (JSON.stringify(found.bundle.servers) !== JSON.stringify(servers)) {
+      replacePrivateFile(path, formatBundle({ ...found.bundle, servers }));
+    } else {
+      continue;
+    }
+    changed.push(device.name);
+  }
+  return changed;
+}
+
+/** The path of a device's bundle, or `undefined` when it is not (or no longer) in the directory. */
+export function findBundle(bundles: string, device: string): string | undefined {
+  const path = bundlePath(bundles, device);
+  return existsSync(path) ? path : undefined;
+}
