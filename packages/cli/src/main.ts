@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 
+import { registerConfig } from "./commands/config.ts";
 import { registerUp } from "./commands/up.ts";
 import { processContext, type CommandContext } from "./context.ts";
 import { ExitCode, reportError } from "./errors.ts";
@@ -9,7 +10,10 @@ import { version } from "./version.ts";
  * Every command of `postern`, in the order of the help. A command's file declares its options and loads what it needs
  * only when it runs, so that `postern pub` does not wait for the server's modules.
  */
-const commands: readonly ((program: Command, context: CommandContext) => void)[] = [registerUp];
+const commands: readonly ((program: Command, context: CommandContext) => void)[] = [
+  registerUp,
+  registerConfig,
+];
 
 /** The `postern` program with all its commands, on the streams of `context`. */
 export function createProgram(context: CommandContext): Command {

@@ -1,0 +1,218 @@
+import { defaultLimits, type Limits, type ListenerLimits } from "@postern/broker/limits";
+
+import {
+  formatListenerUrl,
+  hostAndPort,
+  isLoopback,
+  isTls,
+  parseListenerUrl,
+  type ListenerAddress,
+} from "./listener-url.ts";
+import type { ConfigFile } from "./read.ts";
+import { parseHttpUrl, type GivenConfiguration, type logFormats, type logLevels } from "./schema.ts";
+
+export type LogLevel = (typeof logLevels)[number];
+export type LogFormat = (typeof logFormats)[number];
+export type TlsVersion = "1.2" | "1.3";
+
+/** One listener, with everything decided. */
+export interface ListenerConfiguration {
+  readonly name: string;
+  readonly address: ListenerAddress;
+  /** Lets clients in that prove nothing. */
+  readonly anonymous: boolean;
+  readonly insecure: boolean;
+  /** Lets its anonymous clients read `$SYS/…`. */
+  readonly systemTopics: boolean;
+  /** Its own, over the broker's. */
+  readonly limits: ListenerLimits;
+}
+
+export interface MetricsConfiguration {
+  readonly host: string;
+  readonly port: number;
+  /** Whether the configuration asked for this very address: then the server does not start without it. */
+  readonly required: boolean;
+  readonly insecure: boolean;
+}
+
+/** The configuration in force: what was given, and the default for what was not. */
+export interface Configuration {
+  /** The file it came from; `undefined` when it is all defaults. */
+  readonly file: string | undefined;
+  readonly listeners: readonly ListenerConfiguration[];
+  readonly limits: Limits;
+  readonly names: readonly string[];
+  readonly tls: { readonly minVersion: TlsVersion; readonly maxVersion: TlsVersion };
+  /** Devices that may read `$SYS/…`. */
+  readonly systemTopicReaders: readonly string[];
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Where metrics and health are served; `undefined` for nowhere. */
+  readonly metrics: MetricsConfiguration | undefined;
+  /** As given, relative to the configuration file. */
+  readonly data: string | undefined;
+  readonly serverReference: string | undefined;
+  readonly responseInformation: string | undefined;
+  /** What a person should know before relying on this, each one sentence. */
+  readonly warnings: readonly string[];
+}
+
+export const defaultMetricsPort = 9883;
+
+function defaultListeners(host: string): ListenerConfiguration[] {
+  const addresses: ListenerAddress[] = [
+    { kind: "mqtts", host, port: 8883, path: undefined },
+    { kind: "wss", host, port: 8884, path: undefined },
+  ];
+  return addresses.map((address) => ({
+    name: formatListenerUrl(address),
+    address,
+    anonymous: false,
+    insecure: false,
+    systemTopics: false,
+    limits: {},
+  }));
+}
+
+function givenListeners({ given, errorAt }: ConfigFile): ListenerConfiguration[] | undefined {
+  return given.listeners?.map((listener, index) => {
+    const address = parseListenerUrl(listener.url);
+    if (address.kind === "invalid") throw errorAt(["listeners", index, "url"], address.reason);
+    return {
+      name: listener.name ?? formatListenerUrl(address),
+      address,
+      anonymous: listener.anonymous ?? false,
+      insecure: listener.insecure ?? false,
+      systemTopics: listener.systemTopics ?? false,
+      limits: listener.limits ?? {},
+    };
+  });
+}
+
+/** What is dangerous in letting others than this machine use a listener, or `undefined`. */
+function exposure({ address, anonymous }: ListenerConfiguration): string | undefined {
+  const plain = !isTls(address);
+  if (plain && anonymous) return "takes anonymous clients and is in plain text";
+  if (plain) return "is in plain text";
+  return anonymous ? "takes anonymous clients" : undefined;
+}
+
+/** @throws {ConfigError} for listeners that contradict each other or expose what nobody asked to expose. */
+function checkListeners(listeners: readonly ListenerConfiguration[], { errorAt }: ConfigFile): void {
+  const names = new Map<string, number>();
+  const places = new Map<string, number>();
+  for (const [index, listener] of listeners.entries()) {
+    const { address, insecure, systemTopics, anonymous, name } = listener;
+    const danger = exposure(listener);
+    if (address.kind !== "unix" && !isLoopback(address.host) && danger !== undefined && !insecure) {
+      throw errorAt(
+        ["listeners", index, "url"],
+        `listeners[${index}] ${danger} on ${address.host}, which others than this machine can reach: add "insecure: true" beside it if that is meant, or use mqtts:// with certificates`,
+      );
+    }
+    if (systemTopics && !anonymous) {
+      throw errorAt(
+        ["listeners", index, "systemTopics"],
+        `listeners[${index}].systemTopics is for anonymous clients and this listener takes none: name devices under systemTopics.readers instead`,
+      );
+    }
+    const place = address.kind === "unix" ? address.path : hostAndPort(address.host, address.port);
+    const samePlace = place.endsWith(":0") ? undefined : places.get(place);
+    if (samePlace !== undefined) {
+      throw errorAt(
+        ["listeners", index, "url"],
+        `listeners[${index}] and listeners[${samePlace}] are both on ${place}`,
+      );
+    }
+    const sameName = names.get(name);
+    if (sameName !== undefined) {
+      throw errorAt(
+        ["listeners", index],
+        `listeners[${index}] and listeners[${sameName}] have the same name "${name}"; give one a name of its own`,
+      );
+    }
+    places.set(place, index);
+    names.set(name, index);
+  }
+}
+
+function listenerWarnings(listener: ListenerConfiguration): string[] {
+  const { address, anonymous } = listener;
+  const url = formatListenerUrl(address);
+  const warnings: string[] = [];
+  if (address.kind !== "unix" && !isLoopback(address.host)) {
+    const danger = exposure(listener);
+    warnings.push(
+      danger === undefined
+        ? `${url} can be reached from other machines, and nothing hides it yet`
+        : `${url} can be reached from other machines and ${danger}: anybody there can read and write every topic`,
+    );
+  }
+  if (!isTls(address) && !anonymous) {
+    warnings.push(
+      `nobody can get in through ${url}: it cannot carry certificates and takes no anonymous clients`,
+    );
+  }
+  return warnings;
+}
+
+function metricsOf({ metrics }: GivenConfiguration): Configuration["metrics"] {
+  if (metrics?.url === "off") return undefined;
+  if (metrics?.url === undefined)
+    return { host: "127.0.0.1", port: defaultMetricsPort, required: false, insecure: false };
+  return { ...parseHttpUrl(metrics.url), required: true, insecure: metrics.insecure ?? false };
+}
+
+const nothing: ConfigFile = {
+  file: "",
+  given: {},
+  errorAt: (_path, problem) => {
+    throw new Error(problem);
+  },
+};
+
+/**
+ * The configuration in force. `bind` is the address of the default listeners.
+ * @throws {ConfigError} for what is well-formed but cannot be meant.
+ */
+export function resolveConfiguration(
+  source: ConfigFile | undefined,
+  options: { readonly bind?: string | undefined } = {},
+): Configuration {
+  const config = source ?? nothing;
+  const { given, errorAt } = config;
+  const listeners = givenListeners(config) ?? defaultListeners(options.bind ?? "127.0.0.1");
+  checkListeners(listeners, config);
+
+  const tls = {
+    minVersion: given.tls?.minVersion ?? "1.2",
+    maxVersion: given.tls?.maxVersion ?? "1.3",
+  } as const;
+  if (tls.minVersion > tls.maxVersion) {
+    throw errorAt(
+      ["tls", "minVersion"],
+      `tls.minVersion ${tls.minVersion} is above tls.maxVersion ${tls.maxVersion}`,
+    );
+  }
+  const metrics = metricsOf(given);
+  if (metrics !== undefined && !isLoopback(metrics.host) && !metrics.insecure) {
+    throw errorAt(
+      ["metrics", "url"],
+      `metrics.url is on ${metrics.host}, which others than this machine can reach, and asks for no proof: add "insecure: true" beside it if that is meant`,
+    );
+  }
+  return {
+    file: source?.file,
+    listeners,
+    limits: given.limits ?? defaultLimits,
+    names: given.names ?? [],
+    tls,
+    systemTopicReaders: given.systemTopics?.readers ?? [],
+    log: { level: given.log?.level ?? "info", format: given.log?.format ?? "auto" },
+    metrics,
+    data: given.data,
+    serverReference: given.serverReference,
+    responseInformation: given.responseInformation,
+    warnings: listeners.flatMap(listenerWarnings),
+  };
+}

@@ -1,0 +1,93 @@
+import { isIP } from "node:net";
+
+import { limitsSchema, listenerLimitsSchema } from "@postern/broker/limits";
+import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
+import { z } from "zod";
+
+import { parseListenerUrl } from "./listener-url.ts";
+
+/** `1.2` is a number in YAML and meant as a version. */
+const tlsVersion = z.preprocess(
+  (value) => (typeof value === "number" ? value.toFixed(1) : value),
+  z.enum(["1.2", "1.3"]),
+);
+
+const tlsSchema = z.strictObject({ minVersion: tlsVersion.optional(), maxVersion: tlsVersion.optional() });
+
+const listenerUrl = z.string().superRefine((url, context) => {
+  const address = parseListenerUrl(url);
+  if (address.kind === "invalid") context.addIssue({ code: "custom", message: address.reason, input: url });
+});
+
+const listenerSchema = z.strictObject({
+  url: listenerUrl,
+  /** How messages and logs call it; the URL unless given. */
+  name: z.string().min(1).max(64).optional(),
+  anonymous: z.boolean().optional(),
+  insecure: z.boolean().optional(),
+  systemTopics: z.boolean().optional(),
+  limits: listenerLimitsSchema.optional(),
+});
+
+const hostName = z
+  .string()
+  .refine(
+    (name) =>
+      isIP(name) !== 0 ||
+      /^(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$/.test(
+        name,
+      ),
+    {
+      error: "must be a host name or an IP address",
+    },
+  );
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+export const logFormats = ["auto", "pretty", "json"] as const;
+
+const httpUrl = /^http:\/\/(\[[0-9A-Fa-f:.]+\]|[^/:@?#[\]\s]+):(\d{1,5})\/?$/;
+
+/** `postern.yaml`. Every key may be left out. */
+export const configSchema = z.strictObject({
+  listeners: z.array(listenerSchema).min(1).optional(),
+  limits: limitsSchema.optional(),
+  /** More host names and addresses that devices use for this server: in its certificate and in bundles. */
+  names: z.array(hostName).optional(),
+  tls: tlsSchema.optional(),
+  systemTopics: z
+    .strictObject({
+      readers: z
+        .array(z.string().refine(isDeviceName, { error: `must be a device's name: ${deviceNameRule}` }))
+        .optional(),
+    })
+    .optional(),
+  log: z
+    .strictObject({ level: z.enum(logLevels).optional(), format: z.enum(logFormats).optional() })
+    .optional(),
+  metrics: z
+    .strictObject({
+      url: z
+        .string()
+        .refine((url) => url === "off" || (httpUrl.test(url) && Number(httpUrl.exec(url)?.[2]) <= 65_535), {
+          error: "must be off or look like http://127.0.0.1:9883",
+        })
+        .optional(),
+      insecure: z.boolean().optional(),
+    })
+    .optional(),
+  /** The data directory, relative to the configuration file. */
+  data: z.string().min(1).optional(),
+  /** @see MQTT 5.0 §4.11 */
+  serverReference: z.string().min(1).max(1_024).optional(),
+  /** @see MQTT 5.0 §4.10.1 */
+  responseInformation: z.string().min(1).max(1_024).optional(),
+});
+
+/** What a configuration file says; see the schema. */
+export type GivenConfiguration = z.infer<typeof configSchema>;
+
+/** Host (IPv6 without brackets) and port of an `http://` URL that the schema let pass. */
+export function parseHttpUrl(url: string): { readonly host: string; readonly port: number } {
+  const [, host = "", port = "0"] = httpUrl.exec(url) ?? [];
+  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+}

@@ -1,0 +1,38 @@
+import type { Configuration } from "./configuration.ts";
+import { hostAndPort, formatListenerUrl } from "./listener-url.ts";
+
+/** The configuration in force in the shape of the file, every key spelled out. */
+export function toFileShape(configuration: Configuration): object {
+  const {
+    listeners,
+    limits,
+    names,
+    tls,
+    systemTopicReaders,
+    log,
+    metrics,
+    serverReference,
+    responseInformation,
+  } = configuration;
+  const optional = { serverReference, responseInformation };
+  return {
+    listeners: listeners.map(({ address, name, anonymous, insecure, systemTopics, limits: own }) => ({
+      url: formatListenerUrl(address),
+      name,
+      anonymous,
+      insecure,
+      systemTopics,
+      limits: own,
+    })),
+    names,
+    tls,
+    systemTopics: { readers: systemTopicReaders },
+    log,
+    metrics:
+      metrics === undefined
+        ? { url: "off" }
+        : { url: `http://${hostAndPort(metrics.host, metrics.port)}`, insecure: metrics.insecure },
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+    limits,
+  };
+}
