@@ -121,6 +121,7 @@ describe("configuration in force", () => {
       host: "::1",
       port: 1,
       required: true,
+      insecure: false,
     });
     assert.equal(resolve("metrics: { url: off }\n").metrics, undefined);
   });
