@@ -18,7 +18,7 @@ const perListener = {
   keepAliveSecondsMax: count(65_535),
   clientIdBytesMax: count(65_535),
   topicBytesMax: count(65_535),
-  topicLevelsMax: count(65_535),
+  topicLevelsMax: count(1_024),
   userPropertiesMax: z.int().min(0),
   filtersPerSubscribeMax: count(),
   subscriptionsPerSessionMax: count(),

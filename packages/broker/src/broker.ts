@@ -1,0 +1,137 @@
+import type { Core } from "./core.ts";
+import { ChunkPool } from "./chunk-pool.ts";
+import { Connection } from "./connection.ts";
+import { BrokerContext, type BrokerOptions } from "./context.ts";
+import { Admission } from "./listeners/admission.ts";
+import { startListener, type ListenerOptions, type RunningListener } from "./listeners/listener.ts";
+import { Message } from "./message.ts";
+import type { AuditEvent, BrokerPorts } from "./ports.ts";
+import { Publisher } from "./publisher.ts";
+import { Router } from "./router.ts";
+import { SessionRegistry } from "./session-registry.ts";
+import { type BrokerSnapshot, takeSnapshot } from "./snapshot.ts";
+import { SystemTopics } from "./system-topics.ts";
+import { ReasonCode } from "@postern/mqtt/reason-codes";
+import { Wills } from "./wills.ts";
+
+const retainedSweepMs = 60_000;
+const closeGraceMs = 3_000;
+
+/** An MQTT broker: listeners in front, the store behind, everything else handed in. */
+export class Broker {
+  readonly #context: BrokerContext;
+  readonly #core: Core;
+  readonly #connections = new Set<Connection>();
+  readonly #listeners: RunningListener[] = [];
+  readonly #admission: Admission;
+  readonly #systemTopics: SystemTopics;
+  readonly #sweep: NodeJS.Timeout;
+
+  /** Brings back all that the store kept. Listeners are started with `listen`. */
+  constructor(ports: BrokerPorts, options: BrokerOptions) {
+    const context = new BrokerContext(ports, options);
+    const router = new Router(context);
+    const publisher = new Publisher(context, router);
+    const wills = new Wills(context, publisher);
+    const sessions = new SessionRegistry(context, router, wills);
+    const { limits } = options;
+    this.#context = context;
+    this.#admission = new Admission(context);
+    this.#core = {
+      context,
+      publisher,
+      wills,
+      sessions,
+      outboundShared: { pool: new ChunkPool(), line: context.line, stats: context.stats, outboundBytes: 0 },
+      throttlesAll: limits.bytesPerSecondTotalMax > 0 || limits.messagesPerSecondTotalMax > 0,
+      audit: (kind, connection, detail) => this.#audit(kind, connection, detail),
+      closed: (connection) => this.#connections.delete(connection),
+    };
+    publisher.mayPublishWill = (clientId, message, retain) =>
+      context.sessions.get(clientId)?.permissions?.mayPublish(message.topic, message.qos, retain) !== false;
+    context.retained.load(ports.store.loadRetained());
+    sessions.load(ports.store.loadSessions());
+    wills.load(ports.store.loadWills());
+    ports.bus?.onMessage((message, retain) => publisher.publishFromBus(Message.load(message), retain));
+    this.#systemTopics = new SystemTopics(context, publisher);
+    this.#sweep = setInterval(() => this.#sweepRetained(), retainedSweepMs).unref();
+  }
+
+  /** Opens a listener; resolves when it accepts connections, rejects with the system's error when it cannot. */
+  async listen(options: ListenerOptions): Promise<RunningListener> {
+    const listener = await startListener(
+      options,
+      this.#context,
+      this.#admission,
+      (transport, peer, limits) => {
+        const connection = new Connection(this.#core, transport, peer, limits);
+        this.#connections.add(connection);
+        return connection;
+      },
+    );
+    this.#listeners.push(listener);
+    return listener;
+  }
+
+  /** What runs now, in numbers. */
+  snapshot(): BrokerSnapshot {
+    return takeSnapshot(this.#context, {
+      listeners: this.#listeners,
+      outboundBytes: this.#core.outboundShared.outboundBytes,
+      wills: this.#core.wills.count,
+    });
+  }
+
+  /** The error that keeps the broker from promising durability, as long as there is one. */
+  get storeFailure(): Error | undefined {
+    return this.#context.line.failure;
+  }
+
+  /**
+   * Stops: no new connections; every client is told (MQTT 5: DISCONNECT 0x8B) and its session kept for the next
+   * start; resolves when all that was acknowledged is on disk. The store stays open for its owner to close.
+   */
+  async close(): Promise<void> {
+    if (this.#context.closing) return;
+    this.#context.closing = true;
+    this.#context.readClock();
+    clearInterval(this.#sweep);
+    this.#systemTopics.close();
+    const listeners = Promise.all(this.#listeners.map((listener) => listener.close()));
+    const { serverReference } = this.#context.options;
+    const properties = serverReference === undefined ? {} : { serverReference };
+    for (const connection of this.#connections)
+      connection.disconnect(ReasonCode.serverShuttingDown, "the server is shutting down", properties);
+    this.#core.wills.close();
+    await this.#context.line.settle();
+    await this.#untilClosed();
+    await listeners;
+    this.#context.wheel.close();
+    this.#context.line.close();
+  }
+
+  async #untilClosed(): Promise<void> {
+    const deadline = performance.now() + closeGraceMs;
+    while (this.#connections.size > 0 && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #sweepRetained(): void {
+    this.#context.readClock();
+    this.#context.retained.sweep(this.#context.nowMs);
+    this.#context.line.touch();
+  }
+
+  #audit(kind: AuditEvent["kind"], connection: Connection, detail: string): void {
+    const { peer, clientId, identity } = connection;
+    this.#context.ports.audit.record({
+      kind,
+      listener: peer.listener,
+      address: peer.address,
+      clientId,
+      identity: identity?.name ?? "",
+      detail,
+    });
+  }
+}

@@ -1,0 +1,316 @@
+import { randomBytes } from "node:crypto";
+
+import { encodeConnack } from "@postern/mqtt/connack";
+import { decodeConnect } from "@postern/mqtt/connect";
+import { decodeAuth } from "@postern/mqtt/control";
+import { type ConnectPacket, noProperties, type Properties, type Will } from "@postern/mqtt/packets";
+import { encodeForwardedProperties } from "@postern/mqtt/publish";
+import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
+import { topicLevelCount } from "@postern/mqtt/topics";
+
+import type { Connection } from "./connection.ts";
+import { Next } from "./inbound.ts";
+import { refuse, valueOrRefuse } from "./refuse.ts";
+import type {
+  AuthenticateRequest,
+  AuthenticateResult,
+  AuthenticationExchange,
+  AuthenticationStep,
+  Identity,
+  Permissions,
+} from "./ports.ts";
+import { neverExpires } from "./session.ts";
+
+/** A CONNECT on its way to CONNACK. */
+interface Attempt {
+  readonly connection: Connection;
+  readonly packet: ConnectPacket;
+  /** The client's own, or the one the server gave it. */
+  readonly clientId: string;
+  readonly assigned: boolean;
+}
+
+/** @see MQTT 5.0 §3.1 */
+export function handleConnect(connection: Connection, bytes: Buffer, start: number, end: number): Next {
+  const decoded = decodeConnect(bytes, start, end);
+  if (decoded.kind === "malformed") {
+    const { protocolVersion, requestedLevel, reasonCode, reason } = decoded;
+    // A protocol level below 5 that we do not speak is answered as MQTT 3.1.1 asks, a higher one as MQTT 5 does.
+    const known = protocolVersion ?? (requestedLevel === undefined ? undefined : requestedLevel < 5 ? 4 : 5);
+    return refuseConnect(connection, known, reasonCode, reason);
+  }
+  const packet = decoded.value;
+  connection.version = packet.protocolVersion;
+  const problem = problemOf(connection, packet);
+  if (problem !== undefined)
+    return refuseConnect(connection, packet.protocolVersion, problem.reasonCode, problem.reason);
+  const assigned = packet.clientId === "";
+  const clientId = assigned ? `postern-${randomBytes(12).toString("hex")}` : packet.clientId;
+  connection.clientId = clientId;
+  connection.problemInformation = packet.properties.requestProblemInformation !== 0;
+  return authenticate({ connection, packet, clientId, assigned });
+}
+
+/** AUTH: the next step of an enhanced authentication, or the start of another. @see MQTT 5.0 §3.15, §4.12 */
+export function handleAuth(connection: Connection, bytes: Buffer, start: number, end: number): Next {
+  const packet = valueOrRefuse(connection, decodeAuth(bytes, start, end, connection.version));
+  if (packet === undefined) return Next.stop;
+  const { reasonCode, properties } = packet;
+  const method = connection.authenticationMethod;
+  if (method === undefined || properties.authenticationMethod !== method)
+    return refuse(connection, ReasonCode.protocolError, "AUTH with another method than CONNECT named");
+  if (reasonCode === ReasonCode.reAuthenticate && connection.state === "connected") {
+    const request = requestOf(connection, undefined);
+    connection.exchange = connection.core.context.ports.authenticator.exchange(method, request);
+  } else if (reasonCode !== ReasonCode.continueAuthentication) {
+    return refuse(connection, ReasonCode.protocolError, "AUTH with a reason code that does not fit");
+  }
+  const { exchange } = connection;
+  if (exchange === undefined)
+    return refuse(connection, ReasonCode.protocolError, "AUTH while no authentication runs");
+  return step(connection, exchange, properties.authenticationData);
+}
+
+/** What is wrong with a well-formed CONNECT, as far as it needs no authentication to say. */
+function problemOf(
+  connection: Connection,
+  packet: ConnectPacket,
+): { readonly reasonCode: number; readonly reason: string } | undefined {
+  const { limits, core } = connection;
+  const { will, clientId, properties } = packet;
+  if (Buffer.byteLength(clientId) > limits.clientIdBytesMax)
+    return { reasonCode: ReasonCode.clientIdentifierNotValid, reason: "the client id is too long" };
+  if ((properties.userProperties?.length ?? 0) > limits.userPropertiesMax)
+    return { reasonCode: ReasonCode.quotaExceeded, reason: "more user properties than allowed" };
+  if (
+    will !== undefined &&
+    (will.topic.length > limits.topicBytesMax || topicLevelCount(will.topic) > limits.topicLevelsMax)
+  )
+    return {
+      reasonCode: ReasonCode.topicNameInvalid,
+      reason: "the will topic is longer or deeper than allowed",
+    };
+  if (core.context.closing)
+    return { reasonCode: ReasonCode.serverShuttingDown, reason: "the server is shutting down" };
+  if (core.context.line.failure !== undefined)
+    return { reasonCode: ReasonCode.serverUnavailable, reason: "the data directory cannot be written" };
+  return undefined;
+}
+
+function authenticate(attempt: Attempt): Next {
+  const { connection, packet } = attempt;
+  const { authenticator } = connection.core.context.ports;
+  const request = requestOf(connection, packet);
+  const method = packet.properties.authenticationMethod;
+  if (method !== undefined) {
+    const exchange = authenticator.exchange(method, request);
+    if (exchange === undefined)
+      return refuseConnect(
+        connection,
+        packet.protocolVersion,
+        ReasonCode.badAuthenticationMethod,
+        `method ${method}`,
+      );
+    connection.authenticationMethod = method;
+    connection.exchange = exchange;
+    connection.state = "authenticating";
+    connection.pendingConnect = (identity, data) => accept(attempt, identity, data);
+    return step(connection, exchange, packet.properties.authenticationData);
+  }
+  return whenKnown(connection, authenticator.authenticate(request), (result: AuthenticateResult) =>
+    result.kind === "accepted"
+      ? accept(attempt, result.identity, undefined)
+      : refuseConnect(connection, packet.protocolVersion, result.reasonCode, result.reason),
+  );
+}
+
+/** Goes on with the result: at once when it is there, otherwise with reading paused until it is. */
+function whenKnown<T>(connection: Connection, result: T | Promise<T>, then: (result: T) => Next): Next {
+  if (!(result instanceof Promise)) return then(result);
+  if (connection.state === "connecting") connection.state = "authenticating";
+  connection.pause();
+  void goOn(connection, result, then);
+  return Next.pause;
+}
+
+async function goOn<T>(connection: Connection, result: Promise<T>, then: (result: T) => Next): Promise<void> {
+  let known: T;
+  try {
+    known = await result;
+  } catch (error) {
+    // An authenticator that fails lets nobody in.
+    connection.core.context.ports.log.error({ error }, "The authenticator failed");
+    connection.disconnect(ReasonCode.serverUnavailable, "authentication is not available");
+    return;
+  }
+  if (connection.isClosing) return;
+  connection.core.context.readClock();
+  if (then(known) === Next.go) connection.resume();
+}
+
+function requestOf(connection: Connection, packet: ConnectPacket | undefined): AuthenticateRequest {
+  return {
+    peer: connection.peer,
+    protocolVersion: connection.version,
+    clientId: connection.clientId,
+    username: packet?.username,
+    password: packet?.password,
+  };
+}
+
+function step(connection: Connection, exchange: AuthenticationExchange, data: Uint8Array | undefined): Next {
+  return whenKnown(connection, exchange.next(data), (next: AuthenticationStep) => stepped(connection, next));
+}
+
+function stepped(connection: Connection, next: AuthenticationStep): Next {
+  const authenticationMethod = connection.authenticationMethod ?? "";
+  switch (next.kind) {
+    case "continue":
+      connection.sendAuth(ReasonCode.continueAuthentication, authProperties(authenticationMethod, next.data));
+      return Next.go;
+    case "refused":
+      if (connection.session === undefined)
+        return refuseConnect(connection, connection.version, next.reasonCode, next.reason);
+      return refuse(connection, next.reasonCode, next.reason);
+    case "accepted":
+      break;
+  }
+  connection.exchange = undefined;
+  const pending = connection.pendingConnect;
+  connection.pendingConnect = undefined;
+  if (pending !== undefined) return pending(next.identity, next.data);
+  if (connection.identity?.name !== next.identity.name)
+    return refuse(connection, ReasonCode.notAuthorized, "re-authentication as another identity");
+  connection.sendAuth(ReasonCode.success, authProperties(authenticationMethod, next.data));
+  return Next.go;
+}
+
+function authProperties(authenticationMethod: string, data: Uint8Array | undefined): Properties {
+  return data === undefined ? { authenticationMethod } : { authenticationMethod, authenticationData: data };
+}
+
+/** The client has proved who it is: opens the session and answers. */
+function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8Array | undefined): Next {
+  const { connection, packet, clientId } = attempt;
+  const { core, limits, version } = connection;
+  const { context } = core;
+  connection.identity = identity;
+  const permissions = context.ports.authorizer.permissionsOf({
+    identity,
+    clientId,
+    listener: connection.peer.listener,
+  });
+  const { will } = packet;
+  if (will !== undefined && !mayLeave(permissions, will)) {
+    core.audit("publish-refused", connection, `will on ${will.topic}`);
+    return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will's topic is not permitted");
+  }
+  const expirySeconds = expiryOf(connection, packet);
+  const opened = core.sessions.open({
+    clientId,
+    identity,
+    limits,
+    protocolVersion: version,
+    cleanStart: packet.cleanStart,
+    expirySeconds,
+  });
+  if (opened.kind === "refused") return refuseConnect(connection, version, opened.reasonCode, opened.reason);
+  const { session, present } = opened;
+  session.permissions = permissions;
+  if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
+  applyClientLimits(connection, packet);
+  connection.established(session);
+  if (session.durable) connection.hold();
+  const properties =
+    version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
+  connection.send(
+    encodeConnack(version, { sessionPresent: present, reasonCode: ReasonCode.success, properties }),
+  );
+  core.audit("connected", connection, present ? "session resumed" : "new session");
+  session.outbox.resume();
+  return Next.go;
+}
+
+function mayLeave(permissions: Permissions, will: Will): boolean {
+  return permissions.mayPublish(will.topic, will.qos, will.retain);
+}
+
+/** The session expiry interval that is granted. MQTT 3: a session that is not clean lasts as long as any may. */
+function expiryOf(connection: Connection, packet: ConnectPacket): number {
+  const { sessionExpirySecondsMax } = connection.limits;
+  if (packet.protocolVersion < 5) return packet.cleanStart ? 0 : sessionExpirySecondsMax;
+  return Math.min(packet.properties.sessionExpiryInterval ?? 0, sessionExpirySecondsMax);
+}
+
+function applyClientLimits(connection: Connection, packet: ConnectPacket): void {
+  const { limits } = connection;
+  const { receiveMaximum, maximumPacketSize, topicAliasMaximum } = packet.properties;
+  connection.sendMaximum = Math.min(receiveMaximum ?? 65_535, limits.inflightMessagesMax);
+  connection.clientPacketBytesMax = maximumPacketSize ?? Infinity;
+  connection.clientTopicAliasMaximum = topicAliasMaximum ?? 0;
+  const wanted = packet.keepAliveSeconds;
+  const seconds = wanted === 0 || wanted > limits.keepAliveSecondsMax ? limits.keepAliveSecondsMax : wanted;
+  connection.keepAliveMs = seconds * 1_500;
+}
+
+/** @see MQTT 5.0 §3.2.2.3 */
+function connackProperties(
+  { connection, packet, clientId, assigned }: Attempt,
+  expirySeconds: number,
+  authenticationData: Uint8Array | undefined,
+): Properties {
+  const { limits, core } = connection;
+  const properties: Properties = {
+    receiveMaximum: limits.receiveMaximum,
+    maximumPacketSize: limits.packetBytesMax,
+    topicAliasMaximum: limits.topicAliasMaximum,
+  };
+  if ((packet.properties.sessionExpiryInterval ?? 0) !== expirySeconds)
+    properties.sessionExpiryInterval = expirySeconds;
+  if (assigned) properties.assignedClientIdentifier = clientId;
+  if (connection.keepAliveMs !== packet.keepAliveSeconds * 1_500)
+    properties.serverKeepAlive = connection.keepAliveMs / 1_500;
+  const { responseInformation } = core.context.options;
+  if (packet.properties.requestResponseInformation === 1 && responseInformation !== undefined)
+    properties.responseInformation = responseInformation.replace("${client}", clientId);
+  if (connection.authenticationMethod !== undefined)
+    properties.authenticationMethod = connection.authenticationMethod;
+  if (authenticationData !== undefined) properties.authenticationData = authenticationData;
+  return properties;
+}
+
+function storedWill(connection: Connection, will: Will) {
+  const { nowMs } = connection.core.context;
+  const { messageExpiryInterval, willDelayInterval } = will.properties;
+  return {
+    clientId: connection.clientId,
+    retain: will.retain,
+    delaySeconds: Math.min(willDelayInterval ?? 0, neverExpires),
+    dueAtMs: null,
+    message: {
+      topic: will.topic,
+      payload: will.payload,
+      qos: will.qos,
+      properties: encodeForwardedProperties(will.properties),
+      publishedAtMs: nowMs,
+      expiresAtMs: messageExpiryInterval === undefined ? Infinity : nowMs + messageExpiryInterval * 1_000,
+      publisher: connection.identity?.name ?? "",
+    },
+  };
+}
+
+/** Answers CONNECT with a refusal, where the client's version is known, and closes. @see MQTT 5.0 §3.2.2.2 */
+function refuseConnect(
+  connection: Connection,
+  version: 3 | 4 | 5 | undefined,
+  reasonCode: number,
+  reason: string,
+): Next {
+  const { core } = connection;
+  core.context.stats.connectRefused += 1;
+  core.audit("connect-refused", connection, `${reasonCodeName(reasonCode)}: ${reason}`);
+  if (version !== undefined)
+    connection.send(encodeConnack(version, { sessionPresent: false, reasonCode, properties: noProperties }));
+  connection.close(false);
+  return Next.stop;
+}

@@ -1,0 +1,429 @@
+import { encodeAck, writeAck } from "@postern/mqtt/acks";
+import { encodeAuth, encodeDisconnect, pingrespBytes } from "@postern/mqtt/control";
+import type { Frame } from "@postern/mqtt/frame";
+import { noProperties, PacketType, type ProtocolVersion, type Properties } from "@postern/mqtt/packets";
+import {
+  encodePublish,
+  publishBytes,
+  type PublishFields,
+  writeMessageExpiry,
+  writePublish,
+  writeSubscriptionIdentifiers,
+  writeTopicAlias,
+} from "@postern/mqtt/publish";
+import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
+
+import type { Core } from "./core.ts";
+import type { Delivery } from "./delivery.ts";
+import { Inbound, type Next, type PacketReader } from "./inbound.ts";
+import { InboundThrottle } from "./inbound-throttle.ts";
+import type { Limits } from "./limits.ts";
+import { Outbound } from "./outbound.ts";
+import { handlePacket } from "./packet-handlers.ts";
+import type { AuthenticationExchange, Identity, Peer } from "./ports.ts";
+import type { RetainedReplay } from "./retained-replay.ts";
+import type { Session } from "./session.ts";
+import { WheelTimer } from "./timer-wheel.ts";
+import type { TopicEntry } from "./topic-cache.ts";
+import type { Transport, TransportHandler } from "./transport.ts";
+
+/** With more than this on its way to the client, QoS 1 and 2 messages wait in the session. */
+const roomBytesMax = 1_048_576;
+/** A packet of more bytes is not copied into the turn's chunk. */
+const writtenInPlaceBytesMax = 8_192;
+/** What a connection may still buffer while the broker as a whole is over its output limit. */
+const fairBytesMax = 262_144;
+const nothing = new Uint8Array(0);
+const noTopic = new Uint8Array(0);
+
+/** Where a connection stands. `closing`: what is left to send goes out, nothing is read any more. */
+export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
+
+/** One client's network connection, from the first byte to the last. */
+export class Connection implements TransportHandler, PacketReader {
+  readonly core: Core;
+  readonly peer: Peer;
+  readonly limits: Limits;
+  readonly #transport: Transport;
+  readonly #inbound: Inbound;
+  readonly #outbound: Outbound;
+  readonly #timer = new WheelTimer(() => this.#onTimer());
+  #throttle: InboundThrottle | undefined = undefined;
+  state: ConnectionState = "connecting";
+  /** 5 until CONNECT says otherwise. */
+  version: ProtocolVersion = 5;
+  clientId = "";
+  identity: Identity | undefined = undefined;
+  session: Session | undefined = undefined;
+  /** The method of the enhanced authentication that CONNECT asked for, and its exchange while one runs. */
+  authenticationMethod: string | undefined = undefined;
+  exchange: AuthenticationExchange | undefined = undefined;
+  /** Opens the session once the exchange that CONNECT started has succeeded. */
+  pendingConnect: ((identity: Identity, data: Uint8Array | undefined) => Next) | undefined = undefined;
+  /** Reason strings and user properties are wanted in any packet. @see MQTT 5.0 §3.1.2.11.7 */
+  problemInformation = true;
+  /** The most QoS 1 and 2 messages in flight to the client. */
+  sendMaximum = 65_535;
+  /** The largest packet the client takes. */
+  clientPacketBytesMax = Infinity;
+  /** The highest topic alias the client takes, and those given out. */
+  clientTopicAliasMaximum = 0;
+  #aliasesOut: Map<string, number> | undefined = undefined;
+  /** By alias, as set by the client. */
+  aliasesIn: Map<number, TopicEntry> | undefined = undefined;
+  /** The topic of the last PUBLISH: most clients repeat themselves. */
+  lastTopic: TopicEntry | undefined = undefined;
+  keepAliveMs = 0;
+  replays: RetainedReplay[] | undefined = undefined;
+  #lastReceivedMs: number;
+  #connectedAtMs = 0;
+  #ended = false;
+
+  constructor(core: Core, transport: Transport, peer: Peer, limits: Limits) {
+    this.core = core;
+    this.peer = peer;
+    this.limits = limits;
+    this.#transport = transport;
+    this.#inbound = new Inbound(this);
+    this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
+    this.#lastReceivedMs = core.context.ports.clock.monotonicMs();
+    if (
+      limits.bytesPerSecondPerClientMax > 0 ||
+      limits.messagesPerSecondPerClientMax > 0 ||
+      core.throttlesAll
+    )
+      this.#throttle = new InboundThrottle(core.context, limits, this.#lastReceivedMs);
+    core.context.wheel.set(this.#timer, limits.connectTimeoutSeconds * 1_000);
+  }
+
+  get connectedAtMs(): number {
+    return this.#connectedAtMs;
+  }
+
+  // ── from the transport ────────────────────────────────────────────────────────────────────────
+
+  onData(bytes: Buffer): void {
+    const { context } = this.core;
+    context.readClock();
+    context.stats.bytesReceived += bytes.length;
+    this.#lastReceivedMs = context.monotonicMs;
+    if (this.state === "closing") return;
+    this.#inbound.take(bytes);
+    if (this.#throttle !== undefined) this.#slowDown(bytes.length);
+  }
+
+  onEnd(): void {
+    // What is held for a commit is still sent; the client may have closed only its own direction.
+    this.#outbound.end();
+  }
+
+  onClose(): void {
+    this.core.context.readClock();
+    this.#outbound.close();
+    this.#end(true);
+    this.core.closed(this);
+  }
+
+  get packetBytesMax(): number {
+    return this.state === "connecting" ? this.limits.connectBytesMax : this.limits.packetBytesMax;
+  }
+
+  onPacket(bytes: Buffer, frame: Frame): Next {
+    this.core.context.stats.packetsReceived += 1;
+    return handlePacket(this, bytes, frame);
+  }
+
+  onUnreadable(result: "malformed" | "tooLarge"): void {
+    if (result === "tooLarge")
+      this.fail(ReasonCode.packetTooLarge, `packet above ${this.packetBytesMax} bytes`);
+    else this.fail(ReasonCode.malformedPacket, "malformed remaining length or packet type");
+  }
+
+  // ── to the client ─────────────────────────────────────────────────────────────────────────────
+
+  /** Whether the connection takes more QoS 1 and 2 messages now. */
+  get hasRoom(): boolean {
+    return this.#outbound.bytes < roomBytesMax && this.state === "connected";
+  }
+
+  get isClosing(): boolean {
+    return this.state === "closing";
+  }
+
+  /** Has this turn's output wait until all that was appended to the store is on disk. */
+  hold(): void {
+    this.#outbound.hold();
+  }
+
+  /** Sends a packet that was encoded for this client's version. */
+  send(packet: Buffer): void {
+    this.core.context.stats.packetsSent += 1;
+    this.#outbound.append(packet);
+  }
+
+  /**
+   * Sends the delivery. False, with nothing sent, when it is larger than the client takes; a QoS 0 message to a
+   * client that reads too slowly is dropped and counted, and true.
+   */
+  sendPublish(delivery: Delivery, packetId: number, dup: boolean): boolean {
+    const { stats } = this.core.context;
+    const { message, qos } = delivery;
+    if (this.state !== "connected") return true;
+    if (qos === 0 && this.#isChoked()) {
+      stats.publishDropped += 1;
+      return true;
+    }
+    const uniform = delivery.shared && !dup && this.#takesUniform(delivery);
+    if (!(uniform ? this.#sendEncoded(delivery, packetId) : this.#sendFields(delivery, packetId, dup)))
+      return false;
+    stats.packetsSent += 1;
+    stats.publishSent += 1;
+    stats.publishBytesSent += message.payload.length;
+    return true;
+  }
+
+  /** PUBACK, PUBREC, PUBREL or PUBCOMP. */
+  sendAck(
+    type: 4 | 5 | 6 | 7,
+    packetId: number,
+    reasonCode: number = ReasonCode.success,
+    reason?: string,
+  ): void {
+    this.core.context.stats.packetsSent += 1;
+    if (this.version < 5 || reasonCode === ReasonCode.success) {
+      const chunk = this.#outbound.reserve(4);
+      writeAck(chunk, this.#outbound.length, type, packetId);
+      this.#outbound.advance(4);
+      return;
+    }
+    const properties = this.#problem(reason);
+    this.#outbound.append(encodeAck(5, type, { packetId, reasonCode, properties }));
+  }
+
+  sendPubrel(packetId: number): void {
+    this.sendAck(PacketType.pubrel, packetId);
+  }
+
+  sendPingresp(): void {
+    this.send(pingrespBytes);
+  }
+
+  sendAuth(reasonCode: number, properties: Properties): void {
+    this.send(encodeAuth(5, { reasonCode, properties }));
+  }
+
+  // ── life ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** CONNECT was accepted: keep-alive counts from now. */
+  established(session: Session): void {
+    this.session = session;
+    session.connection = this;
+    this.state = "connected";
+    this.#connectedAtMs = this.core.context.nowMs;
+    if (this.keepAliveMs > 0) this.core.context.wheel.set(this.#timer, this.keepAliveMs);
+    else this.core.context.wheel.clear(this.#timer);
+  }
+
+  /** Stops reading while an answer is awaited. */
+  pause(): void {
+    this.#inbound.pause();
+    this.#transport.pause();
+  }
+
+  resume(): void {
+    if (this.state === "closing") return;
+    this.#inbound.resume();
+    if (!this.#inbound.isPaused) this.#transport.resume();
+  }
+
+  /** Sends what waits in the session, as far as there is room. */
+  pump(): void {
+    const { session } = this;
+    if (session === undefined || this.state !== "connected") return;
+    if (session.outbox.waitingCount > 0) session.outbox.pump();
+    while (this.replays !== undefined && this.hasRoom && session.outbox.waitingCount === 0) {
+      if (this.replays[0]?.step(session) !== true) continue;
+      this.replays.shift();
+      if (this.replays.length === 0) this.replays = undefined;
+    }
+  }
+
+  /**
+   * The client broke the protocol or a limit: MQTT 5 clients are told why, then the connection is closed.
+   * Before CONNECT was understood nobody is told anything.
+   */
+  fail(reasonCode: number, reason: string): void {
+    const { context } = this.core;
+    context.stats.protocolErrors += 1;
+    this.core.audit("protocol-error", this, `${reasonCodeName(reasonCode)}: ${reason}`);
+    this.disconnect(reasonCode, reason);
+  }
+
+  /** Ends the connection from the server's side. @see MQTT 5.0 §3.14 */
+  disconnect(reasonCode: number, reason: string, properties: Properties = noProperties): void {
+    if (this.state === "closing") return;
+    const tells = this.version === 5 && (this.state === "connected" || this.state === "authenticating");
+    if (tells) {
+      const packet = encodeDisconnect(5, {
+        reasonCode,
+        properties: { ...properties, ...this.#problem(reason) },
+      });
+      if (packet.length <= this.clientPacketBytesMax) this.send(packet);
+    }
+    this.close(true);
+  }
+
+  /** Sends what is left, then closes; `lost` says that the client's will is due. */
+  close(lost: boolean): void {
+    if (this.state === "closing") return;
+    this.state = "closing";
+    this.#inbound.stop();
+    this.#end(lost);
+    this.#outbound.end();
+    this.#transport.resume();
+  }
+
+  /** Another connection of the same identity opened the session. @see MQTT 5.0 [MQTT-3.1.4-3] */
+  takenOver(): void {
+    this.core.context.stats.sessionsTakenOver += 1;
+    this.core.audit("taken-over", this, "another connection opened the session");
+    this.disconnect(ReasonCode.sessionTakenOver, "another connection opened the session");
+  }
+
+  /** Cuts the connection without a word. */
+  destroy(): void {
+    this.#transport.destroy();
+  }
+
+  // ── inside ────────────────────────────────────────────────────────────────────────────────────
+
+  /** The connection no longer speaks for its session. */
+  #end(lost: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.state = "closing";
+    const { context, sessions } = this.core;
+    context.wheel.clear(this.#timer);
+    this.#throttle?.close();
+    const { session } = this;
+    this.replays = undefined;
+    if (session === undefined || session.connection !== this) return;
+    sessions.detach(session, lost);
+  }
+
+  #onTimer(): void {
+    const { context } = this.core;
+    context.readClock();
+    if (this.state === "connecting" || this.state === "authenticating") {
+      this.core.audit("limit-reached", this, "no CONNECT within connectTimeoutSeconds");
+      this.close(false);
+      return;
+    }
+    const idleMs = context.monotonicMs - this.#lastReceivedMs;
+    if (idleMs < this.keepAliveMs) context.wheel.set(this.#timer, this.keepAliveMs - idleMs);
+    else this.disconnect(ReasonCode.keepAliveTimeout, "nothing came for one and a half times the keep alive");
+  }
+
+  #onDrain(): void {
+    if (this.replays !== undefined || (this.session?.outbox.waitingCount ?? 0) > 0) this.pump();
+  }
+
+  #slowDown(bytes: number): void {
+    const waitMs = this.#throttle?.take(bytes) ?? 0;
+    if (waitMs === 0 || this.state === "closing") return;
+    this.core.context.stats.throttled += 1;
+    this.pause();
+    this.#throttle?.wait(waitMs, () => this.resume());
+  }
+
+  /** Counts one PUBLISH against the message rates. */
+  countMessage(): void {
+    this.#throttle?.countMessage();
+  }
+
+  #isChoked(): boolean {
+    const { bytes } = this.#outbound;
+    if (bytes > this.limits.outboundBytesMax) return true;
+    const { outboundShared, context } = this.core;
+    return outboundShared.outboundBytes > context.limits.outboundBytesTotalMax && bytes > fairBytesMax;
+  }
+
+  /** Whether the client gets the same bytes as others. */
+  #takesUniform(delivery: Delivery): boolean {
+    return this.version < 5 || (this.clientTopicAliasMaximum === 0 && delivery.isUniform);
+  }
+
+  #sendEncoded(delivery: Delivery, packetId: number): boolean {
+    const { bytes, packetIdOffset } = delivery.encoded(this.version);
+    const { length } = bytes;
+    if (length > this.clientPacketBytesMax) return false;
+    if (packetIdOffset === 0) {
+      this.#outbound.append(bytes);
+      return true;
+    }
+    const chunk = this.#outbound.reserve(length);
+    const start = this.#outbound.length;
+    chunk.set(bytes, start);
+    chunk[start + packetIdOffset] = packetId >> 8;
+    chunk[start + packetIdOffset + 1] = packetId & 0xff;
+    this.#outbound.advance(length);
+    return true;
+  }
+
+  #sendFields(delivery: Delivery, packetId: number, dup: boolean): boolean {
+    const { message, qos, retain } = delivery;
+    const alias = this.version === 5 && this.clientTopicAliasMaximum > 0 ? this.#aliasFor(message.topic) : 0;
+    const fields: PublishFields = {
+      version: this.version,
+      topic: alias > 0 ? noTopic : message.topicBytes,
+      payload: message.payload,
+      qos,
+      retain,
+      dup,
+      packetId,
+      properties: this.version === 5 ? this.#propertiesOf(delivery, Math.abs(alias)) : nothing,
+    };
+    const length = publishBytes(fields);
+    if (length > this.clientPacketBytesMax) {
+      // The client never saw the alias.
+      if (alias < 0) this.#aliasesOut?.delete(message.topic);
+      return false;
+    }
+    if (length > writtenInPlaceBytesMax) {
+      this.#outbound.append(encodePublish(fields).bytes);
+      return true;
+    }
+    const chunk = this.#outbound.reserve(length);
+    writePublish(chunk, this.#outbound.length, fields);
+    this.#outbound.advance(length);
+    return true;
+  }
+
+  #propertiesOf(delivery: Delivery, alias: number): Uint8Array {
+    const { message, identifiers } = delivery;
+    const secondsLeft = message.secondsLeft(this.core.context.nowMs);
+    if (secondsLeft === undefined && identifiers.length === 0 && alias === 0) return message.properties;
+    return Buffer.concat([
+      secondsLeft === undefined ? nothing : writeMessageExpiry(secondsLeft),
+      alias === 0 ? nothing : writeTopicAlias(alias),
+      writeSubscriptionIdentifiers(identifiers),
+      message.properties,
+    ]);
+  }
+
+  /** The topic's alias: positive when the client knows it, negative when it is told now, 0 when there is none to give. */
+  #aliasFor(topic: string): number {
+    this.#aliasesOut ??= new Map();
+    const known = this.#aliasesOut.get(topic);
+    if (known !== undefined) return known;
+    const most = Math.min(this.clientTopicAliasMaximum, this.limits.topicAliasOutboundMaximum);
+    if (this.#aliasesOut.size >= most) return 0;
+    const alias = this.#aliasesOut.size + 1;
+    this.#aliasesOut.set(topic, alias);
+    return -alias;
+  }
+
+  #problem(reason: string | undefined): Properties {
+    return reason === undefined || !this.problemInformation ? noProperties : { reasonString: reason };
+  }
+}

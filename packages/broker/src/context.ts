@@ -1,0 +1,77 @@
+import type { SessionNumber } from "@postern/core/session-store";
+
+import { CommitLine } from "./commit-line.ts";
+import type { Limits } from "./limits.ts";
+import type { BrokerPorts } from "./ports.ts";
+import { Retained } from "./retained.ts";
+import type { Session } from "./session.ts";
+import { Stats } from "./stats.ts";
+import { TimerWheel } from "./timer-wheel.ts";
+import { TokenBucket } from "./token-bucket.ts";
+import { TopicCache } from "./topic-cache.ts";
+
+export interface BrokerOptions {
+  readonly limits: Limits;
+  /** Answers `Request Response Information`; the base of response topics. @see MQTT 5.0 §3.2.2.3.15 */
+  readonly responseInformation: string | undefined;
+  /** Sent with DISCONNECT when the server shuts down. @see MQTT 5.0 §4.11 */
+  readonly serverReference: string | undefined;
+  /** Shown in `$SYS/broker/version`. */
+  readonly version: string;
+}
+
+/** What all parts of one broker share. */
+export class BrokerContext {
+  readonly ports: BrokerPorts;
+  readonly options: BrokerOptions;
+  readonly limits: Limits;
+  readonly stats: Stats;
+  readonly wheel: TimerWheel;
+  readonly topics = new TopicCache();
+  readonly retained: Retained;
+  readonly line: CommitLine;
+  /** By client id. */
+  readonly sessions = new Map<string, Session>();
+  /** How many sessions each identity has that is not anonymous. */
+  readonly sessionsOfIdentity = new Map<string, number>();
+  readonly messageRate: TokenBucket;
+  readonly byteRate: TokenBucket;
+  /** Wall clock, ms, read once for each chunk of input. */
+  nowMs: number;
+  /** Monotonic clock, ms, read together with it. */
+  monotonicMs: number;
+  connectionCount = 0;
+  /** Messages that wait in durable queues, and their bytes. */
+  queuedCount = 0;
+  queuedBytes = 0;
+  /** Bytes of messages that wait in memory for clients without a durable session. */
+  queuedMemoryBytes = 0;
+  closing = false;
+  #nextSessionNumber: SessionNumber;
+
+  constructor(ports: BrokerPorts, options: BrokerOptions) {
+    this.ports = ports;
+    this.options = options;
+    this.limits = options.limits;
+    this.nowMs = ports.clock.wallMs();
+    this.monotonicMs = ports.clock.monotonicMs();
+    this.stats = new Stats(this.nowMs);
+    this.wheel = new TimerWheel(ports.clock);
+    this.retained = new Retained(ports.store, options.limits);
+    this.line = new CommitLine(ports.store, ports.log, this.stats);
+    this.messageRate = new TokenBucket(options.limits.messagesPerSecondTotalMax, this.monotonicMs);
+    this.byteRate = new TokenBucket(options.limits.bytesPerSecondTotalMax, this.monotonicMs);
+    this.#nextSessionNumber = ports.store.nextSessionNumber();
+  }
+
+  readClock(): void {
+    this.nowMs = this.ports.clock.wallMs();
+    this.monotonicMs = this.ports.clock.monotonicMs();
+  }
+
+  takeSessionNumber(): SessionNumber {
+    const number = this.#nextSessionNumber;
+    this.#nextSessionNumber += 1;
+    return number;
+  }
+}

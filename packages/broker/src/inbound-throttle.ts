@@ -1,0 +1,49 @@
+import type { BrokerContext } from "./context.ts";
+import type { Limits } from "./limits.ts";
+import { WheelTimer } from "./timer-wheel.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+/** Keeps one client, and all together, to their rates by not reading: nothing is dropped. */
+export class InboundThrottle {
+  readonly #context: BrokerContext;
+  readonly #bytes: TokenBucket;
+  readonly #messages: TokenBucket;
+  #timer: WheelTimer | undefined = undefined;
+  /** PUBLISH packets since the last `take`. */
+  #published = 0;
+
+  constructor(context: BrokerContext, limits: Limits, nowMs: number) {
+    this.#context = context;
+    this.#bytes = new TokenBucket(limits.bytesPerSecondPerClientMax, nowMs);
+    this.#messages = new TokenBucket(limits.messagesPerSecondPerClientMax, nowMs);
+  }
+
+  countMessage(): void {
+    this.#published += 1;
+  }
+
+  /** Accounts for input that was handled; returns how many ms to read nothing, or 0. */
+  take(bytes: number): number {
+    const { monotonicMs, byteRate, messageRate } = this.#context;
+    const messages = this.#published;
+    this.#published = 0;
+    return Math.max(
+      this.#bytes.take(bytes, monotonicMs),
+      this.#messages.take(messages, monotonicMs),
+      byteRate.take(bytes, monotonicMs),
+      messageRate.take(messages, monotonicMs),
+    );
+  }
+
+  /** Calls `then` after the time. */
+  wait(ms: number, then: () => void): void {
+    this.close();
+    this.#timer = new WheelTimer(then);
+    this.#context.wheel.set(this.#timer, ms);
+  }
+
+  close(): void {
+    if (this.#timer !== undefined) this.#context.wheel.clear(this.#timer);
+    this.#timer = undefined;
+  }
+}

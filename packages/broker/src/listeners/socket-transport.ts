@@ -1,0 +1,51 @@
+import type { Socket } from "node:net";
+
+import type { Transport, TransportHandler } from "../transport.ts";
+
+/** How long a peer may take to read what was sent before the end. */
+export const lingerMs = 2_000;
+
+/** A TCP, TLS or Unix socket. */
+export class SocketTransport implements Transport {
+  readonly #socket: Socket;
+  #ended = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** Has the handler told what happens; called once, before anything can have happened. */
+  attach(handler: TransportHandler): void {
+    this.#socket.on("data", (bytes: Buffer) => handler.onData(bytes));
+    this.#socket.once("end", () => handler.onEnd());
+    this.#socket.once("close", () => handler.onClose());
+    // A broken connection is a closed one: "close" follows.
+    this.#socket.on("error", ignore);
+  }
+
+  write(bytes: Uint8Array, done: () => void): void {
+    this.#socket.write(bytes, done);
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#socket.end();
+    const timer = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    this.#socket.once("close", () => clearTimeout(timer));
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+function ignore(): void {}

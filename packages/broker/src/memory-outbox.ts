@@ -1,0 +1,146 @@
+import type { BrokerContext } from "./context.ts";
+import type { Delivery } from "./delivery.ts";
+import type { AckResult, Outbox } from "./outbox.ts";
+import { InFlight, PacketWindow } from "./packet-window.ts";
+import type { Session } from "./session.ts";
+
+/** The outbox of a session that ends with its connection. */
+export class MemoryOutbox implements Outbox {
+  readonly #context: BrokerContext;
+  readonly #session: Session;
+  #window = new PacketWindow();
+  /** Waiting deliveries; those before `#head` are gone. */
+  #waiting: Delivery[] = [];
+  #head = 0;
+  waitingBytes = 0;
+  /** QoS 1 deliveries in flight that came by a shared subscription, by packet id. */
+  #shared: Map<number, Delivery> | undefined;
+
+  constructor(context: BrokerContext, session: Session) {
+    this.#context = context;
+    this.#session = session;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  get inFlightCount(): number {
+    return this.#window.count;
+  }
+
+  push(delivery: Delivery): void {
+    if (this.waitingCount === 0 && this.#hasRoom()) this.#send(delivery);
+    else this.#wait(delivery);
+  }
+
+  pump(): void {
+    while (this.waitingCount > 0 && this.#hasRoom()) {
+      const delivery = this.#shift();
+      if (delivery === undefined) return;
+      if (delivery.message.hasExpired(this.#context.nowMs)) this.#context.stats.messagesExpired += 1;
+      else if (this.#session.mayReceive(delivery.message.topic)) this.#send(delivery);
+    }
+  }
+
+  // Nothing of it outlives the connection.
+  resume(): void {}
+  suspend(): void {}
+
+  puback(packetId: number): AckResult {
+    return this.#finish(packetId, InFlight.puback);
+  }
+
+  pubrec(packetId: number): AckResult {
+    // A repeated PUBREC is answered with PUBREL again.
+    const state = this.#window.stateOf(packetId);
+    if (state !== InFlight.pubrec && state !== InFlight.pubcomp) return "unknown";
+    this.#window.setState(packetId, InFlight.pubcomp);
+    return "ok";
+  }
+
+  pubrecRefused(packetId: number): AckResult {
+    return this.#finish(packetId, InFlight.pubrec);
+  }
+
+  pubcomp(packetId: number): AckResult {
+    return this.#finish(packetId, InFlight.pubcomp);
+  }
+
+  clear(): readonly Delivery[] {
+    const rest = [...(this.#shared?.values() ?? [])];
+    for (const delivery of this.#waiting.slice(this.#head))
+      if (delivery.group !== undefined) rest.push(delivery);
+    this.#context.queuedMemoryBytes -= this.waitingBytes;
+    this.waitingBytes = 0;
+    this.#waiting = [];
+    this.#head = 0;
+    this.#window = new PacketWindow();
+    this.#shared = undefined;
+    return rest;
+  }
+
+  #finish(packetId: number, state: InFlight): AckResult {
+    if (this.#window.stateOf(packetId) !== state) return "unknown";
+    this.#window.close(packetId);
+    this.#shared?.delete(packetId);
+    if (this.waitingCount > 0) this.pump();
+    return "ok";
+  }
+
+  #hasRoom(): boolean {
+    const { connection } = this.#session;
+    return connection !== undefined && this.#window.count < connection.sendMaximum && connection.hasRoom;
+  }
+
+  #send(delivery: Delivery): void {
+    const { connection } = this.#session;
+    if (connection === undefined) return;
+    const { qos, group } = delivery;
+    const packetId = this.#window.open(qos === 1 ? InFlight.puback : InFlight.pubrec, 0, 0);
+    if (!connection.sendPublish(delivery, packetId, false)) {
+      // Too large for this client: it counts as delivered. @see MQTT 5.0 [MQTT-3.1.2-25]
+      this.#window.close(packetId);
+      return;
+    }
+    if (group !== undefined && qos === 1) {
+      delivery.detach();
+      this.#shared ??= new Map();
+      this.#shared.set(packetId, delivery);
+    }
+  }
+
+  #wait(delivery: Delivery): void {
+    const { limits } = this.#session;
+    const { bytes } = delivery.message;
+    const full = (): boolean =>
+      this.waitingCount >= limits.queuedMessagesMax ||
+      this.waitingBytes + bytes > limits.queuedBytesMax ||
+      this.#context.queuedMemoryBytes + bytes > limits.queuedMemoryBytesTotalMax;
+    while (full()) {
+      this.#context.stats.queueDropped += 1;
+      if (limits.queueFullPolicy === "drop-newest" || this.#shift() === undefined) return;
+    }
+    delivery.detach();
+    this.#waiting.push(delivery);
+    this.waitingBytes += bytes;
+    this.#context.queuedMemoryBytes += bytes;
+  }
+
+  #shift(): Delivery | undefined {
+    const delivery = this.#waiting[this.#head];
+    if (delivery === undefined) return undefined;
+    this.#head += 1;
+    this.waitingBytes -= delivery.message.bytes;
+    this.#context.queuedMemoryBytes -= delivery.message.bytes;
+    // Give the array's front back now and then, at a cost of O(1) a message.
+    if (this.#head > 1_024 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    } else if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    }
+    return delivery;
+  }
+}

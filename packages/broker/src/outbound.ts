@@ -1,0 +1,187 @@
+import type { ChunkPool } from "./chunk-pool.ts";
+import type { CommitLine, Flushable } from "./commit-line.ts";
+import type { Stats } from "./stats.ts";
+import type { Transport } from "./transport.ts";
+
+/** A larger packet is passed on by reference instead of being copied. */
+const copiedBytesMax = 8_192;
+
+/** What the connections of one broker share for sending. */
+export interface OutboundShared {
+  readonly pool: ChunkPool;
+  readonly line: CommitLine;
+  readonly stats: Stats;
+  outboundBytes: number;
+}
+
+interface Segment {
+  readonly bytes: Buffer;
+  /** The pool's chunk behind `bytes`, to be given back once they are written. */
+  readonly chunk: Buffer | undefined;
+}
+
+interface Held {
+  readonly group: number;
+  readonly segments: readonly Segment[];
+}
+
+/**
+ * What one connection sends: everything of one event-loop turn goes out in one write. A turn's output that
+ * promises durability is held back, with all that follows it, until its commit group is on disk.
+ */
+export class Outbound implements Flushable {
+  readonly #shared: OutboundShared;
+  readonly #transport: Transport;
+  readonly #onDrain: () => void;
+  /** The chunk that is being filled, and how far. Read and written by the hot path. */
+  chunk: Buffer | undefined = undefined;
+  length = 0;
+  /** Filled segments of this turn that go before `chunk`. */
+  #segments: Segment[] | undefined = undefined;
+  #held: Held[] | undefined = undefined;
+  #queued = false;
+  #hold = false;
+  #closed = false;
+  /** Called when all is written after `end`. */
+  #ending = false;
+  /** Bytes of this connection in memory: being filled, held, or with the transport. */
+  bytes = 0;
+
+  constructor(shared: OutboundShared, transport: Transport, onDrain: () => void) {
+    this.#shared = shared;
+    this.#transport = transport;
+    this.#onDrain = onDrain;
+  }
+
+  /** Room for `bytes` at `length` of the chunk it returns; the caller fills it and calls `advance`. */
+  reserve(bytes: number): Buffer {
+    const { chunk } = this;
+    if (chunk !== undefined && this.length + bytes <= chunk.length) return chunk;
+    return this.#nextChunk(bytes);
+  }
+
+  advance(bytes: number): void {
+    this.length += bytes;
+    this.#count(bytes);
+  }
+
+  /** Sends a whole packet. The bytes must not change any more. */
+  append(packet: Buffer): void {
+    if (packet.length > copiedBytesMax) {
+      this.#closeChunk();
+      this.#segments ??= [];
+      this.#segments.push({ bytes: packet, chunk: undefined });
+      this.#count(packet.length);
+      return;
+    }
+    const chunk = this.reserve(packet.length);
+    chunk.set(packet, this.length);
+    this.advance(packet.length);
+  }
+
+  /** Holds this turn's output (and what follows) until all that was appended to the store is on disk. */
+  hold(): void {
+    this.#hold = true;
+    this.#enqueue();
+  }
+
+  /** Sends what there is, then closes. Output that is held still waits for its commit. */
+  end(): void {
+    if (this.#ending || this.#closed) return;
+    this.#ending = true;
+    this.#enqueue();
+  }
+
+  /** The transport is gone: everything is dropped. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#shared.outboundBytes -= this.bytes;
+    this.bytes = 0;
+    this.chunk = undefined;
+    this.#segments = undefined;
+    this.#held = undefined;
+  }
+
+  flush(group: number): void {
+    this.#queued = false;
+    if (this.#closed) return;
+    this.#closeChunk();
+    const segments = this.#segments;
+    this.#segments = undefined;
+    const waits = this.#hold || this.#held !== undefined;
+    this.#hold = false;
+    if (waits) {
+      this.#held ??= [];
+      this.#held.push({ group, segments: segments ?? [] });
+      this.#shared.line.addHolder(this);
+    } else {
+      if (segments !== undefined) this.#write(segments);
+      if (this.#ending) this.#transport.end();
+    }
+  }
+
+  release(group: number): void {
+    if (this.#closed || this.#held === undefined) return;
+    let released = 0;
+    for (const held of this.#held) {
+      if (held.group > group) break;
+      released += 1;
+      this.#write(held.segments);
+    }
+    if (released === this.#held.length) {
+      this.#held = undefined;
+      if (this.#ending && !this.#queued) this.#transport.end();
+    } else {
+      this.#held.splice(0, released);
+    }
+  }
+
+  #count(bytes: number): void {
+    this.bytes += bytes;
+    this.#shared.outboundBytes += bytes;
+    if (!this.#queued) this.#enqueue();
+  }
+
+  #enqueue(): void {
+    if (this.#queued || this.#closed) return;
+    this.#queued = true;
+    this.#shared.line.add(this);
+  }
+
+  /** Starts a chunk for `bytes` more: small at first, larger when a turn has much to say. */
+  #nextChunk(bytes: number): Buffer {
+    const old = this.chunk;
+    const wanted = old === undefined ? bytes : Math.max(bytes, Math.min(65_536, old.length * 4));
+    this.#closeChunk();
+    const chunk = this.#shared.pool.take(wanted);
+    this.chunk = chunk;
+    return chunk;
+  }
+
+  #closeChunk(): void {
+    const { chunk, length } = this;
+    if (chunk === undefined) return;
+    this.#segments ??= [];
+    this.#segments.push({ bytes: chunk.subarray(0, length), chunk });
+    this.chunk = undefined;
+    this.length = 0;
+  }
+
+  #write(segments: readonly Segment[]): void {
+    for (const { bytes, chunk } of segments) {
+      this.#shared.stats.bytesSent += bytes.length;
+      this.#transport.write(bytes, () => {
+        if (chunk !== undefined) this.#shared.pool.give(chunk);
+        this.#written(bytes.length);
+      });
+    }
+  }
+
+  #written(bytes: number): void {
+    if (this.#closed) return;
+    this.bytes -= bytes;
+    this.#shared.outboundBytes -= bytes;
+    this.#onDrain();
+  }
+}

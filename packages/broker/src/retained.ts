@@ -1,0 +1,156 @@
+import type { SessionStore, StoredMessage } from "@postern/core/session-store";
+
+import type { Limits } from "./limits.ts";
+import { Message } from "./message.ts";
+
+interface Node {
+  children: Map<string, Node> | undefined;
+  message: Message | undefined;
+}
+
+/** What became of a retained message: `over-limit` leaves everything as it was. */
+export type RetainResult = "kept" | "cleared" | "over-limit";
+
+/** The retained messages by topic: a tree of levels, so that a filter with wildcards visits only what can match. */
+export class Retained {
+  readonly #store: SessionStore;
+  readonly #limits: Limits;
+  readonly #root: Node = { children: undefined, message: undefined };
+  #count = 0;
+  #bytes = 0;
+
+  constructor(store: SessionStore, limits: Limits) {
+    this.#store = store;
+    this.#limits = limits;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  load(messages: Iterable<StoredMessage>): void {
+    for (const stored of messages) this.#set(Message.load(stored));
+  }
+
+  /**
+   * Keeps the message as the topic's retained one; one without payload clears it. `durable` false keeps it in
+   * memory only (the broker's own `$SYS` topics). @see MQTT 5.0 §3.3.1.3
+   */
+  put(message: Message, durable: boolean): RetainResult {
+    if (message.payload.length === 0) {
+      if (this.#clear(message.topic) && durable) this.#store.deleteRetained(message.topic);
+      return "cleared";
+    }
+    if (this.#exceeds(message)) return "over-limit";
+    message.detach();
+    this.#set(message);
+    if (durable) this.#store.putRetained(message);
+    return "kept";
+  }
+
+  get(topic: string): Message | undefined {
+    let node: Node | undefined = this.#root;
+    for (const level of topic.split("/")) node = node?.children?.get(level);
+    return node?.message;
+  }
+
+  /** The topics with a retained message that the filter matches. */
+  match(filter: string): string[] {
+    const found: string[] = [];
+    collect(this.#root, filter.split("/"), 0, found);
+    return found;
+  }
+
+  /** Forgets the messages that have expired, also on disk. */
+  sweep(nowMs: number): void {
+    const expired: string[] = [];
+    gather(this.#root, (message) => {
+      if (message.hasExpired(nowMs)) expired.push(message.topic);
+    });
+    for (const topic of expired) {
+      this.#clear(topic);
+      this.#store.deleteRetained(topic);
+    }
+  }
+
+  #exceeds(message: Message): boolean {
+    const old = this.get(message.topic);
+    const count = this.#count + (old === undefined ? 1 : 0);
+    const bytes = this.#bytes - (old?.bytes ?? 0) + message.bytes;
+    return count > this.#limits.retainedMessagesMax || bytes > this.#limits.retainedBytesMax;
+  }
+
+  #set(message: Message): void {
+    let node = this.#root;
+    for (const level of message.topic.split("/")) {
+      node.children ??= new Map();
+      let child = node.children.get(level);
+      if (child === undefined) {
+        child = { children: undefined, message: undefined };
+        node.children.set(level, child);
+      }
+      node = child;
+    }
+    if (node.message === undefined) this.#count += 1;
+    this.#bytes += message.bytes - (node.message?.bytes ?? 0);
+    node.message = message;
+  }
+
+  #clear(topic: string): boolean {
+    const path: { readonly node: Node; readonly level: string }[] = [];
+    let node: Node = this.#root;
+    for (const level of topic.split("/")) {
+      const child: Node | undefined = node.children?.get(level);
+      if (child === undefined) return false;
+      path.push({ node, level });
+      node = child;
+    }
+    if (node.message === undefined) return false;
+    this.#count -= 1;
+    this.#bytes -= node.message.bytes;
+    node.message = undefined;
+    for (const { node: parent, level } of path.toReversed()) {
+      const child = parent.children?.get(level);
+      if (child === undefined || child.message !== undefined || child.children !== undefined) break;
+      parent.children?.delete(level);
+      if (parent.children?.size === 0) parent.children = undefined;
+    }
+    return true;
+  }
+}
+
+/** @see MQTT 5.0 §4.7.1, §4.7.2: a leading wildcard does not match topics that begin with `$`. */
+function collect(node: Node, levels: readonly string[], depth: number, found: string[]): void {
+  const level = levels[depth];
+  if (level === undefined) {
+    if (node.message !== undefined) found.push(node.message.topic);
+    return;
+  }
+  if (level === "#") {
+    // `sport/#` also matches `sport` itself.
+    if (depth > 0 && node.message !== undefined) found.push(node.message.topic);
+    for (const [name, child] of node.children ?? []) {
+      if (depth === 0 && name.startsWith("$")) continue;
+      gather(child, (message) => found.push(message.topic));
+    }
+    return;
+  }
+  if (level !== "+") {
+    const child = node.children?.get(level);
+    if (child !== undefined) collect(child, levels, depth + 1, found);
+    return;
+  }
+  for (const [name, child] of node.children ?? []) {
+    if (depth === 0 && name.startsWith("$")) continue;
+    collect(child, levels, depth + 1, found);
+  }
+}
+
+function gather(node: Node, visit: (message: Message) => void): void {
+  if (node.message !== undefined) visit(node.message);
+  for (const child of node.children?.values() ?? []) gather(child, visit);
+}

@@ -1,0 +1,103 @@
+import { decodeTopicName } from "@postern/mqtt/publish";
+
+import type { TopicMatch } from "./subscription.ts";
+import { TopicTree } from "./topic-tree.ts";
+
+const entriesMax = 65_536;
+const bytesMax = 16_777_216;
+
+/** A topic name that was seen: its text, its bytes, and who is subscribed to it as long as that holds. */
+export interface TopicEntry {
+  readonly text: string;
+  readonly bytes: Buffer;
+  /** False once the cache was emptied: a holder must ask for the entry again. */
+  live: boolean;
+  match: TopicMatch | undefined;
+  matchVersion: number;
+}
+
+/**
+ * Topic names by their bytes, so that a packet on a known topic needs neither a string nor a walk of the tree.
+ * Bounded in entries and bytes: emptied when full.
+ */
+export class TopicCache {
+  readonly tree: TopicTree;
+  readonly #byHash = new Map<number, TopicEntry>();
+  readonly #byText = new Map<string, TopicEntry>();
+  #bytes = 0;
+
+  constructor() {
+    this.tree = new TopicTree((topic) => {
+      const entry = this.#byText.get(topic);
+      if (entry !== undefined) entry.match = undefined;
+    });
+  }
+
+  /** The entry of the topic name in `bytes`, or `undefined` when it is not a legal topic name. */
+  lookup(bytes: Buffer, start: number, end: number): TopicEntry | undefined {
+    const hash = hashOf(bytes, start, end);
+    const known = this.#byHash.get(hash);
+    if (known !== undefined && sameBytes(known.bytes, bytes, start, end)) return known;
+    const text = decodeTopicName(bytes, start, end);
+    return text === undefined ? undefined : this.#insert(text, hash);
+  }
+
+  byText(text: string): TopicEntry {
+    const known = this.#byText.get(text);
+    if (known !== undefined) return known;
+    const bytes = Buffer.from(text);
+    return this.#insert(text, hashOf(bytes, 0, bytes.length));
+  }
+
+  /** Who gets a message on this topic. */
+  matchOf(entry: TopicEntry): TopicMatch {
+    const { match } = entry;
+    if (match !== undefined && entry.matchVersion === this.tree.wildcardVersion) return match;
+    const found = this.tree.match(entry.text);
+    entry.match = found;
+    entry.matchVersion = this.tree.wildcardVersion;
+    return found;
+  }
+
+  #insert(text: string, hash: number): TopicEntry {
+    const known = this.#byText.get(text);
+    if (known !== undefined) {
+      this.#byHash.set(hash, known);
+      return known;
+    }
+    const bytes = Buffer.from(text);
+    if (this.#byText.size >= entriesMax || this.#bytes + bytes.length > bytesMax) this.#clear();
+    const entry: TopicEntry = { text, bytes, live: true, match: undefined, matchVersion: -1 };
+    this.#bytes += bytes.length;
+    this.#byText.set(text, entry);
+    this.#byHash.set(hash, entry);
+    return entry;
+  }
+
+  #clear(): void {
+    for (const entry of this.#byText.values()) entry.live = false;
+    this.#byText.clear();
+    this.#byHash.clear();
+    this.#bytes = 0;
+  }
+}
+
+/** Whether the bytes of a known topic stand at `start` to `end`. */
+export function sameBytes(known: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  const length = end - start;
+  if (known.length !== length) return false;
+  // Publishers name their topics alike from the front: the last bytes differ first.
+  for (let index = length - 1; index >= 0; index -= 1) {
+    if (known[index] !== bytes[start + index]) return false;
+  }
+  return true;
+}
+
+/** FNV-1a over the bytes, 32 bits. Only spreads entries: equality is decided by the bytes themselves. */
+function hashOf(bytes: Buffer, start: number, end: number): number {
+  let hash = 0x81_1c_9d_c5;
+  for (let index = start; index < end; index += 1) {
+    hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01_00_01_93);
+  }
+  return hash;
+}

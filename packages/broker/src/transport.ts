@@ -1,0 +1,21 @@
+/** A byte stream to one client, whatever carries it: TCP, TLS, a Unix socket, WebSocket. */
+export interface Transport {
+  /** Hands over bytes, which must not change until `done`. Writes complete in order. */
+  write(bytes: Uint8Array, done: () => void): void;
+  pause(): void;
+  resume(): void;
+  /**
+   * Sends what was written, says that no more comes, and gives the peer up to two seconds to read it
+   * before the connection is cut: closing at once could destroy a DISCONNECT that is still on its way.
+   */
+  end(): void;
+  destroy(): void;
+}
+
+/** What a transport tells its owner. After `onClose` nothing more is called. */
+export interface TransportHandler {
+  onData(bytes: Buffer): void;
+  /** The peer will send no more. */
+  onEnd(): void;
+  onClose(): void;
+}
