@@ -1,0 +1,56 @@
+import { relative } from "node:path";
+import { spec, type TestEvent } from "node:test/reporters";
+
+import { root } from "./repository.ts";
+
+type Omitted = { readonly label: "skipped" | "todo"; readonly where: string; readonly reason: string };
+
+/**
+ * The runner's own report in this order: the tests, the details of those that failed, everything that was left out
+ * with its reason, the runner's closing lines.
+ */
+export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string | Buffer> {
+  const inner = new spec();
+  const omitted: Omitted[] = [];
+  const closing: string[] = [];
+
+  const fed = (async () => {
+    for await (const event of events) {
+      // What a test says of itself has a file; the closing lines have none.
+      if (event.type === "test:diagnostic" && event.data.file === undefined) {
+        closing.push(`ℹ ${event.data.message}\n`);
+        continue;
+      }
+      if (event.type === "test:pass" || event.type === "test:fail") omitted.push(...leftOut(event.data));
+      inner.write(event);
+    }
+    inner.end();
+  })();
+  for await (const chunk of inner) yield chunk;
+  await fed;
+
+  if (omitted.length > 0) yield `\n${omittedLines(omitted)}\n\n`;
+  yield* closing;
+}
+
+function leftOut({ file, name, skip, todo }: ResultData): Omitted[] {
+  const label = skip === undefined || skip === false ? "todo" : "skipped";
+  const given = label === "todo" ? todo : skip;
+  if (given === undefined || given === false) return [];
+  const where = `${file === undefined ? "" : `${relative(root, file)}: `}${name}`;
+  return [{ label, where, reason: typeof given === "string" && given !== "" ? given : "no reason given" }];
+}
+
+type ResultData = Extract<TestEvent, { type: "test:pass" | "test:fail" }>["data"];
+
+/** One line for each reason, and below it the tests and suites it concerns. */
+function omittedLines(omitted: readonly Omitted[]): string {
+  const byReason = Map.groupBy(omitted, ({ label, reason }) => `${label}: ${reason}`);
+  const lines = [
+    `﹣ ${omitted.length} left out, for ${byReason.size === 1 ? "one reason" : `${byReason.size} reasons`}`,
+  ];
+  for (const [reason, concerned] of byReason) {
+    lines.push(`  ${concerned.length} ${reason}`, ...concerned.map(({ where }) => `      ${where}`));
+  }
+  return lines.join("\n");
+}
