@@ -5,6 +5,7 @@ import { BrokerContext, type BrokerOptions } from "./context.ts";
 import { Admission } from "./listeners/admission.ts";
 import { startListener, type ListenerOptions, type RunningListener } from "./listeners/listener.ts";
 import { Message } from "./message.ts";
+import { PauseReason } from "./pause-reason.ts";
 import type { AuditEvent, BrokerPorts } from "./ports.ts";
 import { Publisher } from "./publisher.ts";
 import { Router } from "./router.ts";
@@ -49,6 +50,7 @@ export class Broker {
     };
     publisher.mayPublishWill = (clientId, message, retain) =>
       context.sessions.get(clientId)?.permissions?.mayPublish(message.topic, message.qos, retain) !== false;
+    context.line.onHealthChange = (failure) => this.#storeHealthChanged(failure);
     context.retained.load(ports.store.loadRetained());
     sessions.load(ports.store.loadSessions());
     wills.load(ports.store.loadWills());
@@ -115,6 +117,14 @@ export class Broker {
     while (this.#connections.size > 0 && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 10));
     for (const connection of this.#connections) connection.destroy();
+  }
+
+  /** While nothing can be made durable nothing is read: what clients have sent stays theirs to send again. */
+  #storeHealthChanged(failure: Error | undefined): void {
+    for (const connection of this.#connections) {
+      if (failure === undefined) connection.resume(PauseReason.store);
+      else connection.pause(PauseReason.store);
+    }
   }
 
   #sweepRetained(): void {

@@ -10,6 +10,7 @@ import { topicLevelCount } from "@postern/mqtt/topics";
 
 import type { Connection } from "./connection.ts";
 import { Next } from "./inbound.ts";
+import { PauseReason } from "./pause-reason.ts";
 import { refuse, valueOrRefuse } from "./refuse.ts";
 import type {
   AuthenticateRequest,
@@ -128,7 +129,7 @@ function authenticate(attempt: Attempt): Next {
 function whenKnown<T>(connection: Connection, result: T | Promise<T>, then: (result: T) => Next): Next {
   if (!(result instanceof Promise)) return then(result);
   if (connection.state === "connecting") connection.state = "authenticating";
-  connection.pause();
+  connection.pause(PauseReason.authentication);
   void goOn(connection, result, then);
   return Next.pause;
 }
@@ -145,7 +146,7 @@ async function goOn<T>(connection: Connection, result: Promise<T>, then: (result
   }
   if (connection.isClosing) return;
   connection.core.context.readClock();
-  if (then(known) === Next.go) connection.resume();
+  if (then(known) === Next.go) connection.resume(PauseReason.authentication);
 }
 
 function requestOf(connection: Connection, packet: ConnectPacket | undefined): AuthenticateRequest {

@@ -20,6 +20,7 @@ import { InboundThrottle } from "./inbound-throttle.ts";
 import type { Limits } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
 import { handlePacket } from "./packet-handlers.ts";
+import { PauseReason } from "./pause-reason.ts";
 import type { AuthenticationExchange, Identity, Peer } from "./ports.ts";
 import type { RetainedReplay } from "./retained-replay.ts";
 import type { Session } from "./session.ts";
@@ -78,6 +79,7 @@ export class Connection implements TransportHandler, PacketReader {
   #lastReceivedMs: number;
   #connectedAtMs = 0;
   #ended = false;
+  #pauses = 0;
 
   constructor(core: Core, transport: Transport, peer: Peer, limits: Limits) {
     this.core = core;
@@ -155,8 +157,12 @@ export class Connection implements TransportHandler, PacketReader {
     this.#outbound.hold();
   }
 
-  /** Sends a packet that was encoded for this client's version. */
+  /** Sends a packet that was encoded for this client's version; one larger than it takes ends the connection. */
   send(packet: Buffer): void {
+    if (packet.length > this.clientPacketBytesMax) {
+      this.disconnect(ReasonCode.packetTooLarge, "an answer would be larger than Maximum Packet Size");
+      return;
+    }
     this.core.context.stats.packetsSent += 1;
     this.#outbound.append(packet);
   }
@@ -224,16 +230,19 @@ export class Connection implements TransportHandler, PacketReader {
     else this.core.context.wheel.clear(this.#timer);
   }
 
-  /** Stops reading while an answer is awaited. */
-  pause(): void {
+  /** Reads nothing more until `resume` is called with the same reason. */
+  pause(reason: PauseReason): void {
+    this.#pauses |= reason;
     this.#inbound.pause();
     this.#transport.pause();
   }
 
-  resume(): void {
-    if (this.state === "closing") return;
+  resume(reason: PauseReason): void {
+    this.#pauses &= ~reason;
+    if (this.#pauses !== 0 || this.state === "closing") return;
     this.#inbound.resume();
-    if (!this.#inbound.isPaused) this.#transport.resume();
+    // What had come meanwhile may have brought a new pause.
+    if (this.#pauses === 0) this.#transport.resume();
   }
 
   /** Sends what waits in the session, as far as there is room. */
@@ -332,8 +341,8 @@ export class Connection implements TransportHandler, PacketReader {
     const waitMs = this.#throttle?.take(bytes) ?? 0;
     if (waitMs === 0 || this.state === "closing") return;
     this.core.context.stats.throttled += 1;
-    this.pause();
-    this.#throttle?.wait(waitMs, () => this.resume());
+    this.pause(PauseReason.rate);
+    this.#throttle?.wait(waitMs, () => this.resume(PauseReason.rate));
   }
 
   /** Counts one PUBLISH against the message rates. */

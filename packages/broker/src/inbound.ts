@@ -42,10 +42,6 @@ export class Inbound {
     this.#reader = reader;
   }
 
-  get isPaused(): boolean {
-    return this.#paused;
-  }
-
   take(bytes: Buffer): void {
     if (this.#stopped) return;
     if (this.#paused) {
@@ -66,6 +62,7 @@ export class Inbound {
     this.#paused = false;
     const waiting = this.#waiting;
     this.#waiting = undefined;
+    // What a new pause leaves is put back in order by `take`.
     for (const bytes of waiting ?? []) this.take(bytes);
   }
 

@@ -73,7 +73,7 @@ export class StoredOutbox implements Outbox {
 
   resume(): void {
     this.#window = new PacketWindow();
-    this.#rewind();
+    this.#moveCursor(0);
     this.#resendPubrels();
     this.pump();
   }
@@ -145,7 +145,8 @@ export class StoredOutbox implements Outbox {
     }
     connection.hold();
     this.#nextPosition += 1;
-    this.#cursor = this.#nextPosition;
+    // Nothing waits: what a page still holds lies behind the cursor.
+    this.#moveCursor(this.#nextPosition);
     this.#enqueue(delivery, position, QueueState.sent, packetId);
   }
 
@@ -233,11 +234,11 @@ export class StoredOutbox implements Outbox {
         connection?.sendPubrel(entry.packetId);
       }
     }
-    this.#rewind();
+    this.#moveCursor(0);
   }
 
-  #rewind(): void {
-    this.#cursor = 0;
+  #moveCursor(position: number): void {
+    this.#cursor = position;
     this.#page = noPage;
     this.#pageIndex = 0;
   }
