@@ -1,5 +1,5 @@
-import { systemClock, type Clock } from "@postern/core/clock";
-import { silentLog, type Log } from "@postern/core/log";
+import { systemClock } from "@postern/core/clock";
+import { silentLog } from "@postern/core/log";
 import type { SessionStore } from "@postern/core/session-store";
 
 import { Broker } from "../broker.ts";
@@ -18,12 +18,24 @@ export const openAuthorizer: Authorizer = {
   permissionsOf: () => ({ mayPublish: () => true, maySubscribe: () => true, mayReceive: () => true }),
 };
 
+/** Ports that let everything happen and record nothing. */
+export function openBrokerPorts(store: SessionStore): BrokerPorts {
+  return {
+    clock: systemClock,
+    log: silentLog,
+    store,
+    authenticator: anonymousAuthenticator,
+    authorizer: openAuthorizer,
+    payloadRule: undefined,
+    bus: undefined,
+    audit: { record() {} },
+  };
+}
+
 export interface OpenBrokerOptions {
   readonly store: SessionStore;
   readonly limits?: Partial<Limits>;
   readonly ports?: Partial<BrokerPorts>;
-  readonly clock?: Clock;
-  readonly log?: Log;
   readonly responseInformation?: string;
 }
 
@@ -38,13 +50,7 @@ export function openBroker(options: OpenBrokerOptions): OpenBroker {
   const events: AuditEvent[] = [];
   const broker = new Broker(
     {
-      clock: options.clock ?? systemClock,
-      log: options.log ?? silentLog,
-      store: options.store,
-      authenticator: anonymousAuthenticator,
-      authorizer: openAuthorizer,
-      payloadRule: undefined,
-      bus: undefined,
+      ...openBrokerPorts(options.store),
       audit: { record: (event) => void events.push(event) },
       ...options.ports,
     },
