@@ -36,8 +36,8 @@ export function handleConnect(connection: Connection, bytes: Buffer, start: numb
   const decoded = decodeConnect(bytes, start, end);
   if (decoded.kind === "malformed") {
     const { protocolVersion, requestedLevel, reasonCode, reason } = decoded;
-    // A protocol level below 5 that we do not speak is answered as MQTT 3.1.1 asks, a higher one as MQTT 5 does.
-    const known = protocolVersion ?? (requestedLevel === undefined ? undefined : requestedLevel < 5 ? 4 : 5);
+    // Whoever speaks a version that we do not is answered as MQTT 3.1.1 demands; MQTT 5 leaves it open.
+    const known = protocolVersion ?? (requestedLevel === undefined ? undefined : 4);
     return refuseConnect(connection, known, reasonCode, reason);
   }
   const packet = decoded.value;
@@ -300,7 +300,10 @@ function storedWill(connection: Connection, will: Will) {
   };
 }
 
-/** Answers CONNECT with a refusal, where the client's version is known, and closes. @see MQTT 5.0 §3.2.2.2 */
+/**
+ * Answers CONNECT with a refusal, where the client's version is known and has a word for it, and closes.
+ * @see MQTT 5.0 §3.2.2.2, MQTT 3.1.1 §3.2.2.3 [MQTT-3.2.2-6]
+ */
 function refuseConnect(
   connection: Connection,
   version: 3 | 4 | 5 | undefined,
@@ -310,7 +313,8 @@ function refuseConnect(
   const { core } = connection;
   core.context.stats.connectRefused += 1;
   core.audit("connect-refused", connection, `${reasonCodeName(reasonCode)}: ${reason}`);
-  if (version !== undefined)
+  const malformed = reasonCode === ReasonCode.malformedPacket || reasonCode === ReasonCode.protocolError;
+  if (version === 5 || (version !== undefined && !malformed))
     connection.send(encodeConnack(version, { sessionPresent: false, reasonCode, properties: noProperties }));
   connection.close(false);
   return Next.stop;
