@@ -12,6 +12,13 @@ export type InFlight = (typeof InFlight)[keyof typeof InFlight];
 
 const smallest = 8;
 const packetIdMax = 65_535;
+/** The tables of a window that was never used: most connections of a fleet only publish, or only wait. */
+const unused = {
+  words: new Uint16Array(0),
+  bytes: new Uint8Array(0),
+  floats: new Float64Array(0),
+  sizes: new Uint32Array(0),
+};
 
 /**
  * The packet ids in flight from the server to one client: a power-of-two table indexed by the low bits of the id.
@@ -21,11 +28,11 @@ const packetIdMax = 65_535;
  *     id 9 ─► slot 1      one is always found within one round of the table.
  */
 export class PacketWindow {
-  #mask = smallest - 1;
-  #ids = new Uint16Array(smallest);
-  #states = new Uint8Array(smallest);
-  #positions = new Float64Array(smallest);
-  #bytes = new Uint32Array(smallest);
+  #mask = -1;
+  #ids = unused.words;
+  #states = unused.bytes;
+  #positions = unused.floats;
+  #bytes = unused.sizes;
   #lastId = 0;
   #count = 0;
 
@@ -107,7 +114,7 @@ export class PacketWindow {
     const states = this.#states;
     const positions = this.#positions;
     const bytes = this.#bytes;
-    const size = ids.length * 2;
+    const size = Math.max(smallest, ids.length * 2);
     this.#mask = size - 1;
     this.#ids = new Uint16Array(size);
     this.#states = new Uint8Array(size);

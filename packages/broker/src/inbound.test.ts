@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import type { Frame } from "@postern/mqtt/frame";
+import { encodePublish } from "@postern/mqtt/publish";
+import fc from "fast-check";
+
+import { Inbound, Next, type PacketReader } from "./inbound.ts";
+
+class Recorder implements PacketReader {
+  readonly version = 5;
+  packetBytesMax = 1_000;
+  readonly packets: Buffer[] = [];
+  readonly views: Buffer[] = [];
+  unreadable: string | undefined = undefined;
+  next: (index: number) => Next = () => Next.go;
+
+  onPacket(bytes: Buffer, frame: Frame): Next {
+    const view = bytes.subarray(frame.start, frame.bodyEnd);
+    this.views.push(view);
+    this.packets.push(Buffer.from(view));
+    return this.next(this.packets.length - 1);
+  }
+
+  onUnreadable(result: "malformed" | "tooLarge"): void {
+    this.unreadable = result;
+  }
+}
+
+function packet(payloadBytes: number, fill: number): Buffer {
+  return encodePublish({
+    version: 5,
+    topic: Buffer.from("a/b"),
+    payload: Buffer.alloc(payloadBytes, fill),
+    qos: 1,
+    retain: false,
+    dup: false,
+    packetId: 1 + fill,
+    properties: new Uint8Array(0),
+  }).bytes;
+}
+
+function feed(inbound: Inbound, stream: Buffer, cuts: readonly number[]): void {
+  const ends = [...new Set(cuts.map((cut) => cut % (stream.length + 1)))].sort((a, b) => a - b);
+  let start = 0;
+  for (const end of [...ends, stream.length]) {
+    // Each chunk is a buffer of its own, as a socket's are.
+    if (end > start) inbound.take(Buffer.from(stream.subarray(start, end)));
+    start = Math.max(start, end);
+  }
+}
+
+const sizes = fc.array(fc.integer({ min: 0, max: 700 }), { minLength: 1, maxLength: 12 });
+const cuts = fc.array(fc.nat({ max: 9_000 }), { maxLength: 60 });
+
+describe("Inbound", () => {
+  it("hands on the same packets whatever the split of the stream, and leaves their bytes alone afterwards", () => {
+    fc.assert(
+      fc.property(sizes, cuts, (lengths, at) => {
+        const packets = lengths.map((length, index) => packet(length, index));
+        const reader = new Recorder();
+        feed(new Inbound(reader), Buffer.concat(packets), at);
+        assert.deepEqual(reader.packets, packets);
+        assert.deepEqual(reader.views, packets);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("hands on every packet once when it is paused and resumed at any of them", () => {
+    fc.assert(
+      fc.property(
+        sizes,
+        cuts,
+        fc.array(fc.boolean(), { minLength: 12, maxLength: 12 }),
+        (lengths, at, pauses) => {
+          const packets = lengths.map((length, index) => packet(length, index));
+          const reader = new Recorder();
+          reader.next = (index) => (pauses[index] === true ? Next.pause : Next.go);
+          const inbound = new Inbound(reader);
+          feed(inbound, Buffer.concat(packets), at);
+          for (let turn = 0; turn <= packets.length; turn += 1) inbound.resume();
+          assert.deepEqual(reader.packets, packets);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("hands on nothing after a packet that ends the connection", () => {
+    const reader = new Recorder();
+    reader.next = (index) => (index === 1 ? Next.stop : Next.go);
+    const inbound = new Inbound(reader);
+    inbound.take(Buffer.concat([packet(1, 0), packet(2, 1), packet(3, 2)]));
+    inbound.take(packet(4, 3));
+    inbound.resume();
+    assert.equal(reader.packets.length, 2);
+  });
+
+  it("refuses a packet longer than allowed as soon as its length is known, before its body", () => {
+    for (const bytes of [Buffer.of(0x30, 0xff, 0xff, 0xff, 0x7f), Buffer.of(0x30, 0xe8, 0x07)]) {
+      for (const pieces of [[bytes], [...bytes].map((byte) => Buffer.of(byte))]) {
+        const reader = new Recorder();
+        const inbound = new Inbound(reader);
+        for (const piece of pieces) inbound.take(piece);
+        assert.equal(reader.unreadable, "tooLarge");
+        inbound.take(packet(1, 0));
+        assert.equal(reader.packets.length, 0);
+      }
+    }
+  });
+
+  it("refuses a remaining length of five bytes (MQTT 5.0 §1.5.5)", () => {
+    const reader = new Recorder();
+    reader.packetBytesMax = Infinity;
+    new Inbound(reader).take(Buffer.of(0x30, 0xff, 0xff, 0xff, 0xff, 0x01));
+    assert.equal(reader.unreadable, "malformed");
+  });
+
+  it("keeps no more than has arrived of a packet that declares 200 MB", () => {
+    const reader = new Recorder();
+    reader.packetBytesMax = 268_435_460;
+    const inbound = new Inbound(reader);
+    const before = process.memoryUsage().arrayBuffers;
+    inbound.take(Buffer.of(0x30, 0xff, 0xff, 0xff, 0x5f, 1, 2, 3));
+    for (let index = 0; index < 1_000; index += 1) inbound.take(Buffer.of(1));
+    assert.ok(process.memoryUsage().arrayBuffers - before < 1_000_000);
+  });
+});
