@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import type { Frame } from "@postern/mqtt/frame";
 import { encodePublish } from "@postern/mqtt/publish";
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { Inbound, Next, type PacketReader } from "./inbound.ts";
 

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import { matchesFilter } from "@postern/mqtt/topics";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { defaultLimits } from "./limits.ts";
 import { Message } from "./message.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { matchesFilter } from "@postern/mqtt/topics";
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
