@@ -7,15 +7,15 @@ import { delimiter, join } from "node:path";
 import { root } from "./repository.ts";
 
 /** Stands in the environment of everything that is started from here, so that what was left behind can be found. */
-const marker = `POSTERN_RUN=${randomUUID()}`;
+const markerName = "POSTERN_RUN";
+const ownMarker = randomUUID();
 
 const groups = new Set<number>();
 
 /** Our environment, with the pinned runtime and the installed tools first in the path. */
 export function environment(): NodeJS.ProcessEnv {
-  const [name, id] = marker.split("=");
   const path = [join(root, "node_modules", ".bin"), process.env["PATH"] ?? ""].join(delimiter);
-  return { ...process.env, PATH: path, [name ?? ""]: id };
+  return { ...process.env, PATH: path, [markerName]: ownMarker };
 }
 
 /** Starts `command` from the root, as the head of a process group of its own, which ends when this process does. */
@@ -53,12 +53,20 @@ export function takeChildrenAlong(): void {
   }
 }
 
-/** Processes that were started from here, however indirectly, and still run. Empty where there is no `/proc`. */
-export function leftBehind(): { pid: number; command: string }[] {
+/** The run that this process was started by, or undefined. */
+export function inheritedMarker(): string | undefined {
+  return process.env[markerName];
+}
+
+/**
+ * Processes that were started from here (or by the run `marker`), however indirectly, and still run, without this
+ * one. Empty where there is no `/proc`.
+ */
+export function leftBehind(marker: string = ownMarker): { pid: number; command: string }[] {
   const pids = entries("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids.flatMap((pid) => {
     const variables = text(`/proc/${pid}/environ`).split("\0");
-    if (!variables.includes(marker)) return [];
+    if (!variables.includes(`${markerName}=${marker}`)) return [];
     return [{ pid: Number(pid), command: text(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim() }];
   });
 }

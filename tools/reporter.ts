@@ -1,13 +1,14 @@
 import { relative } from "node:path";
 import { spec, type TestEvent } from "node:test/reporters";
 
+import { inheritedMarker, leftBehind } from "./processes.ts";
 import { root } from "./repository.ts";
 
 type Omitted = { readonly label: "skipped" | "todo"; readonly where: string; readonly reason: string };
 
 /**
  * The runner's own report in this order: the tests, the details of those that failed, everything that was left out
- * with its reason, the runner's closing lines.
+ * with its reason, processes that tests left behind, the runner's closing lines.
  */
 export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string | Buffer> {
   const inner = new spec();
@@ -29,7 +30,10 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   for await (const chunk of inner) yield chunk;
   await fed;
 
-  if (omitted.length > 0) yield `\n${omittedLines(omitted)}\n\n`;
+  if (omitted.length > 0) yield `\n${omittedLines(omitted)}\n`;
+  const survivors = leftBehind(inheritedMarker());
+  if (survivors.length > 0) yield `\n${survivorLines(survivors)}\n`;
+  yield "\n";
   yield* closing;
 }
 
@@ -53,4 +57,9 @@ function omittedLines(omitted: readonly Omitted[]): string {
     lines.push(`  ${concerned.length} ${reason}`, ...concerned.map(({ where }) => `      ${where}`));
   }
   return lines.join("\n");
+}
+
+function survivorLines(survivors: ReturnType<typeof leftBehind>): string {
+  const lines = survivors.map(({ pid, command }) => `  ${pid} ${command}`);
+  return ["✖ processes that a test left behind", ...lines].join("\n");
 }

@@ -60,10 +60,7 @@ async function main(): Promise<number> {
   }
   const code = await runTests(files);
   const survivors = leftBehind();
-  for (const { pid, command } of survivors) {
-    console.error(`A test left process ${pid} behind: ${command}`);
-    send(pid, "SIGKILL");
-  }
+  for (const { pid } of survivors) send(pid, "SIGKILL");
   return code === 0 && survivors.length > 0 ? 1 : code;
 }
 
