@@ -42,6 +42,7 @@ export function handleConnect(connection: Connection, bytes: Buffer, start: numb
   }
   const packet = decoded.value;
   connection.version = packet.protocolVersion;
+  connection.writer.version = packet.protocolVersion;
   const problem = problemOf(connection, packet);
   if (problem !== undefined)
     return refuseConnect(connection, packet.protocolVersion, problem.reasonCode, problem.reason);
@@ -247,8 +248,8 @@ function applyClientLimits(connection: Connection, packet: ConnectPacket): void 
   const { limits } = connection;
   const { receiveMaximum, maximumPacketSize, topicAliasMaximum } = packet.properties;
   connection.sendMaximum = Math.min(receiveMaximum ?? 65_535, limits.inflightMessagesMax);
-  connection.clientPacketBytesMax = maximumPacketSize ?? Infinity;
-  connection.clientTopicAliasMaximum = topicAliasMaximum ?? 0;
+  connection.writer.packetBytesMax = maximumPacketSize ?? Infinity;
+  connection.writer.topicAliasMaximum = topicAliasMaximum ?? 0;
   const wanted = packet.keepAliveSeconds;
   const seconds = wanted === 0 || wanted > limits.keepAliveSecondsMax ? limits.keepAliveSecondsMax : wanted;
   connection.keepAliveMs = seconds * 1_500;

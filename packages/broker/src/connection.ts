@@ -2,15 +2,6 @@ import { encodeAck, writeAck } from "@postern/mqtt/acks";
 import { encodeAuth, encodeDisconnect, pingrespBytes } from "@postern/mqtt/control";
 import type { Frame } from "@postern/mqtt/frame";
 import { noProperties, PacketType, type ProtocolVersion, type Properties } from "@postern/mqtt/packets";
-import {
-  encodePublish,
-  publishBytes,
-  type PublishFields,
-  writeMessageExpiry,
-  writePublish,
-  writeSubscriptionIdentifiers,
-  writeTopicAlias,
-} from "@postern/mqtt/publish";
 import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
 
 import type { Core } from "./core.ts";
@@ -22,6 +13,7 @@ import { Outbound } from "./outbound.ts";
 import { handlePacket } from "./packet-handlers.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { AuthenticationExchange, Identity, Peer } from "./ports.ts";
+import { PublishWriter } from "./publish-writer.ts";
 import type { RetainedReplay } from "./retained-replay.ts";
 import type { Session } from "./session.ts";
 import { WheelTimer } from "./timer-wheel.ts";
@@ -30,12 +22,8 @@ import type { Transport, TransportHandler } from "./transport.ts";
 
 /** With more than this on its way to the client, QoS 1 and 2 messages wait in the session. */
 const roomBytesMax = 1_048_576;
-/** A packet of more bytes is not copied into the turn's chunk. */
-const writtenInPlaceBytesMax = 8_192;
 /** What a connection may still buffer while the broker as a whole is over its output limit. */
 const fairBytesMax = 262_144;
-const nothing = new Uint8Array(0);
-const noTopic = new Uint8Array(0);
 
 /** Where a connection stands. `closing`: what is left to send goes out, nothing is read any more. */
 export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
@@ -48,6 +36,8 @@ export class Connection implements TransportHandler, PacketReader {
   readonly #transport: Transport;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
+  /** Puts messages into the form this client takes. */
+  readonly writer: PublishWriter;
   readonly #timer = new WheelTimer(() => this.#onTimer());
   #throttle: InboundThrottle | undefined = undefined;
   state: ConnectionState = "connecting";
@@ -65,11 +55,6 @@ export class Connection implements TransportHandler, PacketReader {
   problemInformation = true;
   /** The most QoS 1 and 2 messages in flight to the client. */
   sendMaximum = 65_535;
-  /** The largest packet the client takes. */
-  clientPacketBytesMax = Infinity;
-  /** The highest topic alias the client takes, and those given out. */
-  clientTopicAliasMaximum = 0;
-  #aliasesOut: Map<string, number> | undefined = undefined;
   /** By alias, as set by the client. */
   aliasesIn: Map<number, TopicEntry> | undefined = undefined;
   /** The topic of the last PUBLISH: most clients repeat themselves. */
@@ -88,6 +73,7 @@ export class Connection implements TransportHandler, PacketReader {
     this.#transport = transport;
     this.#inbound = new Inbound(this);
     this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
+    this.writer = new PublishWriter(this.#outbound, core.context, limits.topicAliasOutboundMaximum);
     this.#lastReceivedMs = core.context.ports.clock.monotonicMs();
     if (
       limits.bytesPerSecondPerClientMax > 0 ||
@@ -126,6 +112,10 @@ export class Connection implements TransportHandler, PacketReader {
     this.core.closed(this);
   }
 
+  get awaitsConnect(): boolean {
+    return this.state === "connecting";
+  }
+
   get packetBytesMax(): number {
     return this.state === "connecting" ? this.limits.connectBytesMax : this.limits.packetBytesMax;
   }
@@ -159,7 +149,7 @@ export class Connection implements TransportHandler, PacketReader {
 
   /** Sends a packet that was encoded for this client's version; one larger than it takes ends the connection. */
   send(packet: Buffer): void {
-    if (packet.length > this.clientPacketBytesMax) {
+    if (packet.length > this.writer.packetBytesMax) {
       this.disconnect(ReasonCode.packetTooLarge, "an answer would be larger than Maximum Packet Size");
       return;
     }
@@ -179,9 +169,7 @@ export class Connection implements TransportHandler, PacketReader {
       stats.publishDropped += 1;
       return true;
     }
-    const uniform = delivery.shared && !dup && this.#takesUniform(delivery);
-    if (!(uniform ? this.#sendEncoded(delivery, packetId) : this.#sendFields(delivery, packetId, dup)))
-      return false;
+    if (!this.writer.write(delivery, packetId, dup)) return false;
     stats.packetsSent += 1;
     stats.publishSent += 1;
     stats.publishBytesSent += message.payload.length;
@@ -277,7 +265,7 @@ export class Connection implements TransportHandler, PacketReader {
         reasonCode,
         properties: { ...properties, ...this.#problem(reason) },
       });
-      if (packet.length <= this.clientPacketBytesMax) this.send(packet);
+      if (packet.length <= this.writer.packetBytesMax) this.send(packet);
     }
     this.close(true);
   }
@@ -355,81 +343,6 @@ export class Connection implements TransportHandler, PacketReader {
     if (bytes > this.limits.outboundBytesMax) return true;
     const { outboundShared, context } = this.core;
     return outboundShared.outboundBytes > context.limits.outboundBytesTotalMax && bytes > fairBytesMax;
-  }
-
-  /** Whether the client gets the same bytes as others. */
-  #takesUniform(delivery: Delivery): boolean {
-    return this.version < 5 || (this.clientTopicAliasMaximum === 0 && delivery.isUniform);
-  }
-
-  #sendEncoded(delivery: Delivery, packetId: number): boolean {
-    const { bytes, packetIdOffset } = delivery.encoded(this.version);
-    const { length } = bytes;
-    if (length > this.clientPacketBytesMax) return false;
-    if (packetIdOffset === 0) {
-      this.#outbound.append(bytes);
-      return true;
-    }
-    const chunk = this.#outbound.reserve(length);
-    const start = this.#outbound.length;
-    chunk.set(bytes, start);
-    chunk[start + packetIdOffset] = packetId >> 8;
-    chunk[start + packetIdOffset + 1] = packetId & 0xff;
-    this.#outbound.advance(length);
-    return true;
-  }
-
-  #sendFields(delivery: Delivery, packetId: number, dup: boolean): boolean {
-    const { message, qos, retain } = delivery;
-    const alias = this.version === 5 && this.clientTopicAliasMaximum > 0 ? this.#aliasFor(message.topic) : 0;
-    const fields: PublishFields = {
-      version: this.version,
-      topic: alias > 0 ? noTopic : message.topicBytes,
-      payload: message.payload,
-      qos,
-      retain,
-      dup,
-      packetId,
-      properties: this.version === 5 ? this.#propertiesOf(delivery, Math.abs(alias)) : nothing,
-    };
-    const length = publishBytes(fields);
-    if (length > this.clientPacketBytesMax) {
-      // The client never saw the alias.
-      if (alias < 0) this.#aliasesOut?.delete(message.topic);
-      return false;
-    }
-    if (length > writtenInPlaceBytesMax) {
-      this.#outbound.append(encodePublish(fields).bytes);
-      return true;
-    }
-    const chunk = this.#outbound.reserve(length);
-    writePublish(chunk, this.#outbound.length, fields);
-    this.#outbound.advance(length);
-    return true;
-  }
-
-  #propertiesOf(delivery: Delivery, alias: number): Uint8Array {
-    const { message, identifiers } = delivery;
-    const secondsLeft = message.secondsLeft(this.core.context.nowMs);
-    if (secondsLeft === undefined && identifiers.length === 0 && alias === 0) return message.properties;
-    return Buffer.concat([
-      secondsLeft === undefined ? nothing : writeMessageExpiry(secondsLeft),
-      alias === 0 ? nothing : writeTopicAlias(alias),
-      writeSubscriptionIdentifiers(identifiers),
-      message.properties,
-    ]);
-  }
-
-  /** The topic's alias: positive when the client knows it, negative when it is told now, 0 when there is none to give. */
-  #aliasFor(topic: string): number {
-    this.#aliasesOut ??= new Map();
-    const known = this.#aliasesOut.get(topic);
-    if (known !== undefined) return known;
-    const most = Math.min(this.clientTopicAliasMaximum, this.limits.topicAliasOutboundMaximum);
-    if (this.#aliasesOut.size >= most) return 0;
-    const alias = this.#aliasesOut.size + 1;
-    this.#aliasesOut.set(topic, alias);
-    return -alias;
   }
 
   #problem(reason: string | undefined): Properties {

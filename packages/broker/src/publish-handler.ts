@@ -30,6 +30,11 @@ export function handlePublish(connection: Connection, bytes: Buffer, frame: Fram
   stats.publishReceived += 1;
   stats.publishBytesReceived += view.payloadEnd - view.payloadStart;
   connection.countMessage();
+  if (
+    view.properties !== noProperties &&
+    (view.properties.userProperties?.length ?? 0) > connection.limits.userPropertiesMax
+  )
+    return refuse(connection, ReasonCode.quotaExceeded, "more user properties than allowed");
 
   const entry = topicOf(connection, bytes);
   if (entry === undefined) return Next.stop;

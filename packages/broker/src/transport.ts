@@ -14,6 +14,9 @@ export interface Transport {
 
 /** What a transport tells its owner. After `onClose` nothing more is called. */
 export interface TransportHandler {
+  /** No complete CONNECT has come yet: a transport that gathers bytes itself may gather only `packetBytesMax`. */
+  readonly awaitsConnect: boolean;
+  readonly packetBytesMax: number;
   onData(bytes: Buffer): void;
   /** The peer will send no more. */
   onEnd(): void;

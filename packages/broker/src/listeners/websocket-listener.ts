@@ -3,14 +3,19 @@ import { createServer as createHttpsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { Socket } from "node:net";
 
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 
+import type { TransportHandler } from "../transport.ts";
 import type { ListeningServer, Wiring } from "./listener.ts";
 import { peerOf, socketOptions } from "./peer.ts";
 import { tlsOptions } from "./tls-listener.ts";
 import { WebSocketTransport } from "./websocket-transport.ts";
 
 const headerBytesMax = 8_192;
+/** A frame may hold several packets: what it may have beyond the largest of them. */
+const batchBytesMax = 65_536;
+/** What WebSocket framing may add to a CONNECT before it counts as too much. */
+const framingBytesMax = 1_024;
 /** @see MQTT 5.0 §6 [MQTT-6.0.0-3]; `mqttv3.1` is what clients of MQTT 3.1 ask for */
 const subprotocols = ["mqtt", "mqttv3.1"];
 
@@ -49,7 +54,7 @@ function serve(wiring: Wiring, server: Server): void {
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: wiring.limits.packetBytesMax,
+    maxPayload: wiring.limits.packetBytesMax + batchBytesMax,
     handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
   });
   server.on("request", (_request, response) => {
@@ -63,9 +68,21 @@ function serve(wiring: Wiring, server: Server): void {
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const transport = new WebSocketTransport(webSocket);
-      transport.attach(wiring.accept(transport, peerOf(wiring.options, socket), wiring.limits));
+      const handler = wiring.accept(transport, peerOf(wiring.options, socket), wiring.limits);
+      transport.attach(handler);
+      limitUntilConnect(socket, handler, webSocket);
     });
   });
+}
+
+/** Cuts a client that sends more than a CONNECT may have, in whatever frames, before its CONNECT is complete. */
+function limitUntilConnect(socket: Socket, handler: TransportHandler, webSocket: WebSocket): void {
+  const before = socket.bytesRead;
+  const check = (): void => {
+    if (!handler.awaitsConnect) socket.off("data", check);
+    else if (socket.bytesRead - before > handler.packetBytesMax + framingBytesMax) webSocket.terminate();
+  };
+  socket.on("data", check);
 }
 
 function offersMqtt(request: IncomingMessage): boolean {
