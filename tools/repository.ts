@@ -1,12 +1,12 @@
 import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 /** The root of the working tree, absolute. */
 export const root = join(import.meta.dirname, "..");
 
-/** A tracked text file, by its path from the root. Throws what `readFileSync` throws. */
+/** A text file, by its path from the root or absolute. Throws what `readFileSync` throws. */
 export function read(path: string): string {
-  return readFileSync(join(root, path), "utf8");
+  return readFileSync(resolve(root, path), "utf8");
 }
 
 /** Paths from the root that match any of `patterns`, sorted, without installed and generated folders. */
@@ -21,12 +21,15 @@ export function find(...patterns: readonly string[]): string[] {
 export type Manifest = {
   readonly name: string;
   readonly version: string;
+  /** Empty when there is none. */
+  readonly description: string;
   readonly scripts: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
 };
 
-/** The `package.json` at `path` (from the root), its absent tables empty. Throws `TypeError` when it is not one. */
+/** The `package.json` at `path` (from the root or absolute), its absent tables empty. Throws `TypeError` when it is not one. */
 export function manifestAt(path: string): Manifest {
   const value: unknown = JSON.parse(read(path));
   if (!isRecord(value) || typeof value["name"] !== "string" || typeof value["version"] !== "string") {
@@ -35,9 +38,11 @@ export function manifestAt(path: string): Manifest {
   return {
     name: value["name"],
     version: value["version"],
+    description: typeof value["description"] === "string" ? value["description"] : "",
     scripts: texts(value["scripts"]),
     dependencies: texts(value["dependencies"]),
     devDependencies: texts(value["devDependencies"]),
+    optionalDependencies: texts(value["optionalDependencies"]),
   };
 }
 
