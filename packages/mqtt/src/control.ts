@@ -58,7 +58,7 @@ export function decodeAuth(
   end: number,
   version: ProtocolVersion,
 ): Decoded<ReasonPacket> {
-  if (version !== 5) return protocolError("packet type 15 is reserved before MQTT 5 (MQTT 3.1.1 §2.2.1)");
+  if (version !== 5) return malformed("packet type 15 is reserved before MQTT 5 (MQTT 3.1.1 §2.2.1)");
   const cursor = createCursor(bytes, start, end);
   if (start === end) return finish(cursor, successWithoutProperties);
   const reasonCode = readByte(cursor, "reason code");
