@@ -4,6 +4,25 @@ import { describe, it } from "node:test";
 import { QueueState, type StoredMessage } from "@postern/core/session-store";
 
 import { MemorySessionStore } from "./memory-session-store.ts";
+import { sessionStoreSuite, type StoreUnderTest } from "./testing/session-store-suite.ts";
+
+function underTest(store: MemorySessionStore): StoreUnderTest {
+  return {
+    store,
+    crash: () => Promise.resolve(underTest(store.afterCrash())),
+    reopen: async () => {
+      await store.close();
+      return underTest(store.afterCrash());
+    },
+    bodyCount: () => Promise.resolve(store.bodyCount()),
+    dispose: () => store.close(),
+  };
+}
+
+sessionStoreSuite("MemorySessionStore", {
+  open: () => Promise.resolve(underTest(new MemorySessionStore({ journal: true }))),
+  propertyRuns: 200,
+});
 
 const bytes = new Uint8Array(0);
 const session = {

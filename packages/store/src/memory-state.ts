@@ -12,7 +12,7 @@ import {
 } from "@postern/core/session-store";
 
 import { MemoryQueue } from "./memory-queue.ts";
-import { checkNumber } from "./numbers.ts";
+import { checkNumber, checkPacketId } from "./numbers.ts";
 
 interface SessionState {
   session: StoredSession;
@@ -90,6 +90,7 @@ export class MemoryState {
   }
 
   putInbound(number: SessionNumber, packetId: number): void {
+    checkPacketId(packetId);
     this.#session(number).inbound.add(packetId);
   }
 
@@ -107,6 +108,7 @@ export class MemoryState {
   enqueue(number: SessionNumber, entry: QueueEntry): void {
     const { queue } = this.#session(number);
     checkNumber("position", entry.position);
+    checkPacketId(entry.packetId);
     if (entry.state === QueueState.released) {
       queue.enqueue(entry, null);
       return;
