@@ -15,10 +15,6 @@ export interface InstallationRequest {
   readonly directory: DataDirectory;
   /** Names and addresses that the server's certificate must answer for. */
   readonly hosts: readonly string[];
-  /** Where devices find the server over TLS; with none, no bundle is made. */
-  readonly servers: Bundle["servers"];
-  /** The device that the first start makes a bundle for. */
-  readonly firstDevice: { readonly tenant: string; readonly device: string };
   /** Wall clock. */
   readonly nowMs: number;
 }
@@ -28,19 +24,20 @@ export interface Installation {
   readonly authority: Authority;
   readonly registry: DeviceRegistry;
   readonly server: ServerCertificate & { readonly renewed: boolean };
-  /** The first device's bundle; `undefined` when it was moved away or never made. */
-  readonly firstBundle: string | undefined;
   /** Whether this call made the authority. */
   readonly created: boolean;
 }
 
 /**
- * Reads what the data directory holds and makes what is missing: authority, server certificate, and for an empty
- * registry one device with its bundle. Each step is atomic and repeatable, so an interrupted start is completed by the next.
+ * Reads what the data directory holds and makes what is missing of the authority and the server's certificate. Each step is
+ * atomic and repeatable, so an interrupted start is completed by the next.
  * @throws {ClockError}, {@link PkiFileError}, {@link DataDirectoryError}
  */
-export async function openInstallation(request: InstallationRequest): Promise<Installation> {
-  const { directory, hosts, servers, firstDevice, nowMs } = request;
+export async function openInstallation({
+  directory,
+  hosts,
+  nowMs,
+}: InstallationRequest): Promise<Installation> {
   const { pki, bundles } = directory;
   checkClock(nowMs);
   attempt(`write ${pki}`, () => rmSync(`${pki}.tmp`, { recursive: true, force: true }));
@@ -48,15 +45,35 @@ export async function openInstallation(request: InstallationRequest): Promise<In
   if (created) await createAuthority(pki, nowMs);
   const authority = loadAuthority(pki, nowMs);
   const server = await obtainServerCertificate({ pki, authority, hosts, nowMs });
-
   const registry = new DeviceRegistry(join(pki, "devices.json"));
   repairBundles({ bundles, registry });
-  const bundleRequest = { bundles, authority, registry, servers, nowMs };
+  return { authority, registry, server, created };
+}
+
+export interface ProvideBundlesRequest {
+  readonly directory: DataDirectory;
+  readonly installation: Pick<Installation, "authority" | "registry">;
+  /** Where devices find the server over TLS; with none, no bundle is made. */
+  readonly servers: Bundle["servers"];
+  /** The device that gets a bundle while the registry is empty. */
+  readonly firstDevice: { readonly tenant: string; readonly device: string };
+  /** Wall clock. */
+  readonly nowMs: number;
+}
+
+/**
+ * Makes the first device with its bundle, or brings the bundles that are in the data directory up to date.
+ * @returns the path of the first device's bundle; `undefined` when it was moved away or never made.
+ */
+export async function provideBundles(request: ProvideBundlesRequest): Promise<string | undefined> {
+  const { directory, installation, servers, firstDevice, nowMs } = request;
+  const { bundles } = directory;
+  const bundleRequest = { bundles, ...installation, servers, nowMs };
   if (servers.length > 0) {
-    if (registry.exists) await refreshBundles(bundleRequest);
+    if (installation.registry.exists) await refreshBundles(bundleRequest);
     else await createBundle(bundleRequest, firstDevice);
   }
-  return { authority, registry, server, firstBundle: findBundle(bundles, firstDevice.device), created };
+  return findBundle(bundles, firstDevice.device);
 }
 
 /** The certificates of an installation that will expire, for status and warnings. */

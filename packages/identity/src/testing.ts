@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { Bundle } from "./bundle.ts";
 import { dataDirectoryAt, openDataDirectory, type DataDirectory } from "./data-directory.ts";
-import { openInstallation, type Installation, type InstallationRequest } from "./installation.ts";
+import { openInstallation, provideBundles, type Installation } from "./installation.ts";
 
 /** A data directory in the system's temporary directory, gone when the scope ends. */
 export interface TemporaryDirectory extends Disposable {
@@ -18,17 +19,27 @@ export function temporaryDataDirectory(): TemporaryDirectory {
   };
 }
 
-/** Starts an installation with the least that it needs. */
-export function startInstallation(
-  directory: DataDirectory,
-  changes: Partial<Omit<InstallationRequest, "directory">> = {},
-): Promise<Installation> {
-  return openInstallation({
-    directory: openDataDirectory(directory.path),
-    hosts: ["localhost", "127.0.0.1"],
-    servers: [{ url: "mqtts://127.0.0.1:8883" }],
-    firstDevice: { tenant: "default", device: "first-device" },
-    nowMs: Date.UTC(2027, 0, 1),
-    ...changes,
-  });
+export interface StartedInstallation extends Installation {
+  readonly firstBundle: string | undefined;
+}
+
+/** Starts an installation with the least that it needs, and provides its bundles. */
+export async function startInstallation(
+  path: DataDirectory,
+  changes: {
+    readonly nowMs?: number;
+    readonly hosts?: readonly string[];
+    readonly servers?: Bundle["servers"];
+  } = {},
+): Promise<StartedInstallation> {
+  const {
+    nowMs = Date.UTC(2027, 0, 1),
+    hosts = ["localhost", "127.0.0.1"],
+    servers = [{ url: "mqtts://127.0.0.1:8883" }],
+  } = changes;
+  const directory = openDataDirectory(path.path);
+  const installation = await openInstallation({ directory, hosts, nowMs });
+  const firstDevice = { tenant: "default", device: "first-device" };
+  const firstBundle = await provideBundles({ directory, installation, servers, firstDevice, nowMs });
+  return { ...installation, firstBundle };
 }

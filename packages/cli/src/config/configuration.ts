@@ -61,8 +61,8 @@ export const defaultMetricsPort = 9883;
 
 function defaultListeners(host: string): ListenerConfiguration[] {
   const addresses: ListenerAddress[] = [
-    { kind: "mqtts", host, port: 8883, path: undefined },
-    { kind: "wss", host, port: 8884, path: undefined },
+    { kind: "mqtts", host, port: 8883 },
+    { kind: "wss", host, port: 8884 },
   ];
   return addresses.map((address) => ({
     name: formatListenerUrl(address),

@@ -6,19 +6,19 @@ import { formatListenerUrl, isLoopback, isWildcard, parseListenerUrl } from "./l
 describe("listener URL", () => {
   it("tells kind, host, port and path", () => {
     const table = [
-      ["mqtt://127.0.0.1:11883", { kind: "mqtt", host: "127.0.0.1", port: 11883, path: undefined }],
-      ["mqtts://[::1]", { kind: "mqtts", host: "::1", port: 8883, path: undefined }],
-      ["mqtt://broker.example/", { kind: "mqtt", host: "broker.example", port: 1883, path: undefined }],
-      ["wss://127.0.0.1:443/mqtt", { kind: "wss", host: "127.0.0.1", port: 443, path: "/mqtt" }],
-      ["wss://a", { kind: "wss", host: "a", port: 443, path: undefined }],
-      ["ws://a:0/", { kind: "ws", host: "a", port: 0, path: undefined }],
+      ["mqtt://127.0.0.1:11883", { kind: "mqtt", host: "127.0.0.1", port: 11883 }],
+      ["mqtts://[::1]", { kind: "mqtts", host: "::1", port: 8883 }],
+      ["mqtt://broker.example/", { kind: "mqtt", host: "broker.example", port: 1883 }],
+      ["wss://127.0.0.1:443", { kind: "wss", host: "127.0.0.1", port: 443 }],
+      ["wss://a", { kind: "wss", host: "a", port: 443 }],
+      ["ws://a:0/", { kind: "ws", host: "a", port: 0 }],
       ["unix:///run/postern.sock", { kind: "unix", path: "/run/postern.sock" }],
     ] as const;
     for (const [url, address] of table) assert.deepEqual(parseListenerUrl(url), address, url);
   });
 
   it("is written as it is read", () => {
-    for (const url of ["mqtt://127.0.0.1:1", "mqtts://[::1]:8883", "wss://a:443/mqtt", "unix:///a b"]) {
+    for (const url of ["mqtt://127.0.0.1:1", "mqtts://[::1]:8883", "wss://a:443", "unix:///a b"]) {
       const address = parseListenerUrl(url);
       assert.ok(address.kind !== "invalid");
       assert.equal(formatListenerUrl(address), url);
@@ -47,6 +47,7 @@ describe("listener URL", () => {
       `unix:///${"a".repeat(107)}`,
       "mqtt://a b",
       "ws://a?b",
+      "ws://a/mqtt",
     ]) {
       const address = parseListenerUrl(url);
       assert.ok(address.kind === "invalid" && address.reason.length > 10, url);

@@ -11,8 +11,6 @@ export type ListenerAddress =
       readonly host: string;
       /** 0 lets the system choose. */
       readonly port: number;
-      /** Of a WebSocket; `undefined` lets clients use any. */
-      readonly path: string | undefined;
     }
   | { readonly kind: "unix"; readonly path: string };
 
@@ -50,11 +48,13 @@ export function parseListenerUrl(
   const kind = scheme === "mqtt" || scheme === "mqtts" || scheme === "ws" ? scheme : "wss";
   const port = portText === undefined ? defaultPorts[kind] : Number(portText);
   if (port > 65_535) return { kind: "invalid", reason: `has the port ${port}; the highest is 65535` };
-  const isWebSocket = kind === "ws" || kind === "wss";
-  if (!isWebSocket && path !== undefined && path !== "/") {
-    return { kind: "invalid", reason: `has a path, which only ws:// and wss:// can have` };
+  if (path !== undefined && path !== "/") {
+    return {
+      kind: "invalid",
+      reason: "has a path: leave it out, WebSocket clients may use any and others have none",
+    };
   }
-  return { kind, host, port, path: path === "/" || !isWebSocket ? undefined : path };
+  return { kind, host, port };
 }
 
 /** `host:port` for people and URLs. */
@@ -64,7 +64,7 @@ export function hostAndPort(host: string, port: number): string {
 
 export function formatListenerUrl(address: ListenerAddress): string {
   if (address.kind === "unix") return `unix://${address.path}`;
-  return `${address.kind}://${hostAndPort(address.host, address.port)}${address.path ?? ""}`;
+  return `${address.kind}://${hostAndPort(address.host, address.port)}`;
 }
 
 /** Whether only this machine can reach `host`. */
