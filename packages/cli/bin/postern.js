@@ -41,7 +41,8 @@ function pinnedRuntime() {
 }
 
 function handOver(runtime) {
-  var args = [__filename].concat(process.argv.slice(2));
+  // As it was typed: what the program prints of itself comes from this path.
+  var args = process.argv.slice(1);
   // Replacing this process leaves one process, one set of signals and one exit code; older runtimes cannot.
   if (typeof process.execve === "function") process.execve(runtime, [runtime].concat(args), process.env);
 

@@ -1,6 +1,9 @@
 import { Command, CommanderError } from "commander";
 
 import { registerConfig } from "./commands/config.ts";
+import { registerDown } from "./commands/down.ts";
+import { registerLog } from "./commands/log.ts";
+import { registerStatus } from "./commands/status.ts";
 import { registerUp } from "./commands/up.ts";
 import { processContext, type CommandContext } from "./context.ts";
 import { ExitCode, reportError } from "./errors.ts";
@@ -12,6 +15,9 @@ import { version } from "./version.ts";
  */
 const commands: readonly ((program: Command, context: CommandContext) => void)[] = [
   registerUp,
+  registerDown,
+  registerStatus,
+  registerLog,
   registerConfig,
 ];
 
@@ -49,5 +55,7 @@ export function start(): void {
   // The reader of our output went away (`postern sub … | head -1`): there is nobody left to work for.
   context.stdout.on("error", () => process.exit(ExitCode.ok));
   context.stderr.on("error", () => process.exit(ExitCode.failed));
+  // Our own mistake: say so in one sentence, and where only when asked.
+  process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, context)));
   void run(process.argv.slice(2), context).then((code) => process.exit(code));
 }

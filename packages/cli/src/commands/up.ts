@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 
+import type { SelectOptions } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
 
 /** `postern up`: the server. */
@@ -7,14 +8,14 @@ export function registerUp(program: Command, context: CommandContext): void {
   program
     .command("up")
     .description("start the server; the first start makes a certificate authority and a device bundle")
-    .option("--data <directory>", "where everything is kept", "./postern-data")
+    .option("--data <directory>", "where everything is kept (default: ./postern-data)")
     .option(
       "--config <file>",
       "configuration (default: postern.yaml in the data directory, when there is one)",
     )
     .option("--bind <address>", "listen on this address instead of loopback")
-    .action(() => {
-      context.stderr.write("postern: the server is not there yet\n");
-      context.exitCode = 1;
+    .action(async (options: SelectOptions) => {
+      const { runUp } = await import("../server/up.ts");
+      await runUp(options, context);
     });
 }

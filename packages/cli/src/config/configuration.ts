@@ -13,7 +13,7 @@ import { parseHttpUrl, type GivenConfiguration, type logFormats, type logLevels 
 
 export type LogLevel = (typeof logLevels)[number];
 export type LogFormat = (typeof logFormats)[number];
-export type TlsVersion = "1.2" | "1.3";
+type TlsVersion = "1.2" | "1.3";
 
 /** One listener, with everything decided. */
 export interface ListenerConfiguration {
@@ -26,6 +26,13 @@ export interface ListenerConfiguration {
   readonly systemTopics: boolean;
   /** Its own, over the broker's. */
   readonly limits: ListenerLimits;
+}
+
+export interface TlsConfiguration {
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** Lets clients take up an earlier TLS session; their certificate is checked at each CONNECT in any case. */
+  readonly sessionResumption: boolean;
 }
 
 export interface MetricsConfiguration {
@@ -43,7 +50,7 @@ export interface Configuration {
   readonly listeners: readonly ListenerConfiguration[];
   readonly limits: Limits;
   readonly names: readonly string[];
-  readonly tls: { readonly minVersion: TlsVersion; readonly maxVersion: TlsVersion };
+  readonly tls: TlsConfiguration;
   /** Devices that may read `$SYS/…`. */
   readonly systemTopicReaders: readonly string[];
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
@@ -184,10 +191,11 @@ export function resolveConfiguration(
   const listeners = givenListeners(config) ?? defaultListeners(options.bind ?? "127.0.0.1");
   checkListeners(listeners, config);
 
-  const tls = {
+  const tls: TlsConfiguration = {
     minVersion: given.tls?.minVersion ?? "1.2",
     maxVersion: given.tls?.maxVersion ?? "1.3",
-  } as const;
+    sessionResumption: given.tls?.sessionResumption ?? false,
+  };
   if (tls.minVersion > tls.maxVersion) {
     throw errorAt(
       ["tls", "minVersion"],

@@ -12,7 +12,11 @@ const tlsVersion = z.preprocess(
   z.enum(["1.2", "1.3"]),
 );
 
-const tlsSchema = z.strictObject({ minVersion: tlsVersion.optional(), maxVersion: tlsVersion.optional() });
+const tlsSchema = z.strictObject({
+  minVersion: tlsVersion.optional(),
+  maxVersion: tlsVersion.optional(),
+  sessionResumption: z.boolean().optional(),
+});
 
 const listenerUrl = z.string().superRefine((url, context) => {
   const address = parseListenerUrl(url);

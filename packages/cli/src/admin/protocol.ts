@@ -1,0 +1,57 @@
+import { z } from "zod";
+
+import { logLevels } from "../config/schema.ts";
+
+/** What `GET /status` answers: a running server in numbers. Read by `postern status`, which is of the same version. */
+export const statusSchema = z.object({
+  version: z.string(),
+  pid: z.number(),
+  data: z.string(),
+  startedAt: z.string(),
+  uptimeSeconds: z.number(),
+  logLevel: z.string(),
+  memoryBytes: z.number(),
+  /** Why nothing can be acknowledged at the moment; absent when all is well. */
+  storeFailure: z.string().optional(),
+  listeners: z.array(z.object({ name: z.string(), url: z.string(), connections: z.number() })),
+  metricsUrl: z.string().optional(),
+  clients: z.object({ connected: z.number(), connections: z.number() }),
+  sessions: z.object({ total: z.number(), disconnected: z.number(), subscriptions: z.number() }),
+  queues: z.object({
+    messages: z.number(),
+    bytes: z.number(),
+    memoryBytes: z.number(),
+    /** Largest first. */
+    largest: z.array(
+      z.object({
+        clientId: z.string(),
+        owner: z.string(),
+        connected: z.boolean(),
+        messages: z.number(),
+        bytes: z.number(),
+      }),
+    ),
+  }),
+  retained: z.object({ messages: z.number(), bytes: z.number() }),
+  /** Growth of the counters per second over the last minute. */
+  rates: z.record(z.string(), z.number()),
+  /** Since the start. */
+  counters: z.record(z.string(), z.number()),
+  certificates: z.array(
+    z.object({
+      name: z.string(),
+      notAfter: z.string(),
+      daysLeft: z.number(),
+      /** Whether somebody should do something. */
+      warning: z.boolean(),
+    }),
+  ),
+});
+export type Status = z.infer<typeof statusSchema>;
+
+export const logLevelRequest = z.strictObject({ level: z.enum(logLevels) });
+
+/** What a refused request is answered with. */
+export const adminErrorSchema = z.object({ code: z.string(), message: z.string() });
+
+export const nothing = z.object({});

@@ -1,0 +1,68 @@
+import { chmodSync, rmSync } from "node:fs";
+
+import { PosternError, errorText } from "@postern/core/errors";
+import Fastify, { type FastifyInstance } from "fastify";
+import { z } from "zod";
+
+import type { LogLevel } from "../config/configuration.ts";
+import { adminSocketPath } from "./socket-path.ts";
+import { logLevelRequest, type Status } from "./protocol.ts";
+
+/** What the admin API acts on. */
+export interface Administered {
+  status(): Status;
+  setLogLevel(level: LogLevel): void;
+  reload(): Promise<void>;
+  /** Begins to stop; returns at once. */
+  shutdown(): void;
+}
+
+const bodyBytesMax = 65_536;
+
+function routes(app: FastifyInstance, server: Administered): void {
+  app.get("/status", () => server.status());
+  app.put("/log/level", (request) => {
+    server.setLogLevel(logLevelRequest.parse(request.body).level);
+    return {};
+  });
+  app.post("/reload", async () => {
+    await server.reload();
+    return {};
+  });
+  app.post("/shutdown", () => {
+    server.shutdown();
+    return {};
+  });
+}
+
+/**
+ * The admin API: HTTP with JSON on a Unix socket that only the server's user can reach. There is nothing else to prove: who can
+ * open the socket can read the keys beside it.
+ */
+export async function startAdminServer(
+  run: string,
+  cwd: string,
+  server: Administered,
+): Promise<AsyncDisposable> {
+  const app = Fastify({ bodyLimit: bodyBytesMax, logger: false });
+  app.setErrorHandler(async (thrown, _request, reply) => {
+    const wrong = thrown instanceof z.ZodError;
+    const code = thrown instanceof PosternError ? thrown.code : "ADMIN_REQUEST";
+    const message = wrong
+      ? `not a request this server understands: ${thrown.issues[0]?.message ?? ""}`
+      : errorText(thrown);
+    await reply.status(wrong ? 400 : 500).send({ code, message });
+  });
+  routes(app, server);
+  const socket = adminSocketPath(run, cwd);
+  // The lock on the data directory is ours: whatever is there is left over from a process that died.
+  rmSync(socket.path, { force: true });
+  await app.listen({ path: socket.path });
+  chmodSync(socket.path, 0o600);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await app.close();
+      socket[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import { hostname, networkInterfaces } from "node:os";
+import { isIPv4 } from "node:net";
+
+import type { Configuration } from "../config/configuration.ts";
+import { hostAndPort, isLoopback, isTls, isWildcard } from "../config/listener-url.ts";
+
+/** The machine as far as its addresses go; passed in so that tests can have another. */
+export interface Machine {
+  readonly hostname: string;
+  /** Addresses that other machines may reach. */
+  readonly addresses: readonly string[];
+}
+
+export function thisMachine(): Machine {
+  const addresses = Object.values(networkInterfaces())
+    .flatMap((entries) => entries ?? [])
+    // A link-local address means nothing without the interface.
+    .filter(({ internal, address }) => !internal && !address.startsWith("fe80:"))
+    .map(({ address }) => address);
+  return { hostname: hostname(), addresses };
+}
+
+const loopbackHosts = ["localhost", "127.0.0.1", "::1"] as const;
+
+/** What can stand in a certificate. */
+const hostNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
+
+/** The names and addresses that the server's certificate must answer for. */
+export function certificateHosts({ listeners, names }: Configuration, machine: Machine): string[] {
+  const hosts = new Set<string>([...loopbackHosts, ...names]);
+  if (hostNamePattern.test(machine.hostname)) hosts.add(machine.hostname);
+  for (const { address } of listeners) {
+    if (address.kind === "unix") continue;
+    if (isWildcard(address.host)) for (const host of machine.addresses) hosts.add(host);
+    else hosts.add(address.host);
+  }
+  return [...hosts];
+}
+
+/** The hosts by which devices may find a listener on `host`, the preferred first. */
+function deviceHosts(host: string, names: readonly string[], machine: Machine): string[] {
+  if (isLoopback(host)) return [host];
+  if (!isWildcard(host)) return [...names, host];
+  return [...names, ...machine.addresses.filter(isIPv4).slice(0, 1), "127.0.0.1"];
+}
+
+/** The addresses for devices' bundles: of each TLS listener with the port that was really bound. */
+export function bundleServers(
+  { listeners, names }: Pick<Configuration, "listeners" | "names">,
+  ports: ReadonlyMap<string, number>,
+  machine: Machine,
+): { url: string }[] {
+  const urls = listeners.flatMap(({ name, address }) => {
+    if (address.kind === "unix" || !isTls(address)) return [];
+    const { kind, host } = address;
+    const port = ports.get(name) ?? address.port;
+    return deviceHosts(host, names, machine).map(
+      (deviceHost) => `${kind}://${hostAndPort(deviceHost, port)}`,
+    );
+  });
+  return [...new Set(urls)].map((url) => ({ url }));
+}

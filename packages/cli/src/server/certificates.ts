@@ -1,0 +1,111 @@
+import { constants } from "node:crypto";
+
+import type { TlsMaterial } from "@postern/broker/ports";
+import type { Clock } from "@postern/core/clock";
+import type { Log } from "@postern/core/log";
+import { CertificateAuthenticator } from "@postern/identity/authenticator";
+import type { DataDirectory } from "@postern/identity/data-directory";
+import { openInstallation, type Installation } from "@postern/identity/installation";
+
+import type { Configuration } from "../config/configuration.ts";
+import type { Status } from "../admin/protocol.ts";
+
+const dayMs = 86_400_000;
+
+/** Servers renew themselves; a device's certificate or the authority is somebody's work. */
+const warnDays = 30;
+
+export interface CertificatesOptions {
+  readonly directory: DataDirectory;
+  readonly configuration: Configuration;
+  readonly hosts: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Who is who on a running server, and what its TLS listeners show; can be read again while it runs. */
+export class Certificates {
+  readonly authenticator: CertificateAuthenticator;
+  readonly #options: CertificatesOptions;
+  #installation: Installation;
+
+  private constructor(options: CertificatesOptions, installation: Installation) {
+    this.#options = options;
+    this.#installation = installation;
+    this.authenticator = new CertificateAuthenticator({
+      registry: installation.registry,
+      issuers: () => [this.#installation.authority.issuing],
+      clock: options.clock,
+    });
+  }
+
+  /** Reads, or at the first start makes, authority, server certificate and registry. @throws as `openInstallation`. */
+  static async open(options: CertificatesOptions): Promise<Certificates> {
+    return new Certificates(options, await Certificates.#read(options));
+  }
+
+  static #read({ directory, hosts, clock }: CertificatesOptions): Promise<Installation> {
+    return openInstallation({ directory, hosts, nowMs: clock.wallMs() });
+  }
+
+  get installation(): Installation {
+    return this.#installation;
+  }
+
+  /** Reads everything again, renews what is due. @returns whether the server's certificate is another now. @throws and changes nothing. */
+  async reload(): Promise<boolean> {
+    const { registry, server } = this.#installation;
+    const read = await Certificates.#read(this.#options);
+    registry.reload();
+    this.#installation = { ...read, registry };
+    this.authenticator.clearCache();
+    return read.server.certificate.fingerprint !== server.certificate.fingerprint;
+  }
+
+  /** What a TLS listener shows now. */
+  tlsMaterial(): TlsMaterial {
+    const { server, authority } = this.#installation;
+    const { tls } = this.#options.configuration;
+    return {
+      context: {
+        key: server.key,
+        cert: server.chain,
+        // Both, so that a client that sends its own certificate without the chain is understood as well.
+        ca: [authority.rootPem, authority.issuer.certificate],
+        minVersion: `TLSv${tls.minVersion}`,
+        maxVersion: `TLSv${tls.maxVersion}`,
+        honorCipherOrder: true,
+        // A resumed session saves a quarter of a handshake and skips the verification of the certificate; we verify it again in
+        // any case, but a stolen ticket key would open recorded traffic.
+        secureOptions: tls.sessionResumption ? 0 : constants.SSL_OP_NO_TICKET,
+      },
+      requestCertificate: true,
+    };
+  }
+
+  /** All certificates somebody may have to care for, as `postern status` shows them. */
+  status(): Status["certificates"] {
+    const { authority, server, registry } = this.#installation;
+    const nowMs = this.#options.clock.wallMs();
+    const entry = (name: string, notAfterMs: number) => {
+      const daysLeft = Math.floor((notAfterMs - nowMs) / dayMs);
+      return { name, notAfter: new Date(notAfterMs).toISOString(), daysLeft, warning: daysLeft < warnDays };
+    };
+    const devices = registry.devices
+      .filter(({ removed }) => removed === undefined)
+      .map(({ name, certificates }) =>
+        entry(`device ${name}`, Math.max(...certificates.map(({ notAfter }) => Date.parse(notAfter)))),
+      )
+      .filter(({ warning }) => warning);
+    const authorityEnds = Math.min(authority.root.notAfterMs, authority.issuing.notAfterMs);
+    return [
+      entry("certificate authority", authorityEnds),
+      // Renewed at two thirds of its life: with less than a week something keeps it from being.
+      {
+        ...entry("server", server.certificate.notAfterMs),
+        warning: server.certificate.notAfterMs - nowMs < 7 * dayMs,
+      },
+      ...devices,
+    ];
+  }
+}

@@ -1,0 +1,63 @@
+import { errorCode, errorText } from "@postern/core/errors";
+
+import { hostAndPort, formatListenerUrl, type ListenerAddress } from "../config/listener-url.ts";
+import { CliError, ExitCode } from "../errors.ts";
+import { portHolder, processDescription } from "./process-table.ts";
+
+/** An address cannot be listened on. */
+export class ListenError extends CliError {
+  readonly code = "LISTEN";
+  readonly exitCode = ExitCode.failed;
+}
+
+/** Who has the port, as the end of a sentence; empty when it cannot be told. */
+function byWhom(port: number): string {
+  const pid = portHolder(port);
+  if (pid === undefined) return "";
+  const description = processDescription(pid);
+  return ` by process ${pid}${description === undefined ? "" : ` (${description})`}`;
+}
+
+function causeAndMend(address: ListenerAddress, thrown: unknown): string {
+  const code = errorCode(thrown);
+  if (address.kind === "unix") {
+    if (code === "EADDRINUSE") return "something listens there already: stop it, or choose another path";
+    if (code === "EACCES") return "permission denied: choose a path in a directory this user may write";
+    if (code === "ENOENT") return "there is no such directory: create it, or choose another path";
+    return errorText(thrown);
+  }
+  const { host, port } = address;
+  const where = hostAndPort(host, port);
+  if (code === "EADDRINUSE")
+    return `port ${port} is taken${byWhom(port)}: stop it, or choose another port under listeners`;
+  if (code === "EACCES") {
+    return `this user has no right to port ${port}: choose one above 1023, or give the right with setcap cap_net_bind_service=+ep on the runtime (or AmbientCapabilities= in systemd)`;
+  }
+  if (code === "EADDRNOTAVAIL") return `${host} is not an address of this machine: see \`ip address\``;
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return `the name ${host} cannot be resolved: use an IP address`;
+  if (code === "EAFNOSUPPORT")
+    return `this machine has no ${host.includes(":") ? "IPv6" : "IPv4"}: ${where} cannot be used`;
+  return errorText(thrown);
+}
+
+/** The sentence for a listener that could not be opened. */
+export function listenError(address: ListenerAddress, thrown: unknown): ListenError {
+  return new ListenError(`cannot listen on ${formatListenerUrl(address)}: ${causeAndMend(address, thrown)}`, {
+    cause: thrown,
+  });
+}
+
+/** The sentence for the metrics address that could not be opened. */
+export function metricsListenError(
+  { host, port }: { readonly host: string; readonly port: number },
+  thrown: unknown,
+): ListenError {
+  const cause =
+    errorCode(thrown) === "EADDRINUSE"
+      ? `port ${port} is taken${byWhom(port)}: choose another with metrics.url, or metrics.url: off`
+      : errorText(thrown);
+  return new ListenError(`cannot serve metrics on http://${hostAndPort(host, port)}: ${cause}`, {
+    cause: thrown,
+  });
+}

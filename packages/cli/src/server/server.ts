@@ -1,0 +1,286 @@
+import { existsSync, lstatSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+
+import { Broker } from "@postern/broker/broker";
+import type { ListenerOptions, RunningListener } from "@postern/broker/listeners/listener";
+import { systemClock } from "@postern/core/clock";
+import { errorText } from "@postern/core/errors";
+import { createSystemTopicAuthorizer } from "@postern/identity/authorizer";
+import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
+import { provideBundles } from "@postern/identity/installation";
+import type { SessionStore } from "@postern/core/session-store";
+import type { Logger } from "pino";
+
+import type { Status } from "../admin/protocol.ts";
+import { startAdminServer } from "../admin/server.ts";
+import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
+import { isTls, type ListenerAddress } from "../config/listener-url.ts";
+import { version } from "../version.ts";
+import { bundleServers, certificateHosts, thisMachine } from "./addresses.ts";
+import { FileAuditLog } from "./audit-log.ts";
+import { Certificates } from "./certificates.ts";
+import { listenError, metricsListenError } from "./listen-error.ts";
+import { createMetrics } from "./metrics.ts";
+import { startMetricsServer } from "./metrics-server.ts";
+import { openFilesMax } from "./process-table.ts";
+import { Rates } from "./rates.ts";
+import { describeStatus } from "./status.ts";
+import { openStore } from "./store.ts";
+
+const firstDevice = { tenant: "default", device: "first-device" } as const;
+
+/** How often certificates are looked at. */
+const renewalMs = 3_600_000;
+
+/** Files that the server needs for itself, above those of clients. */
+const ownFiles = 200;
+
+export interface ServerOptions {
+  readonly configuration: Configuration;
+  /** Absolute path of the data directory. */
+  readonly data: string;
+  readonly cwd: string;
+  readonly log: Logger;
+  /** Somebody asked by the admin API that the server stop. */
+  readonly onShutdown: () => void;
+}
+
+export interface RunningServer extends AsyncDisposable {
+  readonly directory: DataDirectory;
+  /** With the ports that were really bound. */
+  readonly listeners: readonly { readonly url: string; readonly configuration: ListenerConfiguration }[];
+  readonly metricsUrl: string | undefined;
+  /** SHA-256 of the authority's root certificate. */
+  readonly authorityFingerprint: string;
+  /** Whether this start made the authority. */
+  readonly created: boolean;
+  /** The bundle to try the server with; `undefined` when it was moved away or there is no TLS listener. */
+  readonly firstBundle: string | undefined;
+  /** What the person who started it should know. */
+  readonly warnings: readonly string[];
+  /** Reads certificates and devices again. Never throws: what went wrong is logged, and the old ones stay. */
+  reload(): Promise<void>;
+}
+
+/** What is being built up while a server starts; closed in reverse order. */
+interface Parts {
+  readonly options: ServerOptions;
+  readonly stack: AsyncDisposableStack;
+  readonly directory: DataDirectory;
+  readonly audit: FileAuditLog;
+  readonly certificates: Certificates;
+  readonly broker: Broker;
+  readonly warnings: string[];
+}
+
+/**
+ * Starts everything in this process; the result stops it all when it is disposed of.
+ * @throws {PosternError} with one sentence for a person; then nothing is left running.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  await using stack = new AsyncDisposableStack();
+  const { configuration, log } = options;
+  const directory = openDataDirectory(options.data);
+  const store = openStore();
+  stack.defer(() => store.close());
+  const machine = thisMachine();
+  const hosts = certificateHosts(configuration, machine);
+  const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
+  const audit = stack.use(new FileAuditLog(directory.audit, { clock: systemClock, log }));
+  const broker = stack.adopt(createBroker(options, { store, audit, certificates }), (started) =>
+    started.close(),
+  );
+  const parts: Parts = {
+    options,
+    stack,
+    directory,
+    audit,
+    certificates,
+    broker,
+    warnings: [...configuration.warnings, "sessions and messages are kept in memory only"],
+  };
+
+  const listeners = await listenAll(parts);
+  const ports = new Map(listeners.map(({ name, port }) => [name, port]));
+  const firstBundle = await provideBundles({
+    directory,
+    installation: certificates.installation,
+    servers: bundleServers(configuration, ports, machine),
+    firstDevice,
+    nowMs: systemClock.wallMs(),
+  });
+  const reload = () => reloadCertificates(parts, listeners);
+  const timer = setInterval(() => void reload(), renewalMs).unref();
+  stack.defer(() => clearInterval(timer));
+  const metricsUrl = await startMetrics(parts);
+  await startAdmin(parts, { metricsUrl, reload });
+  warnOfFewFiles(parts);
+  audit.recordServer("started", `version ${version}`);
+
+  const closing = stack.move();
+  const { authority, created } = certificates.installation;
+  return {
+    directory,
+    listeners: configuration.listeners.map((listener, index) => ({
+      url: listeners[index]?.url ?? listener.name,
+      configuration: listener,
+    })),
+    metricsUrl,
+    authorityFingerprint: authority.root.fingerprint,
+    created,
+    firstBundle,
+    warnings: parts.warnings,
+    reload,
+    [Symbol.asyncDispose]: async () => {
+      audit.recordServer("stopped", "");
+      await closing.disposeAsync();
+    },
+  };
+}
+
+function createBroker(
+  { configuration, log }: ServerOptions,
+  { store, audit, certificates }: { readonly store: SessionStore } & Pick<Parts, "audit" | "certificates">,
+): Broker {
+  const { limits, systemTopicReaders, listeners, responseInformation, serverReference } = configuration;
+  const authorizer = createSystemTopicAuthorizer({
+    devices: new Set(systemTopicReaders),
+    listeners: new Set(listeners.filter(({ systemTopics }) => systemTopics).map(({ name }) => name)),
+  });
+  const { authenticator } = certificates;
+  return new Broker(
+    {
+      clock: systemClock,
+      log,
+      store,
+      authenticator,
+      authorizer,
+      payloadRule: undefined,
+      bus: undefined,
+      audit,
+    },
+    { limits, responseInformation, serverReference, version },
+  );
+}
+
+function listenerOptions(configuration: ListenerConfiguration, certificates: Certificates): ListenerOptions {
+  const { name, address, anonymous, limits } = configuration;
+  const where =
+    address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
+  const tls = isTls(address) ? () => certificates.tlsMaterial() : undefined;
+  return { name, kind: address.kind, ...where, anonymous, limits, tls };
+}
+
+/** Whether somebody answers on a Unix socket. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+/** A socket file outlives a process that was killed; nobody else can listen there until it is gone. */
+async function removeDeadSocket(address: ListenerAddress): Promise<void> {
+  if (address.kind !== "unix" || !existsSync(address.path)) return;
+  if (lstatSync(address.path).isSocket() && !(await answers(address.path))) rmSync(address.path);
+}
+
+/** Opens all listeners or, when one cannot be opened, throws. @throws {ListenError} */
+async function listenAll({ options, broker, certificates }: Parts): Promise<RunningListener[]> {
+  const listeners: RunningListener[] = [];
+  for (const configuration of options.configuration.listeners) {
+    try {
+      await removeDeadSocket(configuration.address);
+      listeners.push(await broker.listen(listenerOptions(configuration, certificates)));
+    } catch (thrown) {
+      throw listenError(configuration.address, thrown);
+    }
+  }
+  return listeners;
+}
+
+async function reloadCertificates(
+  { options, certificates, audit }: Parts,
+  listeners: readonly RunningListener[],
+): Promise<void> {
+  try {
+    if (await certificates.reload()) {
+      for (const listener of listeners) listener.reloadTls();
+      options.log.info({}, "the server has a new certificate");
+      audit.recordServer("reloaded", "new server certificate");
+    }
+  } catch (thrown) {
+    options.log.error(
+      { error: errorText(thrown) },
+      "certificates and devices could not be read again; the old ones stay",
+    );
+  }
+}
+
+/** @returns the URL; `undefined` when metrics are off, or their default port is taken. @throws {ListenError} */
+async function startMetrics({
+  options,
+  stack,
+  broker,
+  certificates,
+  warnings,
+}: Parts): Promise<string | undefined> {
+  const { metrics } = options.configuration;
+  if (metrics === undefined) return undefined;
+  const registry = createMetrics({
+    version,
+    snapshot: () => broker.snapshot(),
+    certificates: () => certificates.status(),
+    storeHealthy: () => broker.storeFailure === undefined,
+  });
+  try {
+    const server = await startMetricsServer(metrics, registry, {
+      unready: () => broker.storeFailure?.message,
+    });
+    return stack.use(server).url;
+  } catch (thrown) {
+    const error = metricsListenError(metrics, thrown);
+    if (metrics.required) throw error;
+    warnings.push(`there are no metrics: ${error.message}`);
+    return undefined;
+  }
+}
+
+async function startAdmin(
+  { options, stack, directory, broker, certificates }: Parts,
+  { metricsUrl, reload }: { readonly metricsUrl: string | undefined; readonly reload: () => Promise<void> },
+): Promise<void> {
+  const { log, cwd, onShutdown } = options;
+  const rates = stack.use(new Rates(() => ({ ...broker.snapshot().counters }), systemClock));
+  const status = (): Status =>
+    describeStatus(broker.snapshot(), {
+      version,
+      data: directory.path,
+      logLevel: log.level,
+      storeFailure: broker.storeFailure?.message,
+      metricsUrl,
+      rates: rates.perSecond(),
+      certificates: certificates.status(),
+      nowMs: systemClock.wallMs(),
+    });
+  const setLogLevel = (level: LogLevel): void => {
+    log.level = level;
+    log.info({ to: level }, "the log level was changed");
+  };
+  stack.use(
+    await startAdminServer(directory.run, cwd, { status, setLogLevel, reload, shutdown: onShutdown }),
+  );
+}
+
+function warnOfFewFiles({ options, warnings }: Parts): void {
+  const filesMax = openFilesMax();
+  const { connectionsMax } = options.configuration.limits;
+  if (filesMax === undefined || filesMax - ownFiles >= Math.min(connectionsMax, 10_000)) return;
+  warnings.push(
+    `this process may open only ${filesMax} files at once, enough for about ${Math.max(filesMax - ownFiles, 0)} clients: raise it with ulimit -n or LimitNOFILE= in systemd`,
+  );
+}

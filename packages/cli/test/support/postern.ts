@@ -1,0 +1,160 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { parseBundle, type Bundle } from "@postern/identity/bundle";
+
+export const bin = fileURLToPath(new URL("../../bin/postern.js", import.meta.url));
+
+/** How a process ended, and what it wrote. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface StartOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Run as this user. */
+  readonly uid?: number;
+  /** Another runtime than that of the tests. */
+  readonly runtime?: string;
+}
+
+/** A real `postern` process; killed at the end of the scope if it still runs. */
+export class PosternProcess implements AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  #stdout = "";
+  #stderr = "";
+  readonly #waiting = new Set<() => void>();
+
+  constructor(
+    args: readonly string[],
+    { cwd, env = {}, uid, runtime = process.execPath }: StartOptions = {},
+  ) {
+    // The tests may themselves have been started by npm: a process under test must not know.
+    const own = Object.entries(process.env).filter(
+      ([name]) => !name.startsWith("npm_") && name !== "NODE_TEST_CONTEXT",
+    );
+    this.child = spawn(runtime, [bin, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...Object.fromEntries(own), ...env },
+      ...(cwd === undefined ? {} : { cwd }),
+      ...(uid === undefined ? {} : { uid, gid: uid }),
+    });
+    this.child.stdout
+      ?.setEncoding("utf8")
+      .on("data", (text: string) => this.#wrote(() => (this.#stdout += text)));
+    this.child.stderr
+      ?.setEncoding("utf8")
+      .on("data", (text: string) => this.#wrote(() => (this.#stderr += text)));
+    this.ended = once(this.child, "close").then(([code, signal]) => {
+      this.#wrote(() => {});
+      return { code, signal, stdout: this.#stdout, stderr: this.#stderr };
+    });
+  }
+
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
+  /** Waits until stdout and stderr together match. @throws when the process ends first. */
+  async until(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const found = pattern.exec(this.#stdout + this.#stderr);
+      if (found !== null) return found;
+      if (!this.running) {
+        throw new Error(`ended without writing ${String(pattern)}:\n${this.#stdout}${this.#stderr}`);
+      }
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.running) this.child.kill("SIGKILL");
+    await this.ended;
+  }
+
+  #wrote(take: () => void): void {
+    take();
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const resolve of waiting) resolve();
+  }
+}
+
+/** Runs a command to its end. */
+export async function postern(args: readonly string[], options?: StartOptions): Promise<Ended> {
+  return new PosternProcess(args, options).ended;
+}
+
+/** A directory of its own for one test. */
+export interface Scratch extends Disposable {
+  readonly path: string;
+}
+
+export function scratch(): Scratch {
+  const path = mkdtempSync(join(tmpdir(), "postern-cli-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** A running server on free ports of loopback. */
+export interface TestServer extends AsyncDisposable {
+  readonly process: PosternProcess;
+  readonly data: string;
+  /** What it printed that it listens on, in the order of the configuration. */
+  readonly urls: readonly string[];
+  readonly metricsUrl: string | undefined;
+}
+
+/** Starts `postern up` and waits until it says that it is running. */
+export async function up(args: readonly string[], options?: StartOptions): Promise<TestServer> {
+  const process = new PosternProcess(["up", ...args], options);
+  await process.until(/is running\.[^]*authority +SHA-256 [0-9A-F:]+\n/);
+  const urls = process.stdout.match(/^ +(?:listening +)?((?:mqtts?|wss?|unix):\/\/\S+)/gm) ?? [];
+  const [, data = ""] = /^ +data +(\S+)/m.exec(process.stdout) ?? [];
+  const [, metricsUrl] = /^ +metrics +(http:\S+)\/metrics$/m.exec(process.stdout) ?? [];
+  return {
+    process,
+    data,
+    urls: urls.map((line) => line.trim().replace(/^listening +/, "")),
+    metricsUrl,
+    [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
+  };
+}
+
+/** The first device's bundle of a server. */
+export function firstBundle(data: string): Bundle {
+  const path = join(data, "bundles", "first-device.json");
+  return parseBundle(readFileSync(path, "utf8"), path);
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (typeof address !== "object" || address === null) throw new Error("no port");
+  return address.port;
+}
