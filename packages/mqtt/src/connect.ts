@@ -15,7 +15,7 @@ import { readProperties, writeProperties } from "./properties.ts";
 import { ReasonCode } from "./reason-codes.ts";
 import { isTopicName } from "./topics.ts";
 
-/** @see MQTT 5.0 §3.1.2.3, Figure 3-4 */
+/** @see MQTT 5.0 §3.1.2.3 */
 const ConnectFlag = {
   reserved: 0x01,
   cleanStart: 0x02,
@@ -35,6 +35,7 @@ export interface MalformedConnect extends Malformed {
   readonly requestedLevel: number | undefined;
 }
 
+/** What `decodeConnect` returns. */
 export type DecodedConnect = { readonly kind: "value"; readonly value: ConnectPacket } | MalformedConnect;
 
 /**

@@ -20,6 +20,7 @@ export interface Cursor {
 
 const noBytes = new Uint8Array(0);
 
+/** A cursor over the bytes from `start` to `end`. */
 export function createCursor(bytes: Buffer, start: number, end: number): Cursor {
   return { bytes, offset: start, end, failure: undefined };
 }

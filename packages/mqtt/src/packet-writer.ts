@@ -12,6 +12,7 @@ export interface PacketWriter {
 
 const stringBytesMax = 65_535;
 
+/** A writer with nothing written. */
 export function createPacketWriter(): PacketWriter {
   return { buffer: Buffer.allocUnsafe(128), length: 0 };
 }
@@ -34,24 +35,28 @@ function requireInteger(value: number, most: number, field: string): void {
   throw new RangeError(`${field} is ${value}; it must be an integer of 0 to ${most}`);
 }
 
+/** One byte. Throws `RangeError`, here and below, for a number that does not fit; `field` names it in the message. */
 export function writeByte(writer: PacketWriter, value: number, field: string): void {
   requireInteger(value, 0xff, field);
   const offset = extend(writer, 1);
   writer.buffer[offset] = value;
 }
 
+/** A two-byte integer. @see MQTT 5.0 §1.5.2 */
 export function writeTwoBytes(writer: PacketWriter, value: number, field: string): void {
   requireInteger(value, 0xff_ff, field);
   const offset = extend(writer, 2);
   writer.buffer.writeUInt16BE(value, offset);
 }
 
+/** A four-byte integer. @see MQTT 5.0 §1.5.3 */
 export function writeFourBytes(writer: PacketWriter, value: number, field: string): void {
   requireInteger(value, 0xff_ff_ff_ff, field);
   const offset = extend(writer, 4);
   writer.buffer.writeUInt32BE(value, offset);
 }
 
+/** A variable byte integer. @see MQTT 5.0 §1.5.5 */
 export function writeVariable(writer: PacketWriter, value: number, field: string): void {
   requireInteger(value, variableByteIntegerMax, field);
   const offset = extend(writer, variableByteIntegerBytes(value));
@@ -64,7 +69,7 @@ export function writeRaw(writer: PacketWriter, bytes: Uint8Array): void {
   writer.buffer.set(bytes, offset);
 }
 
-/** Binary data: two bytes of length, then the bytes. */
+/** Binary data: two bytes of length, then the bytes. Throws `RangeError` above 65,535 bytes. @see MQTT 5.0 §1.5.6 */
 export function writeBinary(writer: PacketWriter, bytes: Uint8Array, field: string): void {
   if (bytes.length > stringBytesMax) {
     throw new RangeError(`${field} has ${bytes.length} bytes; at most ${stringBytesMax} fit`);
@@ -73,7 +78,11 @@ export function writeBinary(writer: PacketWriter, bytes: Uint8Array, field: stri
   writeRaw(writer, bytes);
 }
 
-/** A UTF-8 string: two bytes of length, then the text. */
+/**
+ * A UTF-8 string: two bytes of length, then the text. Throws `TypeError` for U+0000 and lone surrogates, and
+ * `RangeError` above 65,535 bytes.
+ * @see MQTT 5.0 §1.5.4
+ */
 export function writeString(writer: PacketWriter, text: string, field: string): void {
   if (!text.isWellFormed() || text.includes("\0")) {
     throw new TypeError(`${field} holds U+0000 or a lone surrogate, which MQTT forbids`);
@@ -86,7 +95,7 @@ export function writtenBytes(writer: PacketWriter): Buffer {
   return writer.buffer.subarray(0, writer.length);
 }
 
-/** The whole packet: fixed header and what was written, in a buffer of exactly its size. */
+/** The whole packet: fixed header and what was written, in a buffer of exactly its size. Throws `RangeError` when it is longer than MQTT can tell. */
 export function finishPacket(packetType: number, flags: number, writer: PacketWriter): Buffer {
   requireInteger(writer.length, variableByteIntegerMax, "the packet's remaining length");
   const packet = Buffer.allocUnsafe(1 + variableByteIntegerBytes(writer.length) + writer.length);

@@ -2,6 +2,7 @@
 
 /** 3 = MQTT 3.1 (MQIsdp), 4 = MQTT 3.1.1, 5 = MQTT 5.0: the protocol level byte. */
 export type ProtocolVersion = 3 | 4 | 5;
+/** How sure delivery is: at most once, at least once, exactly once. @see MQTT 5.0 §4.3 */
 export type QoS = 0 | 1 | 2;
 
 /** @see MQTT 5.0 §2.1.2 */
@@ -24,6 +25,7 @@ export const PacketType = {
 } as const;
 export type PacketType = (typeof PacketType)[keyof typeof PacketType];
 
+/** A pair of texts that mean something to applications only; a name may come again. @see MQTT 5.0 §2.2.2.2 */
 export type UserProperty = readonly [name: string, value: string];
 
 /** The MQTT 5 properties of any packet. Only what was present is set. @see MQTT 5.0 §2.2.2.2 */
@@ -61,6 +63,7 @@ export interface Properties {
 /** Shared by every packet that carries no properties, and by all of MQTT 3. */
 export const noProperties: Readonly<Properties> = Object.freeze({});
 
+/** What the server publishes when the connection ends without a DISCONNECT. @see MQTT 5.0 §3.1.2.5 */
 export interface Will {
   readonly topic: string;
   readonly payload: Uint8Array;
@@ -69,6 +72,7 @@ export interface Will {
   readonly properties: Readonly<Properties>;
 }
 
+/** @see MQTT 5.0 §3.1 */
 export interface ConnectPacket {
   readonly protocolVersion: ProtocolVersion;
   /** MQTT 5 Clean Start; Clean Session in MQTT 3. */
@@ -81,6 +85,7 @@ export interface ConnectPacket {
   readonly properties: Readonly<Properties>;
 }
 
+/** @see MQTT 5.0 §3.2 */
 export interface ConnackPacket {
   readonly sessionPresent: boolean;
   /** An MQTT 5 reason code; the encoder maps it to a return code for MQTT 3. */
@@ -96,6 +101,7 @@ export interface AckPacket {
   readonly properties: Readonly<Properties>;
 }
 
+/** One topic filter of a SUBSCRIBE with its options, which but for the QoS are false or 0 in MQTT 3. @see MQTT 5.0 §3.8.3 */
 export interface SubscribeRequest {
   readonly filter: string;
   readonly qos: QoS;
@@ -104,12 +110,14 @@ export interface SubscribeRequest {
   readonly retainHandling: 0 | 1 | 2;
 }
 
+/** @see MQTT 5.0 §3.8 */
 export interface SubscribePacket {
   readonly packetId: number;
   readonly requests: readonly SubscribeRequest[];
   readonly properties: Readonly<Properties>;
 }
 
+/** @see MQTT 5.0 §3.10 */
 export interface UnsubscribePacket {
   readonly packetId: number;
   readonly filters: readonly string[];

@@ -32,6 +32,7 @@ type PropertyForm =
 /** What a value of 0 is: allowed, or an error of this kind. */
 type ZeroRule = "allowed" | "protocolError" | "topicAliasInvalid";
 
+/** All that is known of one property. */
 export type PropertyRow = PropertyForm & {
   readonly id: number;
   /** A bit set of packet types: bit n stands for packet type n, bit 0 for the will. */

@@ -18,7 +18,7 @@ import { isSharedFilter } from "./topics.ts";
 /** SUBSCRIBE and UNSUBSCRIBE have a flag set. @see MQTT 5.0 §2.1.3 */
 const requestFlags = 0b0010;
 
-/** @see MQTT 5.0 §3.8.3.1, Figure 3-19 */
+/** @see MQTT 5.0 §3.8.3.1 */
 const Option = {
   qos: 0x03,
   noLocal: 0x04,
@@ -76,7 +76,10 @@ function readRequest(cursor: Cursor, version: ProtocolVersion): SubscribeRequest
   if ((options & reserved) !== 0) {
     fail(cursor, malformed("a subscription has reserved option bits set (MQTT 5.0 §3.8.3.1)"));
   }
-  if (qos === 3) fail(cursor, protocolError("a subscription asks for QoS 3 (MQTT 5.0 §3.8.3.1)"));
+  if (qos === 3) {
+    const wrong = version === 5 ? protocolError : malformed;
+    fail(cursor, wrong("a subscription asks for QoS 3 (MQTT 5.0 §3.8.3.1, MQTT 3.1.1 §3.8.3)"));
+  }
   if (retainHandling === 3) {
     fail(cursor, protocolError("a subscription has Retain Handling 3 (MQTT 5.0 §3.8.3.1)"));
   }

@@ -225,7 +225,7 @@ export const hostilePackets: readonly HostilePacket[] = [
   ["SUBSCRIBE without options", 4, 0x82, '0001 "a"', malformed],
   ["SUBSCRIBE that ends within a filter", 4, 0x82, '0001 "a" 00 0005 61', malformed],
   ["SUBSCRIBE with QoS 3 (§3.8.3.1)", 5, 0x82, '0001 00 "a" 03', protocolError],
-  ["SUBSCRIBE with QoS 3 [MQTT-3-8.3-4]", 4, 0x82, '0001 "a" 03', protocolError],
+  ["SUBSCRIBE with QoS 3 [MQTT-3-8.3-4]", 4, 0x82, '0001 "a" 03', malformed],
   ["SUBSCRIBE with reserved options [MQTT-3.8.3-5]", 5, 0x82, '0001 00 "a" 40', malformed],
   ["SUBSCRIBE with reserved options [MQTT-3.8.3-5]", 5, 0x82, '0001 00 "a" 80', malformed],
   ["SUBSCRIBE with the options of MQTT 5 [MQTT-3-8.3-4]", 4, 0x82, '0001 "a" 04', malformed],
