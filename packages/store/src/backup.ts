@@ -74,7 +74,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<void> {
     }
     await buildStoreFile(target, readBackup(file, progressFrom(bytes)));
   } catch (error) {
-    throw explainSystemError(error, `The backup ${file} cannot be restored in ${directory}`);
+    throw explainSystemError(error, `The backup ${file} cannot be restored in ${directory}`, directory);
   } finally {
     unlock();
   }

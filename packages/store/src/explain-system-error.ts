@@ -1,10 +1,13 @@
+import { statfsSync } from "node:fs";
 import { constants } from "node:os";
 
 import { errorText, PosternError } from "@postern/core/errors";
 
 import { StoreFullError, StoreUnreadableError } from "./errors.ts";
 
-const { ENOSPC, EDQUOT, EFBIG, EACCES, EPERM, EROFS } = constants.errno;
+const { ENOSPC, EDQUOT, EFBIG, EIO, EACCES, EPERM, EROFS } = constants.errno;
+/** Less than what the largest message takes. */
+const NO_ROOM_BYTES = 1 << 20;
 const MDB_MAP_FULL = -30_792;
 
 /** Node names the system's errors, LMDB numbers them. */
@@ -19,16 +22,33 @@ const NO_ROOM: ReadonlySet<unknown> = new Set([
 ]);
 const NO_RIGHT: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EROFS", EACCES, EPERM, EROFS]);
 
-/** Whether the system said that there is no more room. */
-export function isNoRoom(error: unknown): boolean {
-  return NO_ROOM.has(codeOf(error));
+/**
+ * Whether a write in `directory` failed because there is no more room. LMDB calls a write that the system cut short
+ * an input/output error, so the room that is left decides what such an error was.
+ */
+export function isNoRoom(error: unknown, directory: string): boolean {
+  const code = codeOf(error);
+  return NO_ROOM.has(code) || (code === EIO && freeBytes(directory) < NO_ROOM_BYTES);
 }
 
-/** An error of the system as one of ours that a person can act on; others as they are. `attempt` begins the sentence. */
-export function explainSystemError(error: unknown, attempt: string): unknown {
+function freeBytes(directory: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+/**
+ * An error of the system, met while writing in `directory`, as one of ours that a person can act on; others as they
+ * are. `attempt` begins the sentence.
+ */
+export function explainSystemError(error: unknown, attempt: string, directory: string): unknown {
   if (error instanceof PosternError) return error;
   const text = `${attempt}: ${errorText(error)}.`;
-  if (isNoRoom(error)) return new StoreFullError(`${text} Make room on its disk.`, { cause: error });
+  if (isNoRoom(error, directory))
+    return new StoreFullError(`${text} Make room on its disk.`, { cause: error });
   if (NO_RIGHT.has(codeOf(error))) {
     return new StoreUnreadableError(`${text} Give this user the right to read and write it.`, {
       cause: error,

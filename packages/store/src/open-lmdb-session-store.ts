@@ -51,7 +51,7 @@ export async function openLmdbSessionStore(options: OpenLmdbOptions): Promise<Lm
     opened.move();
     return store;
   } catch (error) {
-    throw explainSystemError(error, `The session store in ${directory} cannot be opened`);
+    throw explainSystemError(error, `The session store in ${directory} cannot be opened`, directory);
   }
 }
 

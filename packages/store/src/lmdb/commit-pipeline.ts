@@ -1,9 +1,14 @@
 import type { MessageNumber } from "@postern/core/session-store";
 
 import type { OverlayEntry } from "./queue-overlay.ts";
-import type { LmdbWriter, WriteResult } from "./writer.ts";
+import type { WriteResult } from "./writer.ts";
 
 type Done = (error: Error | undefined) => void;
+
+/** What puts rows on disk: `LmdbWriter`. One write at a time; `done` is called from a later event. */
+export interface GroupWriter {
+  write(chunks: Uint8Array<ArrayBuffer>[], done: (result: WriteResult) => void): void;
+}
 
 /** A closed group: its rows, and what can be let go of once they are on disk. */
 export interface ClosedGroup {
@@ -22,7 +27,7 @@ export interface ClosedGroup {
  *                              └─────────────────┘ done(error); written again, in order, with the next commit
  */
 export class CommitPipeline {
-  readonly #writer: LmdbWriter;
+  readonly #writer: GroupWriter;
   readonly #onSettled: (groups: readonly ClosedGroup[]) => void;
   #waiting: ClosedGroup[] = [];
   #underWay: ClosedGroup[] = [];
@@ -38,7 +43,7 @@ export class CommitPipeline {
   #settledGroup = 0;
 
   /** `onSettled` is told which groups are on disk now, before their commits are done. */
-  constructor(writer: LmdbWriter, onSettled: (groups: readonly ClosedGroup[]) => void) {
+  constructor(writer: GroupWriter, onSettled: (groups: readonly ClosedGroup[]) => void) {
     this.#writer = writer;
     this.#onSettled = onSettled;
   }

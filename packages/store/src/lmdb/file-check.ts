@@ -31,6 +31,11 @@ const LEAF = 0x02;
 const OVERFLOW = 0x04;
 const META = 0x08;
 const KIND_MASK = 0x7f;
+/** Whole numbers as keys; the rest says how LMDB was opened (`noSubdir`), which it keeps here too. */
+const FREE_TREE_FLAGS = 0x4008;
+const MAIN_TREE_FLAGS = 0;
+/** More than any process can map. */
+const MAP_BYTES_MAX = 2n ** 47n;
 const NODE_BIG_DATA = 0x01;
 const NODE_HEADER_BYTES = 8;
 
@@ -50,7 +55,7 @@ export interface LmdbFileReport {
 export interface LmdbFileCheckOptions {
   /** Called for every row in key order; both views are valid during the call only. Throws to call the row damaged. */
   readonly onRow?: ((key: Buffer, value: Buffer) => void) | undefined;
-  /** Called every few thousand pages. */
+  /** Called every few thousand pages, and when all is done. */
   readonly onProgress?: ((pagesDone: number, pagesTotal: number) => void) | undefined;
 }
 
@@ -87,6 +92,7 @@ export async function checkLmdbFile(fd: number, options: LmdbFileCheckOptions = 
     options.onProgress?.(pagesDone, check.meta.lastPage + 1);
     await new Promise(setImmediate);
   }
+  options.onProgress?.(check.meta.lastPage + 1, check.meta.lastPage + 1);
   return check.report();
 }
 
@@ -99,6 +105,7 @@ class FileCheck {
   /** One page buffer for each level of a tree, so that a parent survives the visit of its children. */
   readonly #levels: Buffer[] = [];
   #pagesDone = 0;
+  #nextTurn = PAGES_PER_TURN;
   #freePages = 0;
   #lastKey: Buffer | undefined;
   #counts = { branch: 0, leaf: 0, overflow: 0, entries: 0 };
@@ -164,7 +171,10 @@ class FileCheck {
     const page = this.#load(pageNumber, level);
     const isLeaf = level === tree.depth;
     const nodeCount = checkPage(page, pageNumber, isLeaf ? LEAF : BRANCH);
-    if (this.#pagesDone % PAGES_PER_TURN === 0) yield this.#pagesDone;
+    if (this.#pagesDone >= this.#nextTurn) {
+      this.#nextTurn = this.#pagesDone + PAGES_PER_TURN;
+      yield this.#pagesDone;
+    }
     if (isLeaf) {
       this.#counts.leaf += 1;
       this.#leaf(tree, page, nodeCount, keyMin, onRow);
@@ -371,9 +381,14 @@ function readMeta(fd: number, index: number, position: number, fileBytes: number
   const pageBytes = bytes.readUInt32LE(48);
   if (
     toNumber(bytes.readBigUInt64LE(0)) !== index ||
-    (bytes.readUInt16LE(18) & META) === 0 ||
+    (bytes.readUInt16LE(18) & KIND_MASK) !== META ||
     bytes.readUInt32LE(24) !== MAGIC ||
-    (bytes.readUInt32LE(28) & 0xffff) !== DATA_VERSION ||
+    bytes.readUInt32LE(28) !== DATA_VERSION ||
+    bytes.readBigUInt64LE(32) !== 0n ||
+    bytes.readBigUInt64LE(40) > MAP_BYTES_MAX ||
+    bytes.readUInt16LE(52) !== FREE_TREE_FLAGS ||
+    bytes.readUInt32LE(96) !== 0 ||
+    bytes.readUInt16LE(100) !== MAIN_TREE_FLAGS ||
     pageBytes < PAGE_BYTES_MIN ||
     pageBytes > PAGE_BYTES_MAX ||
     (pageBytes & (pageBytes - 1)) !== 0

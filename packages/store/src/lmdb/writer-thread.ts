@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 
 import { errorText } from "@postern/core/errors";
@@ -24,14 +25,18 @@ function main(): void {
       void database.close().then(() => port.close());
       return;
     }
-    const response = write(database, request.chunks);
+    const response = write(database, request.chunks, dirname(file));
     const transfer = response.kind === "failed" ? response.chunks.map((chunk) => chunk.buffer) : [];
     port.postMessage(response, transfer);
   });
   port.postMessage({ kind: "ready" } satisfies WriterResponse);
 }
 
-function write(database: RootDatabase<Buffer, Buffer>, chunks: Uint8Array<ArrayBuffer>[]): WriterResponse {
+function write(
+  database: RootDatabase<Buffer, Buffer>,
+  chunks: Uint8Array<ArrayBuffer>[],
+  directory: string,
+): WriterResponse {
   const sink = {
     put: (key: Buffer, value: Buffer) => database.putSync(key, value),
     delete: (key: Buffer) => database.removeSync(key),
@@ -43,7 +48,7 @@ function write(database: RootDatabase<Buffer, Buffer>, chunks: Uint8Array<ArrayB
     });
     return { kind: "written" };
   } catch (error) {
-    return { kind: "failed", full: isNoRoom(error), reason: errorText(error), chunks };
+    return { kind: "failed", full: isNoRoom(error, directory), reason: errorText(error), chunks };
   }
 }
 
