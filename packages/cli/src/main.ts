@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 
+import { registerBackup } from "./commands/backup.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerLog } from "./commands/log.ts";
@@ -18,6 +19,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerDown,
   registerStatus,
   registerLog,
+  registerBackup,
   registerConfig,
 ];
 

@@ -24,8 +24,8 @@ export type CredentialsResult =
   | { readonly kind: "accepted"; readonly identity: { readonly name: string; readonly anonymous: boolean } }
   | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
 
-/** All who gave no proof, on listeners that ask for none. No device can have this name. */
-const anonymous = { kind: "accepted", identity: { name: "(anonymous)", anonymous: true } } as const;
+/** All who gave no proof, on listeners that ask for none. The broker knows its anonymous sessions by the empty name. */
+const anonymous = { kind: "accepted", identity: { name: "", anonymous: true } } as const;
 
 export interface CertificateAuthenticatorOptions {
   readonly registry: DeviceRegistry;

@@ -5,7 +5,7 @@ import { readBackup } from "./backup-format.ts";
 import type { BackupJob, BackupReport } from "./backup-thread.ts";
 import { checkStoreFile, type Progress } from "./check-store-file.ts";
 import { lockDirectory } from "./directory-lock.ts";
-import { StoreBackupError, StoreCorruptError, StoreNewerError } from "./errors.ts";
+import { StoreBackupError, StoreCorruptError, StoreNewerError, StoreNotEmptyError } from "./errors.ts";
 import { explainSystemError } from "./explain-system-error.ts";
 import { forEachRow } from "./lmdb/row-reader.ts";
 import { buildStoreFile } from "./new-store-file.ts";
@@ -53,7 +53,8 @@ export interface RestoreOptions {
 /**
  * Puts a backup in the place of the store in a directory. The backup is verified before anything is touched, and the
  * store is replaced at one stroke.
- * @throws {StoreBackupError} when the backup cannot be used, or a store with something in it is in the way.
+ * @throws {StoreBackupError} when the backup cannot be used.
+ * @throws {StoreNotEmptyError} when a store with something in it is in the way and is not to be overwritten.
  * @throws {StoreLockedError} while the store is open.
  */
 export async function restoreBackup(options: RestoreOptions): Promise<void> {
@@ -68,7 +69,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<void> {
   try {
     const target = dataFile(directory);
     if (options.overwrite !== true && !(await isFree(target))) {
-      throw new StoreBackupError(
+      throw new StoreNotEmptyError(
         `The backup ${file} was not restored: the session store in ${directory} has something in it. Say that it is to be overwritten, or choose another directory.`,
       );
     }

@@ -45,7 +45,12 @@ export class StoreWriteError extends PosternError {
   readonly code = "STORE_WRITE";
 }
 
-/** A backup file is not one, is damaged, or was made by a newer version; or its target already holds data. */
+/** A backup cannot be written or read, is damaged, or was made by a newer version. */
 export class StoreBackupError extends PosternError {
   readonly code = "STORE_BACKUP";
+}
+
+/** A backup would take the place of a store that has something in it, or is damaged. Nothing was changed. */
+export class StoreNotEmptyError extends PosternError {
+  readonly code = "STORE_NOT_EMPTY";
 }

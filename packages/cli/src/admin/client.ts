@@ -33,7 +33,8 @@ export function existingDataDirectory(path: string): DataDirectory {
   return dataDirectoryAt(path);
 }
 
-const timeoutMs = 30_000;
+/** A backup of a large state takes its time; everything else answers at once. */
+const timeoutMs = 600_000;
 
 /** One request to the running server of a data directory. */
 export interface AdminRequest<T> {

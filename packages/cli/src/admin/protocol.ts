@@ -51,6 +51,10 @@ export type Status = z.infer<typeof statusSchema>;
 
 export const logLevelRequest = z.strictObject({ level: z.enum(logLevels) });
 
+/** `file` is an absolute path; the server writes it with its own rights. */
+export const backupRequest = z.strictObject({ file: z.string().startsWith("/") });
+export const backupResult = z.object({ bytes: z.number() });
+
 /** What a refused request is answered with. */
 export const adminErrorSchema = z.object({ code: z.string(), message: z.string() });
 

@@ -70,7 +70,7 @@ export function renderStatus(status: Status): string {
       `${count(queues.messages)} messages, ${formatBytes(queues.bytes)}; ${formatBytes(queues.memoryBytes)} in memory`,
       ...queues.largest.map(
         ({ clientId, owner, connected, messages, bytes }) =>
-          `  ${count(messages)} messages, ${formatBytes(bytes)} for "${printable(clientId)}" of ${printable(owner)}, ${connected ? "connected" : "disconnected"}`,
+          `  ${count(messages)} messages, ${formatBytes(bytes)} for "${printable(clientId)}" of ${owner === "" ? "anybody" : printable(owner)}, ${connected ? "connected" : "disconnected"}`,
       ),
     ]),
     ...section("retained", [`${count(retained.messages)} messages, ${formatBytes(retained.bytes)}`]),

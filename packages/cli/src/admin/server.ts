@@ -6,12 +6,14 @@ import { z } from "zod";
 
 import type { LogLevel } from "../config/configuration.ts";
 import { adminSocketPath } from "./socket-path.ts";
-import { logLevelRequest, type Status } from "./protocol.ts";
+import { backupRequest, logLevelRequest, type Status } from "./protocol.ts";
 
 /** What the admin API acts on. */
 export interface Administered {
   status(): Status;
   setLogLevel(level: LogLevel): void;
+  /** Writes a consistent copy of the state to an absolute path; returns its size. */
+  backup(file: string): Promise<number>;
   reload(): Promise<void>;
   /** Begins to stop; returns at once. */
   shutdown(): void;
@@ -25,6 +27,9 @@ function routes(app: FastifyInstance, server: Administered): void {
     server.setLogLevel(logLevelRequest.parse(request.body).level);
     return {};
   });
+  app.post("/backup", (request) =>
+    server.backup(backupRequest.parse(request.body).file).then((bytes) => ({ bytes })),
+  );
   app.post("/reload", async () => {
     await server.reload();
     return {};

@@ -14,6 +14,12 @@ function shortPath(path: string, cwd: string): string {
   return short !== "" && short.length < path.length && !short.startsWith("-") ? short : path;
 }
 
+/** The part of a running server that is told. */
+export type RunningServerFacts = Pick<
+  RunningServer,
+  "directory" | "listeners" | "metricsUrl" | "authorityFingerprint" | "created" | "firstBundle" | "warnings"
+>;
+
 export interface BannerOptions {
   /** What starts this program again, as one types it. */
   readonly program: string;
@@ -22,7 +28,7 @@ export interface BannerOptions {
 }
 
 /** How to reach the server as options of `postern sub`; `undefined` when it cannot be told. */
-function target({ firstBundle, listeners }: RunningServer, cwd: string): string | undefined {
+function target({ firstBundle, listeners }: RunningServerFacts, cwd: string): string | undefined {
   if (firstBundle !== undefined) return `--bundle ${shellWord(shortPath(firstBundle, cwd))}`;
   const open = listeners.find(
     ({ configuration }) => configuration.anonymous && !isTls(configuration.address),
@@ -36,7 +42,7 @@ function access({ configuration }: RunningServer["listeners"][number]): string {
 }
 
 /** What a person reads when the server is up. */
-export function renderBanner(server: RunningServer, { program, cwd, version }: BannerOptions): string {
+export function renderBanner(server: RunningServerFacts, { program, cwd, version }: BannerOptions): string {
   const { listeners, metricsUrl, directory, authorityFingerprint, created, warnings } = server;
   const width = Math.max(...listeners.map(({ url }) => url.length));
   const rows: (readonly [string, string])[] = [

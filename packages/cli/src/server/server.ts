@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 
 import { Broker } from "@postern/broker/broker";
@@ -8,7 +8,7 @@ import { errorText } from "@postern/core/errors";
 import { createSystemTopicAuthorizer } from "@postern/identity/authorizer";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
 import { provideBundles } from "@postern/identity/installation";
-import type { SessionStore } from "@postern/core/session-store";
+import type { LmdbSessionStore } from "@postern/store/lmdb-session-store";
 import type { Logger } from "pino";
 
 import type { Status } from "../admin/protocol.ts";
@@ -67,6 +67,7 @@ interface Parts {
   readonly options: ServerOptions;
   readonly stack: AsyncDisposableStack;
   readonly directory: DataDirectory;
+  readonly store: LmdbSessionStore;
   readonly audit: FileAuditLog;
   readonly certificates: Certificates;
   readonly broker: Broker;
@@ -81,7 +82,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   await using stack = new AsyncDisposableStack();
   const { configuration, log } = options;
   const directory = openDataDirectory(options.data);
-  const store = openStore();
+  // First of all: it is the lock on the whole directory.
+  const store = await openStore(directory, log);
   stack.defer(() => store.close());
   const machine = thisMachine();
   const hosts = certificateHosts(configuration, machine);
@@ -94,10 +96,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     options,
     stack,
     directory,
+    store,
     audit,
     certificates,
     broker,
-    warnings: [...configuration.warnings, "sessions and messages are kept in memory only"],
+    warnings: [...configuration.warnings],
   };
 
   const listeners = await listenAll(parts);
@@ -140,7 +143,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 function createBroker(
   { configuration, log }: ServerOptions,
-  { store, audit, certificates }: { readonly store: SessionStore } & Pick<Parts, "audit" | "certificates">,
+  { store, audit, certificates }: Pick<Parts, "store" | "audit" | "certificates">,
 ): Broker {
   const { limits, systemTopicReaders, listeners, responseInformation, serverReference } = configuration;
   const authorizer = createSystemTopicAuthorizer({
@@ -251,7 +254,7 @@ async function startMetrics({
 }
 
 async function startAdmin(
-  { options, stack, directory, broker, certificates }: Parts,
+  { options, stack, directory, store, audit, broker, certificates }: Parts,
   { metricsUrl, reload }: { readonly metricsUrl: string | undefined; readonly reload: () => Promise<void> },
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
@@ -267,12 +270,18 @@ async function startAdmin(
       certificates: certificates.status(),
       nowMs: systemClock.wallMs(),
     });
+  const backup = async (file: string): Promise<number> => {
+    await store.backup(file);
+    log.info({ file }, "a backup was written");
+    audit.recordServer("backup", file);
+    return statSync(file).size;
+  };
   const setLogLevel = (level: LogLevel): void => {
     log.level = level;
     log.info({ to: level }, "the log level was changed");
   };
   stack.use(
-    await startAdminServer(directory.run, cwd, { status, setLogLevel, reload, shutdown: onShutdown }),
+    await startAdminServer(directory.run, cwd, { status, setLogLevel, backup, reload, shutdown: onShutdown }),
   );
 }
 
