@@ -142,7 +142,8 @@ async function goOn<T>(connection: Connection, result: Promise<T>, then: (result
   } catch (error) {
     // An authenticator that fails lets nobody in.
     connection.core.context.ports.log.error({ error }, "The authenticator failed");
-    connection.disconnect(ReasonCode.serverUnavailable, "authentication is not available");
+    if (!connection.isClosing)
+      connection.disconnect(ReasonCode.serverUnavailable, "authentication is not available");
     return;
   }
   if (connection.isClosing) return;

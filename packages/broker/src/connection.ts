@@ -1,8 +1,9 @@
 import { encodeAck, writeAck } from "@postern/mqtt/acks";
+import { encodeConnack } from "@postern/mqtt/connack";
 import { encodeAuth, encodeDisconnect, pingrespBytes } from "@postern/mqtt/control";
 import type { Frame } from "@postern/mqtt/frame";
 import { noProperties, PacketType, type ProtocolVersion, type Properties } from "@postern/mqtt/packets";
-import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
+import { ReasonCode, reasonCodeAllowed, reasonCodeName } from "@postern/mqtt/reason-codes";
 
 import type { Core } from "./core.ts";
 import type { Delivery } from "./delivery.ts";
@@ -259,13 +260,14 @@ export class Connection implements TransportHandler, PacketReader {
   /** Ends the connection from the server's side. @see MQTT 5.0 §3.14 */
   disconnect(reasonCode: number, reason: string, properties: Properties = noProperties): void {
     if (this.state === "closing") return;
-    const tells = this.version === 5 && (this.state === "connected" || this.state === "authenticating");
-    if (tells) {
-      const packet = encodeDisconnect(5, {
-        reasonCode,
-        properties: { ...properties, ...this.#problem(reason) },
-      });
-      if (packet.length <= this.writer.packetBytesMax) this.send(packet);
+    if (this.version === 5 && this.state === "connected") {
+      this.#tell(
+        encodeDisconnect(5, { reasonCode, properties: { ...properties, ...this.#problem(reason) } }),
+        () => encodeDisconnect(5, { reasonCode, properties: noProperties }),
+      );
+    } else if (this.state === "authenticating" && reasonCodeAllowed(PacketType.connack, reasonCode)) {
+      // Before CONNACK nothing else may say it. @see MQTT 5.0 [MQTT-3.2.0-1]
+      this.send(encodeConnack(this.version, { sessionPresent: false, reasonCode, properties: noProperties }));
     }
     this.close(true);
   }
@@ -343,6 +345,12 @@ export class Connection implements TransportHandler, PacketReader {
     if (bytes > this.limits.outboundBytesMax) return true;
     const { outboundShared, context } = this.core;
     return outboundShared.outboundBytes > context.limits.outboundBytesTotalMax && bytes > fairBytesMax;
+  }
+
+  /** Sends the last packet, in its short form when the client would not take the long one. */
+  #tell(packet: Buffer, short: () => Buffer): void {
+    this.core.context.stats.packetsSent += 1;
+    this.#outbound.append(packet.length <= this.writer.packetBytesMax ? packet : short());
   }
 
   #problem(reason: string | undefined): Properties {

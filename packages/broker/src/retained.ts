@@ -45,7 +45,7 @@ export class Retained {
       if (this.#clear(message.topic) && durable) this.#store.deleteRetained(message.topic);
       return "cleared";
     }
-    if (this.#exceeds(message)) return "over-limit";
+    if (durable && this.#exceeds(message)) return "over-limit";
     message.detach();
     this.#set(message);
     if (durable) this.#store.putRetained(message);
@@ -95,9 +95,16 @@ export class Retained {
       }
       node = child;
     }
-    if (node.message === undefined) this.#count += 1;
-    this.#bytes += message.bytes - (node.message?.bytes ?? 0);
+    if (node.message !== undefined) this.#account(node.message, -1);
     node.message = message;
+    this.#account(message, 1);
+  }
+
+  /** The broker's own messages do not count: they are few, and nobody's to fill a limit with. */
+  #account(message: Message, sign: 1 | -1): void {
+    if (message.topic.startsWith("$SYS/")) return;
+    this.#count += sign;
+    this.#bytes += sign * message.bytes;
   }
 
   #clear(topic: string): boolean {
@@ -110,8 +117,7 @@ export class Retained {
       node = child;
     }
     if (node.message === undefined) return false;
-    this.#count -= 1;
-    this.#bytes -= node.message.bytes;
+    this.#account(node.message, -1);
     node.message = undefined;
     for (const { node: parent, level } of path.toReversed()) {
       const child = parent.children?.get(level);
