@@ -209,6 +209,7 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
     return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will's topic is not permitted");
   }
   const expirySeconds = expiryOf(connection, packet);
+  const appendsBefore = context.line.appends;
   const opened = core.sessions.open({
     clientId,
     identity,
@@ -223,7 +224,8 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
   if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
   applyClientLimits(connection, packet);
   connection.established(session);
-  if (session.durable) connection.hold();
+  // Also a session that was forgotten, and a will, must be on disk before the client may count on it.
+  if (session.durable || context.line.appends !== appendsBefore) connection.hold();
   const properties =
     version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
   connection.send(
