@@ -113,8 +113,9 @@ export class StoredOutbox implements Outbox {
   }
 
   clear(): readonly Delivery[] {
-    this.#forgetWaiting();
+    // In flight counts as waiting from here on, and all that waits is forgotten.
     this.suspend();
+    this.#forgetWaiting();
     return [];
   }
 
