@@ -106,6 +106,8 @@ export class SessionRegistry {
     if (sessions.size >= limits.sessionsMax) return refused(ReasonCode.serverBusy, "sessionsMax is reached");
     if (!identity.anonymous && count >= limits.sessionsPerIdentityMax)
       return refused(ReasonCode.quotaExceeded, "sessionsPerIdentityMax is reached");
+    // A will of a session that ended with the last run of the server: due now, whoever comes under its name.
+    this.#wills.fire(request.clientId);
     const session = new Session(this.#context, {
       number: this.#context.takeSessionNumber(),
       clientId: request.clientId,
