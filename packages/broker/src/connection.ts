@@ -98,6 +98,8 @@ export class Connection implements TransportHandler, PacketReader {
     this.#lastReceivedMs = context.monotonicMs;
     if (this.state === "closing") return;
     this.#inbound.take(bytes);
+    // A client that does not read its answers could otherwise have us hold any number of them.
+    if (!this.isClosing && this.#isChoked()) this.pause(PauseReason.output);
     if (this.#throttle !== undefined) this.#slowDown(bytes.length);
   }
 
@@ -229,6 +231,8 @@ export class Connection implements TransportHandler, PacketReader {
   resume(reason: PauseReason): void {
     this.#pauses &= ~reason;
     if (this.#pauses !== 0 || this.state === "closing") return;
+    this.core.context.readClock();
+    if (reason !== PauseReason.output) this.#lastReceivedMs = this.core.context.monotonicMs;
     this.#inbound.resume();
     // What had come meanwhile may have brought a new pause.
     if (this.#pauses === 0) this.#transport.resume();
@@ -318,12 +322,15 @@ export class Connection implements TransportHandler, PacketReader {
       this.close(false);
       return;
     }
-    const idleMs = context.monotonicMs - this.#lastReceivedMs;
+    // Silence counts against the client only while it is listened to, or when it is the one that does not read.
+    const excused = (this.#pauses & ~PauseReason.output) !== 0;
+    const idleMs = excused ? 0 : context.monotonicMs - this.#lastReceivedMs;
     if (idleMs < this.keepAliveMs) context.wheel.set(this.#timer, this.keepAliveMs - idleMs);
     else this.disconnect(ReasonCode.keepAliveTimeout, "nothing came for one and a half times the keep alive");
   }
 
   #onDrain(): void {
+    if ((this.#pauses & PauseReason.output) !== 0 && !this.#isChoked()) this.resume(PauseReason.output);
     if (this.replays !== undefined || (this.session?.outbox.waitingCount ?? 0) > 0) this.pump();
   }
 
