@@ -11,6 +11,7 @@ import { Publisher } from "./publisher.ts";
 import { Router } from "./router.ts";
 import { SessionRegistry } from "./session-registry.ts";
 import { type BrokerSnapshot, takeSnapshot } from "./snapshot.ts";
+import type { Counters } from "./stats.ts";
 import { SystemTopics } from "./system-topics.ts";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
 import { Wills } from "./wills.ts";
@@ -82,6 +83,11 @@ export class Broker {
       outboundBytes: this.#core.outboundShared.outboundBytes,
       wills: this.#core.wills.count,
     });
+  }
+
+  /** The counters alone: a snapshot looks at every session. */
+  counters(): Counters {
+    return this.#context.stats.copy();
   }
 
   /** The error that keeps the broker from promising durability, as long as there is one. */

@@ -33,7 +33,7 @@ const exitCodes: Readonly<Record<string, ExitCode>> = {
 };
 
 /** How the process is to end after `thrown`. */
-export function exitCodeOf(thrown: unknown): ExitCode {
+function exitCodeOf(thrown: unknown): ExitCode {
   if (thrown instanceof CliError) return thrown.exitCode;
   if (thrown instanceof PosternError) return exitCodes[thrown.code] ?? ExitCode.failed;
   return ExitCode.failed;

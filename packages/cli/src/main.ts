@@ -24,7 +24,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
 ];
 
 /** The `postern` program with all its commands, on the streams of `context`. */
-export function createProgram(context: CommandContext): Command {
+function createProgram(context: CommandContext): Command {
   const program = new Command("postern")
     .description("A hidden, authenticated, durable MQTT broker")
     .version(version)

@@ -123,7 +123,7 @@ export function loadAuthority(pki: string, nowMs: number): Authority {
   for (const { notBeforeMs, notAfterMs } of [root.certificate, issuing.certificate]) {
     if (nowMs < notBeforeMs) {
       throw new ClockError(
-        `the clock of this machine shows ${isoSecond(nowMs)}, before this server's certificate authority was made (${isoSecond(notBeforeMs)}): set the clock and start again`,
+        `the clock of this machine shows ${isoSecond(nowMs)}, before this server's certificate authority was made (${isoSecond(notBeforeMs)}): set the clock and start again, or, if it was wrong then, remove ${pki} to make a new authority`,
       );
     }
     if (nowMs > notAfterMs) {

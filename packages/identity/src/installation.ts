@@ -1,8 +1,6 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 
-import type { Certificate } from "@postern/pki/certificate";
-
 import { checkClock, createAuthority, hasAuthority, loadAuthority, type Authority } from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
@@ -74,19 +72,4 @@ export async function provideBundles(request: ProvideBundlesRequest): Promise<st
     else await createBundle(bundleRequest, firstDevice);
   }
   return findBundle(bundles, firstDevice.device);
-}
-
-/** The certificates of an installation that will expire, for status and warnings. */
-export function expiringCertificates({
-  authority,
-  server,
-}: Pick<Installation, "authority" | "server">): readonly {
-  readonly name: string;
-  readonly certificate: Certificate;
-}[] {
-  return [
-    { name: "certificate authority (root)", certificate: authority.root },
-    { name: "certificate authority (issuing)", certificate: authority.issuing },
-    { name: "server", certificate: server.certificate },
-  ];
 }

@@ -31,7 +31,6 @@ const registrySchema = z.strictObject({
 
 /** A device as the registry knows it. */
 export type Device = Readonly<z.infer<typeof registrySchema>["devices"][number]>;
-export type DeviceCertificate = Readonly<Device["certificates"][number]>;
 
 /** Which devices there are and by which certificates they are known. Held in memory; each change is on disk before it counts. */
 export class DeviceRegistry {

@@ -3,6 +3,7 @@ import { request } from "node:http";
 
 import { errorCode, errorText } from "@postern/core/errors";
 import { dataDirectoryAt, isDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
+import { DataDirectoryError } from "@postern/identity/errors";
 import type { z } from "zod";
 
 import { CliError, ExitCode } from "../errors.ts";
@@ -23,14 +24,17 @@ export class AdminError extends CliError {
 
 /** A data directory that exists. @throws {NotRunningError} when there is none at `path`. */
 export function existingDataDirectory(path: string): DataDirectory {
-  if (!isDataDirectory(path)) {
-    throw new NotRunningError(
-      existsSync(path)
-        ? `${path} is not a data directory of Postern: name it with --data`
-        : `there is no data directory ${path}: name it with --data, or make it with \`postern up\``,
-    );
+  try {
+    if (isDataDirectory(path)) return dataDirectoryAt(path);
+  } catch (thrown) {
+    if (thrown instanceof DataDirectoryError) throw new NotRunningError(thrown.message, { cause: thrown });
+    throw thrown;
   }
-  return dataDirectoryAt(path);
+  throw new NotRunningError(
+    existsSync(path)
+      ? `${path} is not a data directory of Postern: name it with --data`
+      : `there is no data directory ${path}: name it with --data, or make it with \`postern up\``,
+  );
 }
 
 /** A backup of a large state takes its time; everything else answers at once. */

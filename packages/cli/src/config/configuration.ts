@@ -64,7 +64,7 @@ export interface Configuration {
   readonly warnings: readonly string[];
 }
 
-export const defaultMetricsPort = 9883;
+const defaultMetricsPort = 9883;
 
 function defaultListeners(host: string): ListenerConfiguration[] {
   const addresses: ListenerAddress[] = [

@@ -6,7 +6,7 @@ import { UsageError } from "../errors.ts";
 import { resolveConfiguration, type Configuration } from "./configuration.ts";
 import { loadConfig } from "./read.ts";
 
-export const defaultDataDirectory = "./postern-data";
+const defaultDataDirectory = "./postern-data";
 
 /** The options that say which configuration and which data are meant, as on the command line. */
 export interface SelectOptions {

@@ -10,10 +10,10 @@ export class ListenError extends CliError {
   readonly exitCode = ExitCode.failed;
 }
 
-/** Who has the port, as the end of a sentence; empty when it cannot be told. */
+/** Who has the port, as the end of a sentence. */
 function byWhom(port: number): string {
   const pid = portHolder(port);
-  if (pid === undefined) return "";
+  if (pid === undefined) return " by another program";
   const description = processDescription(pid);
   return ` by process ${pid}${description === undefined ? "" : ` (${description})`}`;
 }

@@ -1,38 +1,12 @@
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { basename } from "node:path";
 
-import { errorCode } from "@postern/core/errors";
-
 function readProc(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch {
     return undefined;
   }
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return errorCode(thrown) === "EPERM";
-  }
-}
-
-/**
- * When a process started, as a text that two processes with the same number do not share; `undefined` when there is no such
- * process. Where /proc is missing the number alone must do, and the text is "-".
- */
-export function processStart(pid: number): string | undefined {
-  const stat = readProc(`/proc/${pid}/stat`);
-  if (stat === undefined) return exists(pid) ? "-" : undefined;
-  // The name, in parentheses, may hold anything; the start time is the 20th field after it. @see proc_pid_stat(5)
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  // A zombie has let go of everything it held.
-  if (fields[0] === "Z") return undefined;
-  const boot = readProc("/proc/sys/kernel/random/boot_id")?.trim() ?? "";
-  return `${boot}/${fields[19] ?? ""}`;
 }
 
 /** A process in a few words, such as "mosquitto" or "node postern.js"; `undefined` when it cannot be told. */

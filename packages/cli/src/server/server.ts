@@ -258,7 +258,7 @@ async function startAdmin(
   { metricsUrl, reload }: { readonly metricsUrl: string | undefined; readonly reload: () => Promise<void> },
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
-  const rates = stack.use(new Rates(() => ({ ...broker.snapshot().counters }), systemClock));
+  const rates = stack.use(new Rates(() => ({ ...broker.counters() }), systemClock));
   const status = (): Status =>
     describeStatus(broker.snapshot(), {
       version,

@@ -25,6 +25,8 @@ export interface StartOptions {
   readonly uid?: number;
   /** Another runtime than that of the tests. */
   readonly runtime?: string;
+  /** False to give the runtime the arguments alone. */
+  readonly script?: boolean;
 }
 
 /** A real `postern` process; killed at the end of the scope if it still runs. */
@@ -37,13 +39,13 @@ export class PosternProcess implements AsyncDisposable {
 
   constructor(
     args: readonly string[],
-    { cwd, env = {}, uid, runtime = process.execPath }: StartOptions = {},
+    { cwd, env = {}, uid, runtime = process.execPath, script = true }: StartOptions = {},
   ) {
     // The tests may themselves have been started by npm: a process under test must not know.
     const own = Object.entries(process.env).filter(
       ([name]) => !name.startsWith("npm_") && name !== "NODE_TEST_CONTEXT",
     );
-    this.child = spawn(runtime, [bin, ...args], {
+    this.child = spawn(runtime, [...(script ? [bin] : []), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...Object.fromEntries(own), ...env },
       ...(cwd === undefined ? {} : { cwd }),
