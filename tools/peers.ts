@@ -27,7 +27,7 @@ export function missing(wanted: readonly Peer[] = peers): Peer[] {
 }
 
 /** Administration tools such as `mosquitto` stand outside the path of an ordinary user. */
-function commandExists(command: string): boolean {
+export function commandExists(command: string): boolean {
   const directories = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   return directories.some((directory) => {
     try {
