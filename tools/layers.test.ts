@@ -20,7 +20,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
   store: { ours: ["core"] },
   identity: { ours: ["pki", "core"] },
   mqtt: { ours: ["core"], builtins: pureBuiltins },
-  pki: { ours: ["core"], builtins: pureBuiltins },
+  pki: { ours: [], builtins: pureBuiltins },
   core: { ours: [], builtins: pureBuiltins },
 };
 
