@@ -125,7 +125,7 @@ describe("backup and restore", () => {
     await store.close();
     const before = readFileSync(dataFile(target));
     await assert.rejects(restoreBackup({ file, directory: target }), {
-      code: "STORE_BACKUP",
+      code: "STORE_NOT_EMPTY",
       message: /has something in it/,
     });
     assert.deepEqual(readFileSync(dataFile(target)), before);
@@ -136,7 +136,7 @@ describe("backup and restore", () => {
   it("mend a damaged store, when told to overwrite it", async () => {
     const content = await backUpSmall();
     writeFileSync(dataFile(directory), "damaged");
-    await assert.rejects(restoreBackup({ file, directory }), { code: "STORE_BACKUP" });
+    await assert.rejects(restoreBackup({ file, directory }), { code: "STORE_NOT_EMPTY" });
     await restoreBackup({ file, directory, overwrite: true });
     assert.deepEqual(await contentOf(directory), content);
   });
