@@ -15,7 +15,7 @@ const pureBuiltins: Layer["builtins"] = {
 
 /** From top to bottom; a package may use only what stands below it. A new edge is a line here and a reason in the commit. */
 const layerTable: Readonly<Record<string, Layer>> = {
-  cli: { ours: ["broker", "store", "identity", "pki", "core"] },
+  cli: { ours: ["broker", "store", "identity", "mqtt", "pki", "core"] },
   broker: { ours: ["mqtt", "core"] },
   store: { ours: ["core"] },
   identity: { ours: ["pki", "core"] },

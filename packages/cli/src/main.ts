@@ -1,10 +1,13 @@
 import { Command, CommanderError } from "commander";
 
 import { registerBackup } from "./commands/backup.ts";
+import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerLog } from "./commands/log.ts";
+import { registerPub } from "./commands/pub.ts";
 import { registerStatus } from "./commands/status.ts";
+import { registerSub } from "./commands/sub.ts";
 import { registerUp } from "./commands/up.ts";
 import { processContext, type CommandContext } from "./context.ts";
 import { ExitCode, reportError } from "./errors.ts";
@@ -21,6 +24,9 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerLog,
   registerBackup,
   registerConfig,
+  registerPub,
+  registerSub,
+  registerCompletion,
 ];
 
 /** The `postern` program with all its commands, on the streams of `context`. */

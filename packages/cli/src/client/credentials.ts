@@ -1,0 +1,130 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { createSecureContext } from "node:tls";
+
+import { errorCode, errorText } from "@postern/core/errors";
+import { parseBundle, type Bundle } from "@postern/identity/bundle";
+
+import { UsageError } from "../errors.ts";
+
+/** What TLS needs, in PEM. `ca` is the only authority trusted; `undefined` means those that Node trusts. */
+export interface TlsCredentials {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+}
+
+/** Where files are looked for, and who hears of files that are open to others. */
+export interface FilePorts {
+  readonly cwd: string;
+  warn(text: string): void;
+}
+
+const problems: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EACCES: "this user may not read it",
+  EISDIR: "it is a directory",
+  ENOTDIR: "there is no such directory",
+};
+
+/** @throws {UsageError} when the file cannot be read; `what` says what it was to be. */
+export function readInput(file: string, what: string, ports: Pick<FilePorts, "cwd">): Buffer {
+  try {
+    return readFileSync(resolve(ports.cwd, file));
+  } catch (thrown) {
+    const problem = problems[errorCode(thrown) ?? ""] ?? errorText(thrown);
+    throw new UsageError(`cannot read ${what} ${file}: ${problem}`, { cause: thrown });
+  }
+}
+
+/** Reads a file that holds a secret, and warns when others can read it too. */
+function readSecretInput(file: string, what: string, ports: FilePorts): string {
+  const text = readInput(file, what, ports).toString("utf8");
+  const status = statSync(resolve(ports.cwd, file));
+  if (status.isFile() && (status.mode & 0o077) !== 0) {
+    const mode = (status.mode & 0o777).toString(8).padStart(4, "0");
+    ports.warn(`${file} holds a secret and is open to other users (mode ${mode}): run chmod 600 ${file}`);
+  }
+  return text;
+}
+
+/**
+ * Reads a device bundle.
+ * @throws {UsageError} when the file cannot be read, {BundleError} when it is not a usable bundle.
+ */
+export function readBundle(file: string, ports: FilePorts): Bundle {
+  return parseBundle(readSecretInput(file, "the bundle", ports), file);
+}
+
+/** The password in a file: its first line, without the line's end. */
+export function readPassword(file: string, ports: FilePorts): Buffer {
+  const [line = ""] = readSecretInput(file, "the password file", ports).split(/\r?\n/, 1);
+  if (line === "") throw new UsageError(`the password file ${file} has an empty first line`);
+  return Buffer.from(line, "utf8");
+}
+
+export interface PemFiles {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** Reads `--ca`, `--cert` and `--key`. @throws {UsageError} naming the file that cannot be read. */
+export function readPemFiles(files: PemFiles, ports: FilePorts): TlsCredentials {
+  if ((files.cert === undefined) !== (files.key === undefined)) {
+    throw new UsageError(
+      "--cert and --key go together: one is the certificate, the other proves that it is ours",
+    );
+  }
+  const read = (file: string | undefined, what: string) =>
+    file === undefined ? undefined : readInput(file, what, ports).toString("utf8");
+  return {
+    ca: read(files.ca, "the certificate authority"),
+    cert: read(files.cert, "the certificate"),
+    key: files.key === undefined ? undefined : readSecretInput(files.key, "the key", ports),
+  };
+}
+
+/**
+ * Makes sure, before anything is sent, that the credentials can be used.
+ * @param source names them in messages.
+ * @throws {UsageError} for what is not PEM, for a key with a passphrase, and for a key that is not the certificate's.
+ */
+export function checkCredentials({ ca, cert, key }: TlsCredentials, source: string): void {
+  const parts: readonly (readonly [what: string, options: Parameters<typeof createSecureContext>[0]])[] = [
+    ["certificate authority", { ca }],
+    ["certificate", { cert }],
+    ["certificate and key", { cert, key }],
+  ];
+  for (const [what, options] of parts) {
+    try {
+      createSecureContext(options);
+    } catch (thrown) {
+      throw new UsageError(`${source}: the ${what} cannot be used: ${openSslProblem(thrown)}`, {
+        cause: thrown,
+      });
+    }
+  }
+}
+
+const noPassphrase = "the key is protected by a passphrase, which is not supported";
+
+const openSslProblems: Readonly<Record<string, string>> = {
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: "the key is not the certificate's",
+  ERR_MISSING_PASSPHRASE: noPassphrase,
+  ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED: noPassphrase,
+  ERR_OSSL_PEM_NO_START_LINE: "it is not PEM (-----BEGIN …)",
+};
+
+function openSslProblem(thrown: unknown): string {
+  const known = openSslProblems[errorCode(thrown) ?? ""];
+  return known ?? errorText(thrown).replace(/^error:[0-9A-F]+:/, "");
+}
+
+/** When our own certificate ended (ISO 8601, UTC), if that is in the past of `nowMs`; for messages. */
+export function expiredSince(cert: string | undefined, nowMs: number): string | undefined {
+  if (cert === undefined) return undefined;
+  const { validToDate } = new X509Certificate(cert);
+  return validToDate.getTime() < nowMs ? validToDate.toISOString() : undefined;
+}

@@ -1,0 +1,177 @@
+import { randomBytes } from "node:crypto";
+
+import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
+import { isTopicName } from "@postern/mqtt/topics";
+
+import type { CommandContext } from "../context.ts";
+import { UsageError } from "../errors.ts";
+import {
+  checkCredentials,
+  expiredSince,
+  readBundle,
+  readPassword,
+  readPemFiles,
+  type FilePorts,
+  type TlsCredentials,
+} from "./credentials.ts";
+import type { ConnectOptions } from "./options.ts";
+import type { PlacedProperties } from "./property-options.ts";
+import { isEncrypted, isLocal, parseTarget, type Target } from "./target.ts";
+
+/** Everything that a connection needs to know. */
+export interface ConnectSettings {
+  /** Where the server is; the others are tried when the first cannot be reached. At least one. */
+  readonly targets: readonly Target[];
+  readonly tls: TlsCredentials;
+  /** Since when our own certificate is expired; `undefined` when it is not, or there is none. */
+  readonly expiredSince: string | undefined;
+  readonly protocolVersion: ProtocolVersion;
+  readonly clientId: string;
+  /** Clean Start in MQTT 5, Clean Session before. */
+  readonly clean: boolean;
+  readonly keepAliveSeconds: number;
+  readonly username: string | undefined;
+  readonly password: Buffer | undefined;
+  readonly will: WillSettings | undefined;
+  /** Of CONNECT. */
+  readonly properties: Properties;
+  readonly connectTimeoutMs: number;
+  readonly reconnect: boolean;
+}
+
+export interface WillSettings {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly properties: Properties;
+}
+
+/** A day: long enough for what --no-clean is used for, short enough that no server fills up with forgotten sessions. */
+const sessionExpirySecondsDefault = 86_400;
+
+interface Server {
+  readonly targets: readonly Target[];
+  readonly tls: TlsCredentials;
+  readonly username: string | undefined;
+}
+
+function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts): Server {
+  const others = (["url", "ca", "cert", "key"] as const).filter((name) => options[name] !== undefined);
+  if (others.length > 0) {
+    throw new UsageError(
+      `--bundle already says where the server is and whom to trust: leave out --${others[0]}`,
+    );
+  }
+  const { servers, ca, certificate, key } = readBundle(file, ports);
+  const tls = { ca, cert: certificate, key };
+  checkCredentials(tls, file);
+  return { targets: servers.map(({ url }) => parseTarget(url).target), tls, username: undefined };
+}
+
+function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Server {
+  const { target, username } = parseTarget(url);
+  const tls = readPemFiles(options, ports);
+  if (!isEncrypted(target) && (tls.ca ?? tls.cert) !== undefined) {
+    throw new UsageError(`--ca, --cert and --key are for mqtts:// and wss://, not for ${target.url}`);
+  }
+  checkCredentials(tls, "--ca, --cert, --key");
+  return { targets: [target], tls, username };
+}
+
+function serverOf(options: ConnectOptions, ports: FilePorts): Server {
+  if (options.bundle !== undefined) return serverOfBundle(options.bundle, options, ports);
+  if (options.url !== undefined) return serverOfUrl(options.url, options, ports);
+  throw new UsageError("say which server: --bundle FILE (the file that the server made) or --url URL");
+}
+
+function passwordOf(options: ConnectOptions, context: CommandContext, ports: FilePorts): Buffer | undefined {
+  if (options.passwordFile !== undefined) return readPassword(options.passwordFile, ports);
+  const fromEnvironment = context.env["POSTERN_PASSWORD"];
+  return fromEnvironment === undefined || fromEnvironment === "" ? undefined : Buffer.from(fromEnvironment);
+}
+
+function willOf(options: ConnectOptions, properties: Properties): WillSettings | undefined {
+  const { willTopic: topic, willMessage, willQos, willRetain } = options;
+  if (topic === undefined) {
+    const stray = willMessage ?? willQos ?? willRetain ?? Object.keys(properties)[0];
+    if (stray !== undefined) throw new UsageError("a will needs --will-topic");
+    return undefined;
+  }
+  if (!isTopicName(topic)) throw new UsageError(`--will-topic "${topic}" is not a topic to publish to`);
+  const payload = Buffer.from(willMessage ?? "", "utf8");
+  return { topic, payload, qos: willQos ?? 0, retain: willRetain === true, properties };
+}
+
+/** @see MQTT 3.1 §3.1 for the 23 characters */
+function clientIdOf({ clientId, clean, mqttVersion }: ConnectOptions): string {
+  if (clientId === undefined) {
+    if (!clean) throw new UsageError("--no-clean needs --client-id: the session is found again by it");
+    return `postern-${randomBytes(6).toString("hex")}`;
+  }
+  if (clientId.length === 0 || Buffer.byteLength(clientId) > 65_535) {
+    throw new UsageError("--client-id must have 1 to 65,535 bytes");
+  }
+  if (mqttVersion === 3 && clientId.length > 23) {
+    throw new UsageError(`--client-id has ${clientId.length} characters; MQTT 3.1 allows 23`);
+  }
+  return clientId;
+}
+
+function connectProperties(options: ConnectOptions, given: Properties): Properties {
+  const expiry = options.sessionExpiry ?? given.sessionExpiryInterval;
+  if (options.mqttVersion !== 5) return {};
+  if (expiry !== undefined) return { ...given, sessionExpiryInterval: expiry };
+  return options.clean ? given : { ...given, sessionExpiryInterval: sessionExpirySecondsDefault };
+}
+
+function refuseProperties(options: ConnectOptions, { own, connect, will }: PlacedProperties): void {
+  if (options.mqttVersion === 5) return;
+  const given = [...Object.keys(own), ...Object.keys(connect), ...Object.keys(will)];
+  if (given.length > 0 || options.sessionExpiry !== undefined) {
+    throw new UsageError(
+      "properties and --session-expiry are MQTT 5: leave them out, or use --mqtt-version 5",
+    );
+  }
+}
+
+/**
+ * Puts the options together and checks them; reads the files they name.
+ * @throws {UsageError} (or {BundleError}) before anything is sent.
+ */
+export function connectSettings(
+  options: ConnectOptions,
+  placed: PlacedProperties,
+  context: CommandContext,
+): ConnectSettings {
+  const ports: FilePorts = {
+    cwd: context.cwd,
+    warn: (text) => context.stderr.write(`postern: warning: ${text}\n`),
+  };
+  refuseProperties(options, placed);
+  const server = serverOf(options, ports);
+  const username = options.username ?? server.username;
+  const password = passwordOf(options, context, ports);
+  if (password !== undefined && username === undefined && options.mqttVersion !== 5) {
+    throw new UsageError("a password needs --username before MQTT 5");
+  }
+  const open = server.targets.find((target) => !isEncrypted(target) && !isLocal(target));
+  if (password !== undefined && open !== undefined) {
+    ports.warn(`the password goes to ${open.url} unencrypted, for everybody on the way to read`);
+  }
+  return {
+    targets: server.targets,
+    tls: server.tls,
+    expiredSince: expiredSince(server.tls.cert, Date.now()),
+    protocolVersion: options.mqttVersion,
+    clientId: clientIdOf(options),
+    clean: options.clean,
+    keepAliveSeconds: options.keepAlive,
+    username,
+    password,
+    will: willOf(options, placed.will),
+    properties: connectProperties(options, placed.connect),
+    connectTimeoutMs: options.connectTimeout * 1_000,
+    reconnect: options.reconnect,
+  };
+}

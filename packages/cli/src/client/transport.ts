@@ -1,0 +1,74 @@
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
+
+import { WebSocket, createWebSocketStream } from "ws";
+
+import type { ProtocolVersion } from "@postern/mqtt/packets";
+
+import type { TlsCredentials } from "./credentials.ts";
+import type { Target } from "./target.ts";
+
+/** How far a connection came: to find out what to say when nothing more happens. */
+export type TransportPhase = "connecting" | "securing" | "open";
+
+/** A connection of bytes; `stream` emits `error` when it cannot be made. */
+export interface Transport {
+  readonly stream: Duplex;
+  phase(): TransportPhase;
+}
+
+/** The largest MQTT packet, which may come as one WebSocket message. */
+const messageBytesMax = 268_435_460;
+
+/** Set here so that neither the environment (NODE_TLS_REJECT_UNAUTHORIZED) nor a default of the runtime decides. */
+function tlsOptions({ ca, cert, key }: TlsCredentials, host: string): ConnectionOptions {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    // A name is sent for virtual hosts; an address must not be. @see RFC 6066 §3
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.2",
+  };
+}
+
+function plainTransport(socket: Socket): Transport {
+  let phase: TransportPhase = "connecting";
+  socket.once("connect", () => (phase = "open"));
+  return { stream: socket, phase: () => phase };
+}
+
+/** Begins a connection to `target`. With `tls.ca` nothing else is trusted, and the server's name is always checked. */
+export function openTransport(target: Target, tls: TlsCredentials, version: ProtocolVersion): Transport {
+  let phase: TransportPhase = "connecting";
+  switch (target.kind) {
+    case "tcp":
+      return plainTransport(connectTcp({ host: target.host, port: target.port, noDelay: true }));
+    case "unix":
+      return plainTransport(connectTcp({ path: target.path }));
+    case "tls": {
+      const { host, port } = target;
+      const socket = connectTls({ ...tlsOptions(tls, host), host, port });
+      socket.setNoDelay(true);
+      socket.once("connect", () => (phase = "securing"));
+      socket.once("secureConnect", () => (phase = "open"));
+      return { stream: socket, phase: () => phase };
+    }
+    case "ws":
+    case "wss": {
+      // @see MQTT 5.0 §6 [MQTT-6.0.0-4]; MQTT 3.1 had a name of its own.
+      const webSocket = new WebSocket(target.url, [version === 3 ? "mqttv3.1" : "mqtt"], {
+        ...(target.kind === "wss" ? tlsOptions(tls, target.host) : {}),
+        perMessageDeflate: false,
+        maxPayload: messageBytesMax,
+        followRedirects: false,
+      });
+      webSocket.once("open", () => (phase = "open"));
+      return { stream: createWebSocketStream(webSocket), phase: () => phase };
+    }
+    default:
+      return target satisfies never;
+  }
+}
