@@ -7,7 +7,7 @@ import { connect, connectAsync, type IClientOptions } from "mqtt";
 
 import { statusSchema, type Status } from "../src/admin/protocol.ts";
 import { configured, plainAnonymous } from "./support/configurations.ts";
-import { postern, scratch, up, type TestServer } from "./support/postern.ts";
+import { PosternProcess, postern, scratch, up, type TestServer } from "./support/postern.ts";
 
 const persistent: IClientOptions = {
   clientId: "reader",
@@ -95,6 +95,17 @@ describe("a running server", () => {
     assert.match(shown.stdout, /^queues +3 messages, /m);
     assert.match(shown.stdout, / 3 messages, .* for "reader" of anybody, disconnected$/m);
     assert.match(shown.stdout, /^certificates +certificate authority: 3,6\d\d days left/m);
+  });
+
+  it("is watched with `postern status --watch` until Ctrl-C", async () => {
+    using directory = scratch();
+    await using server = await up(configured(directory.path, plainAnonymous));
+    await using watching = new PosternProcess(["status", "--watch", "--json", "--data", server.data]);
+    await watching.until(/\}\n\{.*\}\n/);
+    watching.signal("SIGINT");
+    const { code, stdout, stderr } = await watching.ended;
+    assert.equal(code, 0, stderr);
+    for (const line of stdout.trim().split("\n")) statusSchema.parse(JSON.parse(line));
   });
 
   it("keeps its admin socket to its own user", async () => {

@@ -14,7 +14,6 @@ export interface Administered {
   setLogLevel(level: LogLevel): void;
   /** Writes a consistent copy of the state to an absolute path; returns its size. */
   backup(file: string): Promise<number>;
-  reload(): Promise<void>;
   /** Begins to stop; returns at once. */
   shutdown(): void;
 }
@@ -30,10 +29,6 @@ function routes(app: FastifyInstance, server: Administered): void {
   app.post("/backup", (request) =>
     server.backup(backupRequest.parse(request.body).file).then((bytes) => ({ bytes })),
   );
-  app.post("/reload", async () => {
-    await server.reload();
-    return {};
-  });
   app.post("/shutdown", () => {
     server.shutdown();
     return {};

@@ -68,7 +68,12 @@ function unknownKey(key: string, parent: readonly (string | number)[]): Problem 
   if (section !== undefined) hint = `; it belongs under ${section}`;
   else if (suggestion !== undefined) hint = `; did you mean "${suggestion}"?`;
   else if (known.length <= 12) hint = `; known are ${known.join(", ")}`;
-  return { text: `unknown key "${key}"${under}${hint}`, path: [...parent, key], atKey: true, suggestion };
+  return {
+    text: `unknown key ${shown(key)}${under}${hint}`,
+    path: [...parent, key],
+    atKey: true,
+    suggestion,
+  };
 }
 
 const typeNames: Readonly<Record<string, string>> = {

@@ -116,7 +116,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const timer = setInterval(() => void reload(), renewalMs).unref();
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
-  await startAdmin(parts, { metricsUrl, reload });
+  await startAdmin(parts, metricsUrl);
   warnOfFewFiles(parts);
   audit.recordServer("started", `version ${version}`);
 
@@ -255,7 +255,7 @@ async function startMetrics({
 
 async function startAdmin(
   { options, stack, directory, store, audit, broker, certificates }: Parts,
-  { metricsUrl, reload }: { readonly metricsUrl: string | undefined; readonly reload: () => Promise<void> },
+  metricsUrl: string | undefined,
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
   const rates = stack.use(new Rates(() => ({ ...broker.counters() }), systemClock));
@@ -281,7 +281,7 @@ async function startAdmin(
     log.info({ to: level }, "the log level was changed");
   };
   stack.use(
-    await startAdminServer(directory.run, cwd, { status, setLogLevel, backup, reload, shutdown: onShutdown }),
+    await startAdminServer(directory.run, cwd, { status, setLogLevel, backup, shutdown: onShutdown }),
   );
 }
 
