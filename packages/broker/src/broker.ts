@@ -122,7 +122,7 @@ export class Broker {
     const deadline = performance.now() + closeGraceMs;
     while (this.#connections.size > 0 && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 10));
-    for (const connection of this.#connections) connection.destroy();
+    for (const listener of this.#listeners) listener.cut();
   }
 
   /** While nothing can be made durable nothing is read: what clients have sent stays theirs to send again. */

@@ -209,6 +209,17 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
     return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will's topic is not permitted");
   }
   const expirySeconds = expiryOf(connection, packet);
+  applyClientLimits(connection, packet);
+  const properties =
+    version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
+  const connack = (sessionPresent: boolean): Buffer =>
+    encodeConnack(version, { sessionPresent, reasonCode: ReasonCode.success, properties });
+  if (connack(false).length > connection.writer.packetBytesMax) {
+    // There is no shorter way to say it, and nothing else may be said before it. @see MQTT 5.0 [MQTT-3.1.2-24], [MQTT-3.14.0-1]
+    core.audit("connect-refused", connection, "CONNACK is larger than the client's Maximum Packet Size");
+    connection.close(false);
+    return Next.stop;
+  }
   const appendsBefore = context.line.appends;
   const opened = core.sessions.open({
     clientId,
@@ -222,15 +233,10 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
   const { session, present } = opened;
   session.permissions = permissions;
   if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
-  applyClientLimits(connection, packet);
   connection.established(session);
   // Also a session that was forgotten, and a will, must be on disk before the client may count on it.
   if (session.durable || context.line.appends !== appendsBefore) connection.hold();
-  const properties =
-    version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
-  connection.send(
-    encodeConnack(version, { sessionPresent: present, reasonCode: ReasonCode.success, properties }),
-  );
+  connection.send(connack(present));
   core.audit("connected", connection, present ? "session resumed" : "new session");
   session.outbox.resume();
   return Next.go;

@@ -95,7 +95,6 @@ export class Connection implements TransportHandler, PacketReader {
     const { context } = this.core;
     context.readClock();
     context.stats.bytesReceived += bytes.length;
-    this.#lastReceivedMs = context.monotonicMs;
     if (this.state === "closing") return;
     this.#inbound.take(bytes);
     // A client that does not read its answers could otherwise have us hold any number of them.
@@ -124,7 +123,10 @@ export class Connection implements TransportHandler, PacketReader {
   }
 
   onPacket(bytes: Buffer, frame: Frame): Next {
-    this.core.context.stats.packetsReceived += 1;
+    const { context } = this.core;
+    context.stats.packetsReceived += 1;
+    // Keep alive asks for packets; bytes alone do not count. @see MQTT 5.0 [MQTT-3.1.2-22]
+    this.#lastReceivedMs = context.monotonicMs;
     return handlePacket(this, bytes, frame);
   }
 
@@ -293,11 +295,6 @@ export class Connection implements TransportHandler, PacketReader {
     this.disconnect(ReasonCode.sessionTakenOver, "another connection opened the session");
   }
 
-  /** Cuts the connection without a word. */
-  destroy(): void {
-    this.#transport.destroy();
-  }
-
   // ── inside ────────────────────────────────────────────────────────────────────────────────────
 
   /** The connection no longer speaks for its session. */
@@ -357,7 +354,9 @@ export class Connection implements TransportHandler, PacketReader {
   /** Sends the last packet, in its short form when the client would not take the long one. */
   #tell(packet: Buffer, short: () => Buffer): void {
     this.core.context.stats.packetsSent += 1;
-    this.#outbound.append(packet.length <= this.writer.packetBytesMax ? packet : short());
+    const { packetBytesMax } = this.writer;
+    const fitting = packet.length <= packetBytesMax ? packet : short();
+    if (fitting.length <= packetBytesMax) this.#outbound.append(fitting);
   }
 
   #problem(reason: string | undefined): Properties {

@@ -9,7 +9,6 @@ export interface Transport {
    * before the connection is cut: closing at once could destroy a DISCONNECT that is still on its way.
    */
   end(): void;
-  destroy(): void;
 }
 
 /** What a transport tells its owner. After `onClose` nothing more is called. */

@@ -37,8 +37,10 @@ export interface RunningListener {
   readonly connectionCount: number;
   /** Takes up new certificates; open connections stay. */
   reloadTls(): void;
-  /** Stops accepting. Open connections are the broker's to close. */
+  /** Stops accepting and resolves when no connection is left. Those of clients are the broker's to close. */
   close(): Promise<void>;
+  /** Cuts what is still open: also connections that never came as far as MQTT. */
+  cut(): void;
 }
 
 /** Makes the owner of a new connection. */
@@ -70,12 +72,12 @@ export async function startListener(
 ): Promise<RunningListener> {
   const limits = limitsOfListener(context.limits, options.limits);
   const { server, reloadTls } = create({ options, limits, context, accept });
-  let connectionCount = 0;
+  const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     const perLoopback = options.limits.connectionsPerAddressMax !== undefined;
     if (!admission.admit(socket, limits, perLoopback)) return;
-    connectionCount += 1;
-    socket.once("close", () => (connectionCount -= 1));
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
   });
   await listening(server, options);
   const address = server.address();
@@ -84,10 +86,13 @@ export async function startListener(
     url: urlOf(options, address),
     port: typeof address === "object" && address !== null ? address.port : 0,
     get connectionCount() {
-      return connectionCount;
+      return sockets.size;
     },
     reloadTls,
     close: () => closed(server),
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
   };
 }
 

@@ -42,10 +42,6 @@ export class SocketTransport implements Transport {
     const timer = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
     this.#socket.once("close", () => clearTimeout(timer));
   }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
 }
 
 function ignore(): void {}

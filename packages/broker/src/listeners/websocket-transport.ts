@@ -42,10 +42,6 @@ export class WebSocketTransport implements Transport {
     this.#close(normalClosure);
   }
 
-  destroy(): void {
-    this.#webSocket.terminate();
-  }
-
   #close(code: number): void {
     if (this.#ended) return;
     this.#ended = true;
