@@ -6,6 +6,7 @@ import { ConnectionError, ServerRefusedError, reasonText } from "./errors.ts";
 import type { ConnectSettings } from "./settings.ts";
 import { isEncrypted, type Target } from "./target.ts";
 import type { TransportPhase } from "./transport.ts";
+import { visible } from "./visible.ts";
 
 /** What is found out about a failure: a clause for the sentence, and whether trying again can help. */
 interface Finding {
@@ -55,7 +56,7 @@ function namesOf(error: unknown): string {
   const { cert } = error;
   if (typeof cert !== "object" || cert === null || !("subjectaltname" in cert)) return "";
   return typeof cert.subjectaltname === "string"
-    ? cert.subjectaltname.replaceAll(/(DNS|IP Address):/g, "")
+    ? visible(cert.subjectaltname.replaceAll(/(DNS|IP Address):/g, ""))
     : "";
 }
 
@@ -90,11 +91,22 @@ function expiredNote(expiredSince: string | undefined): string {
     : `; our certificate expired on ${expiredSince}: get a new bundle from the server`;
 }
 
-function finding(error: unknown, target: Target, settings: ConnectSettings): Finding {
+/**
+ * The error's code. An error of TLS that comes up while something is being written is an EPROTO whose text holds what
+ * OpenSSL says; its code would have been made of the same words.
+ */
+function codeOf(error: unknown): string {
   const code = errorCode(error) ?? "";
+  const reason = code === "EPROTO" ? /:SSL routines:[^:]*:([^:]+):/.exec(errorText(error))?.[1] : undefined;
+  return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(" ", "_")}`;
+}
+
+function finding(error: unknown, target: Target, settings: ConnectSettings): Finding {
+  const code = codeOf(error);
   const tls = tlsFinding(code, error, target) ?? alertFinding(code, settings.expiredSince);
   if (tls !== undefined) return { clause: tls, retry: false };
-  return { clause: network[code] ?? errorText(error), retry: true };
+  const [firstLine = ""] = errorText(error).split("\n", 1);
+  return { clause: network[code] ?? firstLine, retry: true };
 }
 
 /** The error of a connection that could not be made, or broke, because of `error` of its stream. */
@@ -124,12 +136,17 @@ export function timeoutError(
   );
 }
 
+function certificateHint({ tls, expiredSince }: ConnectSettings): string {
+  if (tls.cert === undefined) return "it may want a client certificate";
+  return `it may not accept our certificate${expiredNote(expiredSince)}`;
+}
+
 /** The error of a connection that the server closed before it said anything in MQTT. */
 export function closedEarlyError(target: Target, settings: ConnectSettings): ConnectionError {
   const hints = [
+    ...(isEncrypted(target) ? [certificateHint(settings)] : []),
     ...(isEncrypted(target) || target.kind === "unix" ? [] : ["it may want TLS (mqtts:// or wss://)"]),
     ...(settings.protocolVersion === 5 ? ["it may not know MQTT 5 (--mqtt-version 3.1.1)"] : []),
-    ...(settings.tls.cert === undefined && isEncrypted(target) ? ["it may want a client certificate"] : []),
   ];
   const hint = hints.length === 0 ? "" : `: ${hints.join(", or ")}`;
   return new ConnectionError(
@@ -189,7 +206,9 @@ export interface Refusal {
 }
 
 function quoted(reasonString: string | undefined): string {
-  return reasonString === undefined || reasonString === "" ? "" : `, saying ${JSON.stringify(reasonString)}`;
+  return reasonString === undefined || reasonString === ""
+    ? ""
+    : `, saying ${visible(JSON.stringify(reasonString))}`;
 }
 
 /** The error of a CONNECT that was refused. @see MQTT 5.0 §3.2.2.2; MQTT 3.1.1 §3.2.2.3 */

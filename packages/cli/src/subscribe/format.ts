@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
 
-import type { Properties } from "@postern/mqtt/packets";
-import type { QoS } from "@postern/mqtt/packets";
+import type { Properties, QoS } from "@postern/mqtt/packets";
+
+import { visible } from "../client/visible.ts";
 
 /** What `--format` offers. */
 export const formats = ["payload", "topic", "json", "hex", "raw"] as const;
@@ -23,17 +24,6 @@ export interface FormatOptions {
   readonly withTopic: boolean;
   /** The reader is a terminal: control characters are shown instead of obeyed. */
   readonly forTerminal: boolean;
-}
-
-/** C0 without tab and line feed, DEL and C1: with them a message could rewrite or command the terminal. */
-// oxlint-disable-next-line no-control-regex
-const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-
-function visible(text: string): string {
-  return text.replace(controls, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return `\\x${code.toString(16).padStart(2, "0")}`;
-  });
 }
 
 /** Whether a payload is text; the lines of `payload` then show it, otherwise they show base64. */
