@@ -291,7 +291,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     await using sub = await subscribed(["--url", proxy.url, ...session, "--count", "4", "again/#"]);
     const own = ["--no-clean", "--client-id", "again-pub", "--lines", "--qos", "2"];
     const args = ["pub", "--url", proxy.url, "--verbose", ...own, "again/x"];
-    await using publisher = new PosternProcess(args, { input: "stream" });
+    await using publisher = new PosternProcess(args, { input: null });
     publisher.child.stdin?.write("1\n2\n");
     await publisher.until(/message 2: acknowledged/);
     proxy.isCut = true;
@@ -337,7 +337,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     assert.equal((await wills.ended).stdout, "SIGKILL\n");
 
     await using waiting = new PosternProcess(["pub", "--url", urls.tcp, "--verbose", "--lines", "t"], {
-      input: "stream",
+      input: null,
     });
     await waiting.until(/connected to/);
     waiting.signal("SIGTERM");
