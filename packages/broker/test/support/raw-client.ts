@@ -103,6 +103,11 @@ export class RawClient implements AsyncDisposable {
     this.#socket.write(this.#lastSent);
   }
 
+  /** Reads nothing any more, so that the broker's output piles up. */
+  stopReading(): void {
+    this.#socket.pause();
+  }
+
   nextPacketId(): number {
     this.#lastPacketId = (this.#lastPacketId % 0xff_ff) + 1;
     return this.#lastPacketId;
