@@ -10,9 +10,9 @@ import { issueDevice, issueServer, type KeyPair } from "@postern/pki/issue";
 import { run } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
 import { issueCertificates, validity, type Certificates } from "./support/certificates.ts";
-import { Mosquitto, mosquittoMissing } from "./support/mosquitto.ts";
+import { Mosquitto, freePort, mosquittoMissing } from "./support/mosquitto.ts";
 import { answers, startPeer, startTlsPeer, type Behaviour } from "./support/peers.ts";
-import { freePort, postern } from "./support/postern.ts";
+import { postern } from "./support/process.ts";
 
 let directory: string;
 let certificates: Certificates;
@@ -86,7 +86,6 @@ describe("a server that cannot be reached", () => {
     const port = await freePort();
     assert.deepEqual(await postern(["sub", "--url", `mqtt://127.0.0.1:${port}`, "t"]), {
       code: 3,
-      signal: null,
       stdout: "",
       stderr: `postern: cannot connect to mqtt://127.0.0.1:${port}: connection refused: is the server running, and listening there?\n`,
     });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { raw } from "../support/bytes.ts";
 import * as packets from "../support/packets.ts";
 import type { Version } from "../support/packets.ts";
 import { Broker, unique } from "../support/target.ts";
@@ -63,6 +64,19 @@ async function closesClientThatOnlyListens(version: Version): Promise<void> {
   assert.equal(listener.isClosed, true);
 }
 
+/** Bytes that never become a packet are not a packet. */
+async function closesClientThatFinishesNoPacket(version: Version): Promise<void> {
+  await using client = await broker.connect(version, { keepAliveSeconds: 1 });
+  const bytes = packets.publish(version, { topic: unique("t"), payload: "slow" });
+  const stepMs = latestMs / (bytes.length - 1);
+  for (const byte of bytes.subarray(0, -1)) {
+    client.send(raw(byte));
+    await delay(stepMs);
+    if (client.isClosed) return;
+  }
+  assert.fail("the client is still connected");
+}
+
 describe("Keep Alive", { concurrency: true }, () => {
   describe("MQTT 3.1.1", { concurrency: true }, () => {
     it("[MQTT-3.1.2-24] closes the connection after one and a half times the Keep Alive, and publishes the will", () =>
@@ -74,6 +88,9 @@ describe("Keep Alive", { concurrency: true }, () => {
       keepsSilentClientWithoutKeepAlive(4));
 
     it("[MQTT-3.1.2-24] closes a client that only receives", () => closesClientThatOnlyListens(4));
+
+    it("[MQTT-3.1.2-24] closes a client that sends bytes and no packet", () =>
+      closesClientThatFinishesNoPacket(4));
   });
 
   describe("MQTT 5.0", { concurrency: true }, () => {
@@ -83,6 +100,9 @@ describe("Keep Alive", { concurrency: true }, () => {
     it("[MQTT-3.1.2-22] keeps a client that sends any packet in time", () => keepsClientThatSpeaks(5));
 
     it("[MQTT-3.1.2-22] closes a client that only receives", () => closesClientThatOnlyListens(5));
+
+    it("[MQTT-3.1.2-22] closes a client that sends bytes and no packet", () =>
+      closesClientThatFinishesNoPacket(5));
 
     it(
       "[MQTT-3.1.2-21] [MQTT-3.2.2-21] holds a client to the Server Keep Alive it was told",

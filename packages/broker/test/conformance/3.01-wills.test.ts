@@ -292,6 +292,19 @@ describe("MQTT 5.0", { concurrency: true }, () => {
 
   it("[MQTT-3.1.2-15] retains a will with will retain", () => retainsWill(5, true));
 
+  it("[MQTT-3.1.2-15] clears the topic by a retained will without payload", async () => {
+    const topic = unique("w");
+    await using watcher = await watch(5, topic);
+    await watcher.publish({ topic, payload: "old", qos: 1, retain: true });
+    assert.equal((await watcher.receive()).payload, "old");
+    await using client = await broker.connect(5, { will: { topic, retain: true } });
+    await client.drop();
+    assert.equal((await watcher.receive()).payload, "");
+    await using later = await broker.connect(5);
+    await later.subscribe(topic);
+    await later.expectNothing();
+  });
+
   it("[MQTT-3.1.3-10] publishes the will with its properties, user properties in their order", async () => {
     const { properties } = await willAfterDrop(5, {
       payload: "p",

@@ -164,6 +164,36 @@ describe("MQTT 5.0", { concurrency: true }, () => {
     }
   });
 
+  it("[MQTT-3.1.2-24] [MQTT-3.14.0-1] sends a client nothing when no CONNACK is small enough for it", async () => {
+    const small = [property.requestProblemInformation(0), property.sessionExpiryInterval(60)];
+    for (const maximum of [1, 3, 4]) {
+      for (const clientId of ["", unique("c")]) {
+        await using client = await broker.open(5, "plain", maximum);
+        const properties = [property.maximumPacketSize(maximum), ...small];
+        client.send(packets.connect(5, { clientId, properties }));
+        await client.expectClosed();
+      }
+    }
+  });
+
+  it("[MQTT-3.14.0-1] sends no DISCONNECT in the place of a CONNACK that is too large for the client", async () => {
+    const properties = [property.maximumPacketSize(10), property.requestProblemInformation(0)];
+    await using client = await broker.open(5, "plain", 10);
+    client.send(packets.connect(5, { clientId: "", properties }));
+    await broker.expectNotConnected(client, 0x95);
+  });
+
+  it("[MQTT-3.2.2-7] publishes no will of a client that could not be sent CONNACK", async () => {
+    const topic = unique("w");
+    await using watcher = await broker.connect(5);
+    await watcher.subscribe(topic);
+    await using client = await broker.open(5, "plain", 10);
+    const properties = [property.maximumPacketSize(10)];
+    client.send(packets.connect(5, { clientId: "", properties, will: { topic, payload: "never let in" } }));
+    await broker.expectNotConnected(client, 0x95);
+    await watcher.expectNothing();
+  });
+
   it(
     "[MQTT-3.2.2-22] announces its limits",
     { skip: broker.unlessOurs("the limits of the broker under test are not known") },

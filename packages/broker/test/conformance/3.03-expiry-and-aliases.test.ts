@@ -77,6 +77,22 @@ describe("MQTT 5.0", { concurrency: true }, () => {
     await client.expectNothing();
   });
 
+  it("[MQTT-3.3.2-5] does not deliver a message that expired while the client had no room for it", async () => {
+    const topic = unique("t");
+    await using client = await broker.connect(5, { properties: [property.receiveMaximum(1)] });
+    await client.subscribe(topic, 1);
+    await using publisher = await broker.connect(5);
+    await publisher.publish({ topic, qos: 1, payload: "first" });
+    const properties = [property.messageExpiryInterval(1)];
+    await publisher.publish({ topic, qos: 1, payload: "expires", properties });
+    await publisher.publish({ topic, qos: 1, payload: "stays" });
+    const first = await client.expect("publish");
+    await delay(1_500);
+    await client.acknowledge(first);
+    assert.equal((await client.receive()).payload, "stays");
+    await client.expectNothing();
+  });
+
   it("[MQTT-3.3.2-6] takes the time a message waited off its expiry interval", async () => {
     const topic = unique("t");
     const options = lasting();

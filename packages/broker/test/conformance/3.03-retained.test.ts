@@ -192,6 +192,18 @@ describe("MQTT 5.0", { concurrency: true }, () => {
     assert.deepEqual(await retainedTwice(subscriptionOption.retainIfNew), [1, 0]);
   });
 
+  it("[MQTT-3.3.1-10] sends them again with Retain Handling 1 after UNSUBSCRIBE", async () => {
+    const topic = unique("t");
+    await retain(5, topic, "retained");
+    await using subscriber = await broker.connect(5);
+    for (let round = 0; round < 2; round += 1) {
+      await subscriber.subscribe(topic, subscriptionOption.retainIfNew | 1);
+      assert.equal((await subscriber.receive()).payload, "retained");
+      await subscriber.unsubscribe(topic);
+    }
+    await retain(5, topic, "");
+  });
+
   it("[MQTT-3.3.1-11] sends no retained messages with Retain Handling 2", async () => {
     assert.deepEqual(await retainedTwice(subscriptionOption.retainNever), [0, 0]);
   });

@@ -44,4 +44,14 @@ describe("A broker that shuts down", { concurrency: true }, () => {
     await client.expectDisconnect(0x8b);
     await stopped;
   });
+
+  it("waits for nobody who has connected and said nothing", async () => {
+    const broker = await startInProcess();
+    const { plain, webSocket } = broker.listeners;
+    await using silent = await RawClient.open(plain, 5);
+    await using overHttp = await RawClient.open(webSocket, 5);
+    const startedMs = performance.now();
+    await Promise.all([broker.stop(), silent.expectClosed(), overHttp.expectClosed()]);
+    assert.ok(performance.now() - startedMs < 4_000);
+  });
 });
