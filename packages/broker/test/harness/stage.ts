@@ -3,6 +3,7 @@ import type { ConnectPacket, ProtocolVersion } from "@postern/mqtt/packets";
 
 import type { Broker } from "../../src/broker.ts";
 import type { Limits } from "../../src/limits.ts";
+import type { BrokerPorts } from "../../src/ports.ts";
 import { connectPacket, durableConnect, HandClient } from "../../src/testing/hand-client.ts";
 import { openBroker } from "../../src/testing/open-broker.ts";
 import { ShiftedClock } from "../../src/testing/shifted-clock.ts";
@@ -36,11 +37,15 @@ export class Stage<Store extends SessionStore> implements AsyncDisposable {
   /** @param options.beforeClose Called when the test is over, whatever became of it. */
   static async open<Store extends SessionStore>(
     store: Store,
-    options: { readonly limits?: Partial<Limits>; readonly beforeClose?: (store: Store) => void } = {},
+    options: {
+      readonly limits?: Partial<Limits>;
+      readonly ports?: Partial<BrokerPorts>;
+      readonly beforeClose?: (store: Store) => void;
+    } = {},
   ): Promise<Stage<Store>> {
-    const { limits = {}, beforeClose = () => {} } = options;
+    const { limits = {}, ports = {}, beforeClose = () => {} } = options;
     const clock = new ShiftedClock();
-    const opened = openBroker({ store, limits, ports: { clock } });
+    const opened = openBroker({ store, limits, ports: { clock, ...ports } });
     const { port } = await opened.listen();
     const address = { host: "127.0.0.1", port };
     return new Stage({ store, clock, broker: opened.broker, address }, beforeClose);
