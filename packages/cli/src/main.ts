@@ -9,6 +9,7 @@ import { registerPub } from "./commands/pub.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerSub } from "./commands/sub.ts";
 import { registerUp } from "./commands/up.ts";
+import { registerZigbee } from "./commands/zigbee.ts";
 import { processContext, type CommandContext } from "./context.ts";
 import { ExitCode, reportError } from "./errors.ts";
 import { version } from "./version.ts";
@@ -26,6 +27,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerConfig,
   registerPub,
   registerSub,
+  registerZigbee,
   registerCompletion,
 ];
 

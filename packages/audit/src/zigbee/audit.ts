@@ -1,0 +1,189 @@
+import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
+import { Dissector, type DissectorOptions } from "@postern/zigbee/dissector";
+import { Harvester } from "@postern/zigbee/harvest";
+import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyring";
+
+import { type Finding } from "../finding.ts";
+import { AuditContext, type Detector } from "./context.ts";
+import { FrameCounterDetector } from "./frame-counters.ts";
+import { InventoryDetector, type SeenNetwork } from "./inventory.ts";
+import { KeyTransportDetector } from "./key-transport.ts";
+import { MembershipDetector } from "./membership.ts";
+import { ProtectionDetector } from "./protection.ts";
+import { isTrusted, panOf, Survey } from "./survey.ts";
+import { BroadcastDetector, JammingDetector } from "./traffic.ts";
+
+/** Passes that look for keys: each can find a key that opens the frame in which the next one stands. */
+const harvestPassesMax = 8;
+
+/** What an audit is made with. */
+export interface AuditOptions extends DissectorOptions {
+  /** Keys that are known before; those that are found are added. */
+  readonly keyring: Keyring;
+  /** Whether findings and keys show key bytes. */
+  readonly showKeys: boolean;
+  /** Reads the capture from its beginning and calls `onFrame` for each frame; it is read more than once. */
+  readonly read: (onFrame: (frame: CapturedFrame) => void) => Promise<void>;
+}
+
+/** A key as a report names it. */
+export interface ReportedKey {
+  /** Its name, its fingerprint, or its bytes if they were asked for. */
+  readonly key: string;
+  readonly use: KeyUse;
+  readonly origin: string;
+}
+
+/** What an audit found out. */
+export interface AuditReport {
+  readonly frames: number;
+  readonly damagedFrames: number;
+  /** Frames that end early or hold what is not defined. */
+  readonly malformedFrames: number;
+  readonly securedFrames: number;
+  readonly openedFrames: number;
+  /** Microseconds from the first frame to the last; `undefined` when the capture has no usable times. */
+  readonly durationUs: number | undefined;
+  readonly networks: readonly SeenNetwork[];
+  /** Keys that were found in the capture or that opened a frame. */
+  readonly keys: readonly ReportedKey[];
+  readonly findings: readonly Finding[];
+  /** What limits the audit of this capture, in sentences. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Audits a capture in constant memory: reads it until no new key is found, then once more with all keys, so that what
+ * came before a key is opened too. Rejects only when `read` does.
+ */
+export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
+  const { keyring, read } = options;
+  let survey = new Survey();
+  for (let pass = 0, before = -1; pass < harvestPassesMax && keyring.size > before; pass++) {
+    before = keyring.size;
+    const dissector = new Dissector(keyring, { ...options, keysOnly: true });
+    const harvester = new Harvester(keyring);
+    const counted = new Survey();
+    await read((frame) => {
+      const dissection = dissector.dissect(frame);
+      harvester.take(dissection);
+      counted.see(dissection);
+    });
+    survey = counted;
+  }
+  const dissector = new Dissector(keyring, options);
+  const context = new AuditContext({ survey, dissector, keyring, showKeys: options.showKeys });
+  const inventory = new InventoryDetector(context);
+  const jamming = new JammingDetector(context);
+  const detectors: readonly Detector[] = [
+    new KeyTransportDetector(context, keyring),
+    new FrameCounterDetector(context),
+    new ProtectionDetector(context),
+    new MembershipDetector(context),
+    new BroadcastDetector(context),
+    inventory,
+  ];
+  const counted = new Survey();
+  await read((frame) => {
+    const dissection = dissector.dissect(frame);
+    counted.see(dissection);
+    jamming.see(dissection);
+    const pan = panOf(dissection.mac);
+    const isTouchlink = dissection.protocol === "inter-pan";
+    if (!isTrusted(dissection) || (!isTouchlink && !survey.isZigbee(pan))) return;
+    for (const detector of detectors) detector.see(dissection, pan);
+  });
+  for (const detector of detectors) detector.finish?.();
+  if ([...survey.networks.keys()].some((pan) => survey.isZigbee(pan))) jamming.finish();
+  return {
+    frames: counted.frames,
+    damagedFrames: counted.badFrames,
+    malformedFrames: counted.malformedFrames,
+    securedFrames: counted.securedFrames,
+    openedFrames: counted.openedFrames,
+    durationUs: survey.hasTimeBase ? survey.lastUs - survey.firstUs : undefined,
+    networks: [...inventory.networks.values()].filter(({ pan }) => survey.isZigbee(pan)),
+    keys: reportedKeys(keyring, context),
+    findings: context.collector.findings(),
+    notes: notes(counted),
+  };
+}
+
+function reportedKeys(keyring: Keyring, context: AuditContext): ReportedKey[] {
+  const uses: readonly KeyUse[] = ["network", "link", "mac"];
+  return uses.flatMap((use) =>
+    keyring
+      .keys(use)
+      .filter(({ origin }) => origin.kind !== "well-known" && origin.kind !== "given")
+      .map((key) => ({ key: context.keyName(key), use, origin: originText(key.origin, context) })),
+  );
+}
+
+function originText(origin: KeyOrigin, context: AuditContext): string {
+  switch (origin.kind) {
+    case "given":
+      return "given";
+    case "well-known":
+      return "known to everybody";
+    case "install-code":
+      return origin.device === undefined ? "install code" : `install code of ${origin.device}`;
+    case "capture":
+      return "stands in the capture file";
+    case "clear-transport":
+      return origin.networkSecured
+        ? `frame ${origin.frame}, under the network key`
+        : `frame ${origin.frame}, in clear`;
+    case "transport":
+      return `frame ${origin.frame}, under ${context.keyName(origin.under)}`;
+    case "touchlink":
+      return `frame ${origin.frame}, touchlink`;
+    case "key-establishment":
+      return `frame ${origin.frame}, key establishment`;
+    default:
+      return origin satisfies never;
+  }
+}
+
+function notes(survey: Survey): string[] {
+  const lines: string[] = [];
+  const unopened = survey.securedFrames - survey.openedFrames;
+  if (survey.frames === 0) lines.push("The capture has no frames.");
+  if (unopened > 0) {
+    lines.push(
+      `${unopened} of ${survey.securedFrames} protected frames could not be opened: no key for them is known.`,
+    );
+  }
+  if (survey.frames > 1 && !survey.hasTimeBase) {
+    lines.push(
+      "The times of the capture cannot be used (all at once): rules about rates and gaps were left out.",
+    );
+  } else if (survey.frames > 1 && !survey.hasPreciseTimes) {
+    lines.push("The sniffer gave its times in batches: rules about single gaps were left out.");
+  }
+  const checked = survey.goodFrames + survey.badFrames;
+  if (checked > 0 && !survey.hasFrameChecks) {
+    lines.push(
+      `${survey.badFrames} of ${checked} check sequences are wrong: the sniffer did not record them as sent, or heard badly.`,
+    );
+  } else if (survey.badFrames > 0) {
+    const share = ((100 * survey.badFrames) / checked).toFixed(1);
+    lines.push(`${survey.badFrames} frames (${share} %) were damaged on the way and left out.`);
+  }
+  const foreign: readonly (readonly [protocol: string, name: string])[] = [
+    ["rf4ce", "RF4CE"],
+    ["6lowpan", "6LoWPAN (Thread, for example)"],
+    ["other", "of another protocol"],
+  ];
+  for (const [protocol, name] of foreign) {
+    const count = survey.protocols.get(protocol) ?? 0;
+    if (count > 0) lines.push(`${count} frames are not Zigbee: ${name}.`);
+  }
+  if (survey.macSecuredFrames > 0) {
+    const { macSecuredFrames, macOpenedFrames } = survey;
+    lines.push(
+      `${macSecuredFrames} frames are protected by the MAC, which Zigbee does not use; ${macOpenedFrames} could be opened.`,
+    );
+  }
+  if (survey.malformedFrames > 0) lines.push(`${survey.malformedFrames} frames could be read in part only.`);
+  return lines;
+}

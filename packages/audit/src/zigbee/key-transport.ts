@@ -1,0 +1,173 @@
+import { isNetworkKeyType, KeyType, keyTypeNames } from "@postern/zigbee/aps/aps-command";
+import { type Dissection } from "@postern/zigbee/dissection";
+import { type Keyring, type ZigbeeKey } from "@postern/zigbee/keyring";
+import {
+  decodeTouchlinkCommand,
+  touchlinkCluster,
+  TouchlinkCommandId,
+  touchlinkCommandName,
+} from "@postern/zigbee/touchlink/touchlink-command";
+
+import { type AuditContext, type Detector, networkName, setBounded } from "./context.ts";
+import { weakness } from "./weak-key.ts";
+
+const destinationsMax = 10_000;
+
+type TransportKey = Extract<Dissection["apsCommand"], { kind: "transport-key" }>;
+
+/** Looks at how keys travel and what they are. @see thesis 6.3, 6.6; Zigbee §4.4.3 */
+export class KeyTransportDetector implements Detector {
+  readonly #context: AuditContext;
+  readonly #keyring: Keyring;
+  /** The first device that got this link key from the trust centre. */
+  readonly #issuedTo = new Map<ZigbeeKey, string>();
+  /** The first device that was given a key under this link key. */
+  readonly #usedFor = new Map<ZigbeeKey, string>();
+  /** The networks in which a network key was judged. */
+  readonly #judged = new Map<ZigbeeKey, Set<number>>();
+
+  constructor(context: AuditContext, keyring: Keyring) {
+    this.#context = context;
+    this.#keyring = keyring;
+  }
+
+  see(dissection: Dissection, pan: number): void {
+    if (dissection.protocol === "inter-pan") this.#seeTouchlink(dissection, pan);
+    if (dissection.nwkKey !== undefined) this.#judgeNetworkKey(dissection, dissection.nwkKey, pan);
+    const command = dissection.apsCommand;
+    if (command?.kind !== "transport-key" || command.key.length !== 16) return;
+    // An all-zero network key says "you have it already" (Zigbee §4.6.3.2.2.1).
+    if (command.key.every((byte) => byte === 0)) return;
+    this.#seeProtection(dissection, command, pan);
+    if (command.keyType === KeyType.trustCenterLinkKey) this.#seeIssued(dissection, command, pan);
+    if (isNetworkKeyType(command.keyType)) {
+      const key = this.#keyring.find(command.key, "network");
+      if (key !== undefined) this.#judgeNetworkKey(dissection, key, pan);
+    }
+  }
+
+  #seeProtection(dissection: Dissection, command: TransportKey, pan: number): void {
+    const { apsKey, nwkProtection } = dissection;
+    const what = keyTypeNames[command.keyType] ?? `key of type ${command.keyType}`;
+    const key = this.#keyring.find(command.key, isNetworkKeyType(command.keyType) ? "network" : "link");
+    const fields = {
+      command: "Transport Key",
+      keyType: what,
+      key: key === undefined ? undefined : this.#context.keyName(key),
+      keySequence: command.sequence === -1 ? undefined : command.sequence,
+      destination: command.destination,
+      source: command.source,
+      protectedBy:
+        apsKey === undefined
+          ? nwkProtection === "opened"
+            ? "network key"
+            : "nothing"
+          : this.#context.keyName(apsKey),
+    };
+    const subject = networkName(pan);
+    if (apsKey === undefined && nwkProtection === "none") {
+      const summary = (count: number) =>
+        `${count} Transport Key ${count === 1 ? "command" : "commands"} without any protection: the ${what} can be read`;
+      this.#context.add("ZB-KEY-CLEAR", subject, dissection, { confidence: "certain", summary, fields });
+    } else if (apsKey === undefined && !isNetworkKeyType(command.keyType)) {
+      const summary = `a ${what} was sent under the network key alone`;
+      this.#context.add("ZB-LINK-KEY-UNDER-NETWORK-KEY", subject, dissection, {
+        confidence: "certain",
+        summary,
+        fields,
+      });
+    } else if (apsKey?.origin.kind === "well-known") {
+      const { name } = apsKey.origin;
+      const summary = (count: number) =>
+        `${count} Transport Key ${count === 1 ? "command opens" : "commands open"} with the well-known key ${name}`;
+      this.#context.add("ZB-KEY-KNOWN-LINK", subject, dissection, { confidence: "certain", summary, fields });
+    } else if (apsKey !== undefined && command.destination !== undefined) {
+      const first = this.#usedFor.get(apsKey);
+      if (first === undefined) setBounded(this.#usedFor, apsKey, command.destination, destinationsMax);
+      else if (first !== command.destination) {
+        const summary = `${first} and ${command.destination} were given keys under one link key`;
+        this.#context.add("ZB-LINK-KEY-SHARED", subject, dissection, {
+          confidence: "certain",
+          summary,
+          fields,
+        });
+      }
+    }
+  }
+
+  #seeIssued(dissection: Dissection, command: TransportKey, pan: number): void {
+    const key = this.#keyring.find(command.key, "link");
+    const { destination } = command;
+    if (key === undefined || destination === undefined) return;
+    const subject = networkName(pan);
+    const fields = {
+      command: "Transport Key",
+      keyType: "trust centre link key",
+      key: this.#context.keyName(key),
+      destination,
+    };
+    if (key.origin.kind === "well-known") {
+      const summary = `the new trust centre link key is the well-known ${key.origin.name}`;
+      this.#context.add("ZB-TCLK-WELL-KNOWN", subject, dissection, {
+        confidence: "certain",
+        summary,
+        fields,
+      });
+      return;
+    }
+    const first = this.#issuedTo.get(key);
+    if (first === undefined) setBounded(this.#issuedTo, key, destination, destinationsMax);
+    else if (first !== destination) {
+      const summary = `${first} and ${destination} got the same trust centre link key`;
+      this.#context.add("ZB-TCLK-SHARED", subject, dissection, { confidence: "certain", summary, fields });
+    }
+  }
+
+  #judgeNetworkKey(dissection: Dissection, key: ZigbeeKey, pan: number): void {
+    const judged = this.#judged.get(key) ?? new Set<number>();
+    if (judged.has(pan)) return;
+    setBounded(this.#judged, key, judged.add(pan), destinationsMax);
+    const subject = networkName(pan);
+    const fields = { key: this.#context.keyName(key) };
+    if (key.origin.kind === "well-known") {
+      const summary = `the network key is the well-known ${key.origin.name}`;
+      this.#context.add("ZB-NWK-KEY-KNOWN", subject, dissection, { confidence: "certain", summary, fields });
+      return;
+    }
+    const weak = weakness(key.reveal());
+    if (weak !== undefined) {
+      const summary = `the bytes of the network key ${weak}`;
+      this.#context.add("ZB-NWK-KEY-WEAK", subject, dissection, { confidence: "probable", summary, fields });
+    }
+    if (key.origin.kind === "touchlink") {
+      const summary = `the network key was handed over by touchlink in frame ${key.origin.frame}`;
+      this.#context.add("ZB-TOUCHLINK-KEY", subject, dissection, { confidence: "certain", summary, fields });
+    }
+  }
+
+  #seeTouchlink(dissection: Dissection, pan: number): void {
+    const { aps, apsPayload, apsPayloadStart, apsPayloadEnd, mac } = dissection;
+    if (aps?.cluster !== touchlinkCluster || apsPayload === undefined) return;
+    const command = decodeTouchlinkCommand(apsPayload, apsPayloadStart, apsPayloadEnd);
+    const harmful: readonly number[] = [
+      TouchlinkCommandId.resetToFactoryNewRequest,
+      TouchlinkCommandId.networkStartRequest,
+      TouchlinkCommandId.networkJoinRouterRequest,
+      TouchlinkCommandId.networkJoinEndDeviceRequest,
+      TouchlinkCommandId.networkUpdateRequest,
+    ];
+    if (command.stopped !== undefined || !harmful.includes(command.id)) return;
+    const subject = pan === -1 ? "touchlink" : networkName(pan);
+    this.#context.add("ZB-TOUCHLINK-COMMAND", subject, dissection, {
+      confidence: "probable",
+      summary: (count) =>
+        `${count} touchlink ${count === 1 ? "command" : "commands"} that take over or reset a device`,
+      fields: {
+        command: touchlinkCommandName(command.id),
+        transaction: `0x${command.transactionId.toString(16)}`,
+        source: mac.source,
+        destination: mac.destination,
+      },
+    });
+  }
+}

@@ -1,0 +1,135 @@
+import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
+import { type Dissection } from "@postern/zigbee/dissection";
+import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
+import { securityLevel } from "@postern/zigbee/security/levels";
+import { zdpName, zdpProfile } from "@postern/zigbee/zdp/zdp-frame";
+import { decodeZclFrame, zclCommandName } from "@postern/zigbee/zcl/zcl-frame";
+
+import { type AuditContext, type Detector, hex16, networkName, setBounded } from "./context.ts";
+import { SlidingWindow } from "./sliding-window.ts";
+
+/** Unprotected application frames that show that a network has no security, when none of its frames is protected. */
+const plainFramesMin = 5;
+/** Wrong integrity codes that are worth a finding: fewer can be another network with the same PAN id. */
+const wrongCodesMin = 3;
+/** Frames that one device must reject within ten seconds to be kept busy with it. */
+const ghostFramesMin = 20;
+const ghostWindowUs = 10_000_000;
+const devicesMax = 10_000;
+
+/** Looks at whether and how frames are protected. @see thesis 6.5, 6.6; Zigbee §4.3 */
+export class ProtectionDetector implements Detector {
+  readonly #context: AuditContext;
+  readonly #levels = new Set<string>();
+  readonly #rejected = new Map<string, SlidingWindow<number>>();
+  readonly #plain = new Map<number, number>();
+  readonly #wrong = new Map<number, number>();
+
+  constructor(context: AuditContext) {
+    this.#context = context;
+  }
+
+  see(dissection: Dissection, pan: number): void {
+    if (dissection.protocol !== "zigbee" || dissection.nwk === undefined) return;
+    if (dissection.nwkProtection === "none") this.#seePlain(dissection, pan);
+    else if (dissection.nwkProtection === "opened") this.#seeLevel(dissection, pan);
+    else this.#seeUnopened(dissection, pan);
+  }
+
+  #seePlain(dissection: Dissection, pan: number): void {
+    const { nwk, aps } = dissection;
+    const isApplication =
+      nwk?.frameType === NwkFrameType.data &&
+      nwk.stopped === undefined &&
+      aps?.frameType === ApsFrameType.data &&
+      aps.stopped === undefined &&
+      !aps.security;
+    if (!isApplication) return;
+    const network = this.#context.survey.networks.get(pan);
+    const fields = {
+      source: this.#context.deviceName(pan, nwk.sourceShort),
+      destination: this.#context.deviceName(pan, nwk.destinationShort),
+      nwkSecurity: "off",
+      ...applicationFields(dissection),
+    };
+    if ((network?.securedFrames ?? 0) > 0) {
+      this.#context.add("ZB-UNSECURED-DATA", networkName(pan), dissection, {
+        confidence: "probable",
+        summary: (count) =>
+          `${count} application ${count === 1 ? "frame" : "frames"} without NWK security, while the others have it`,
+        fields,
+      });
+      return;
+    }
+    const plain = (this.#plain.get(pan) ?? 0) + 1;
+    setBounded(this.#plain, pan, plain, devicesMax);
+    if (plain < plainFramesMin) return;
+    this.#context.add("ZB-SECURITY-OFF", networkName(pan), dissection, {
+      confidence: "certain",
+      summary: "no frame of the network has NWK security",
+      fields,
+    });
+  }
+
+  #seeLevel(dissection: Dissection, pan: number): void {
+    const level = securityLevel(dissection.nwkLevel);
+    if (level.encrypted && level.micBytes > 0) return;
+    const seen = `${pan} ${dissection.nwkLevel}`;
+    if (this.#levels.has(seen)) return;
+    this.#levels.add(seen);
+    this.#context.add("ZB-LEVEL-LOW", networkName(pan), dissection, {
+      confidence: "certain",
+      summary: `the network uses level ${dissection.nwkLevel} (${level.name})`,
+      fields: { level: dissection.nwkLevel, name: level.name },
+    });
+  }
+
+  #seeUnopened(dissection: Dissection, pan: number): void {
+    const { nwk, frame } = dissection;
+    const { survey } = this.#context;
+    const sequence = nwk?.auxiliary?.keySequence ?? -1;
+    if (nwk === undefined || !survey.networks.get(pan)?.openedSequences.has(sequence)) return;
+    const destination = this.#context.deviceName(pan, nwk.destinationShort);
+    const fields = {
+      source: nwk.auxiliary?.source,
+      destination,
+      frameCounter: nwk.auxiliary?.frameCounter,
+      keySequence: sequence,
+      integrityCode: "wrong",
+    };
+    const wrong = (this.#wrong.get(pan) ?? 0) + 1;
+    setBounded(this.#wrong, pan, wrong, devicesMax);
+    if (wrong >= wrongCodesMin) {
+      this.#context.add("ZB-MIC-FAILED", networkName(pan), dissection, {
+        confidence: "possible",
+        summary: () => `${this.#wrong.get(pan) ?? wrong} frames are not what the network key makes of them`,
+        fields,
+      });
+    }
+    if (!survey.hasTimeBase) return;
+    const target = `device ${destination} in ${networkName(pan)}`;
+    const window = this.#rejected.get(target) ?? new SlidingWindow<number>(ghostWindowUs);
+    setBounded(this.#rejected, target, window, devicesMax);
+    window.add(frame.timeUs, frame.number);
+    if (window.size < ghostFramesMin) return;
+    this.#context.add("ZB-GHOST", target, dissection, {
+      confidence: "probable",
+      summary: `${window.size} frames within ten seconds that the device must reject`,
+      fields,
+    });
+  }
+}
+
+/** What an application frame says, as fields of evidence. */
+export function applicationFields({
+  aps,
+  apsPayload,
+  apsPayloadStart,
+  apsPayloadEnd,
+}: Dissection): Record<string, string | undefined> {
+  if (aps === undefined || apsPayload === undefined) return {};
+  const profile = hex16(Math.max(0, aps.profile));
+  if (aps.profile === zdpProfile) return { profile, command: `ZDP ${zdpName(aps.cluster)}` };
+  const zcl = decodeZclFrame(apsPayload, apsPayloadStart, apsPayloadEnd);
+  return { profile, command: zcl.stopped === undefined ? zclCommandName(aps.cluster, zcl) : undefined };
+}

@@ -1,0 +1,94 @@
+import { type Dissection } from "@postern/zigbee/dissection";
+
+import { type Evidence } from "../finding.ts";
+import { type AuditContext, type Detector, networkName, setBounded } from "./context.ts";
+import { SlidingWindow } from "./sliding-window.ts";
+
+/** Time that a router remembers a broadcast. @see Zigbee §3.6.5 nwkBroadcastDeliveryTime */
+const broadcastWindowUs = 9_000_000;
+/** Different broadcasts of one device within that time that no application needs. */
+const broadcastsMin = 60;
+const sendersMax = 10_000;
+/** Addresses from here on are broadcasts. @see Zigbee Table 3-55 */
+const broadcastAddresses = 0xfff8;
+
+/** Looks for floods of broadcasts. @see thesis 6.6 Flooding */
+export class BroadcastDetector implements Detector {
+  readonly #context: AuditContext;
+  readonly #senders = new Map<number, SlidingWindow<number>>();
+
+  constructor(context: AuditContext) {
+    this.#context = context;
+  }
+
+  see(dissection: Dissection, pan: number): void {
+    const { nwk, frame } = dissection;
+    if (nwk === undefined || nwk.destinationShort < broadcastAddresses) return;
+    // Link status travels one hop and is nobody's flood.
+    if (nwk.radius <= 1 || !this.#context.survey.hasTimeBase) return;
+    const sender = pan * 0x10000 + nwk.sourceShort;
+    const window = this.#senders.get(sender) ?? new SlidingWindow<number>(broadcastWindowUs, 4_096);
+    setBounded(this.#senders, sender, window, sendersMax);
+    window.add(frame.timeUs, nwk.sequence);
+    if (window.size < broadcastsMin) return;
+    const different = new Set(window.values()).size;
+    if (different < broadcastsMin) return;
+    const device = this.#context.deviceName(pan, nwk.sourceShort);
+    this.#context.add("ZB-BROADCAST-STORM", `device ${device} in ${networkName(pan)}`, dissection, {
+      confidence: "probable",
+      summary: `${different} different broadcasts within nine seconds`,
+      fields: { source: device, radius: nwk.radius },
+    });
+  }
+}
+
+/** Length of the stretches whose share of damaged frames is compared. */
+const stretchUs = 10_000_000;
+const stretchFramesMin = 20;
+const stretchesMin = 6;
+const stretchesMax = 50_000;
+/** Ordinary networks lose up to a tenth of what a sniffer hears; a jammed channel nearly all. */
+const ordinaryShare = 0.2;
+const jammedShare = 0.6;
+
+/** Looks for stretches in which nearly every frame is damaged, against what is usual in the same capture. @see thesis 6.6 */
+export class JammingDetector implements Detector {
+  readonly #context: AuditContext;
+  readonly #stretches = new Map<number, { bad: number; all: number; worst: Evidence | undefined }>();
+
+  constructor(context: AuditContext) {
+    this.#context = context;
+  }
+
+  see(dissection: Dissection): void {
+    const { frame } = dissection;
+    if (frame.frameCheck === "absent") return;
+    const index = Math.floor(frame.timeUs / stretchUs);
+    let stretch = this.#stretches.get(index);
+    if (stretch === undefined) {
+      stretch = { bad: 0, all: 0, worst: undefined };
+      setBounded(this.#stretches, index, stretch, stretchesMax);
+    }
+    stretch.all++;
+    if (frame.frameCheck !== "bad") return;
+    stretch.bad++;
+    stretch.worst ??= this.#context.evidence(dissection, { frameCheck: "wrong" });
+  }
+
+  finish(): void {
+    const { survey } = this.#context;
+    if (!survey.hasTimeBase || !survey.hasFrameChecks) return;
+    const judged = [...this.#stretches.values()].filter(({ all }) => all >= stretchFramesMin);
+    const shares = judged.map(({ bad, all }) => bad / all).toSorted((a, b) => a - b);
+    const usual = shares[shares.length >> 1] ?? 1;
+    if (judged.length < stretchesMin || usual > ordinaryShare) return;
+    for (const { bad, all, worst } of judged) {
+      if (bad / all < jammedShare || worst === undefined) continue;
+      this.#context.addEvidence("ZB-JAMMING", "channel", worst, {
+        confidence: "possible",
+        summary: (count) =>
+          `${count} ${count === 1 ? "stretch" : "stretches"} of ten seconds with more than 60 % damaged frames; usual here: ${Math.round(100 * usual)} %`,
+      });
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { type Command, Option } from "commander";
+
+import type { CommandContext } from "../context.ts";
+import type { AuditCommandOptions } from "../zigbee/audit-command.ts";
+
+function collected(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** `postern zigbee audit`. */
+export function registerZigbee(program: Command, context: CommandContext): void {
+  const zigbee = program.command("zigbee").description("look at the security of Zigbee networks");
+  zigbee
+    .command("audit")
+    .argument("<file>", "pcap, pcapng or Daintree capture, also gzip; - for standard input")
+    .description("say what is wrong with the networks in a capture, with evidence and what to do about it")
+    .option(
+      "--key <hex>",
+      "a network, link or MAC key; may be given again (seen by other users: see --key-file)",
+      collected,
+    )
+    .option("--install-code <code>", "[address=]install code with CRC; may be given again", collected)
+    .option("--key-file <file>", "keys and install codes, one to a line")
+    .option("--level <number>", "security level of NWK and APS frames (default: found out; 4 cannot be)")
+    .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, none", "auto")
+    .option("--format <format>", "text or json", "text")
+    .addOption(
+      new Option("--fail-on <severity>", "end with 1 from this severity on: info … critical, never").default(
+        "high",
+      ),
+    )
+    .option("--show-keys", "print keys instead of their fingerprints")
+    .action(async (file: string, options: AuditCommandOptions) => {
+      const { auditCommand } = await import("../zigbee/audit-command.ts");
+      await auditCommand(file, options, context);
+    });
+}

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
+
+import { parseEui64 } from "@postern/zigbee/eui64";
+import * as build from "@postern/zigbee/testing";
+
+import { run } from "../main.ts";
+import { fakeContext } from "../testing.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "postern-audit-test-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const source = parseEui64("00:15:8d:00:00:00:00:02");
+assert.ok(source !== undefined);
+const key = build.unhex("5f1e2d3c4b5a69788796a5b4c3d2e1f0");
+const to = { pan: 0x1a62, destination: 0, source: 0x970b, macSequence: 1 };
+const clearKey = build.macData(
+  to,
+  build.nwkFrame({ destination: 0, source: 1 }, build.apsCommand(build.transportKey(1, key, source, source))),
+);
+const secured = [1, 2, 3].map((counter) =>
+  build.macData(
+    { ...to, macSequence: counter },
+    build.nwkFrame({ destination: 0, source: 0x970b, protection: { key, source, counter } }, build.apsData()),
+  ),
+);
+const capture = build.pcapFile([...secured, clearKey]);
+
+function file(name: string, bytes: Uint8Array): string {
+  writeFileSync(join(folder, name), bytes);
+  return name;
+}
+
+async function audit(args: readonly string[], input?: Uint8Array) {
+  const context = fakeContext({ cwd: folder });
+  if (input !== undefined) context.stdin.end(input);
+  const code = await run(["zigbee", "audit", ...args], context);
+  return { code, out: context.out(), err: context.err() };
+}
+
+describe("postern zigbee audit", () => {
+  it("prints findings with place, evidence and mend, and ends with 1", async () => {
+    const { code, out, err } = await audit([file("a.pcap", capture)]);
+    assert.match(out, /CRITICAL {2}ZB-KEY-CLEAR[^]*frames {6}4\n[^]*evidence[^]*mend/);
+    assert.match(out, /Protected frames opened: 3 of 3/);
+    assert.deepEqual([code, err], [1, ""]);
+    assert.ok(!out.includes(build.hex(key)));
+  });
+
+  it("ends with 0 when no finding is as severe as --fail-on", async () => {
+    const frames = build.pcapFile(secured);
+    const given = ["--key", build.hex(key)];
+    assert.equal((await audit([file("b.pcap", frames), ...given])).code, 0);
+    assert.equal((await audit([file("a.pcap", capture), "--fail-on", "never"])).code, 0);
+  });
+
+  it("reads compressed files, and standard input, which leaves no file behind", async () => {
+    const compressed = gzipSync(capture);
+    const direct = await audit([file("a.pcap", capture), "--format", "json"]);
+    const unzipped = await audit([file("a.pcap.gz", compressed), "--format", "json"]);
+    const before = spooled();
+    const piped = await audit(["-", "--format", "json"], compressed);
+    assert.equal(unzipped.out.replace("a.pcap.gz", "a.pcap"), direct.out);
+    assert.equal(piped.out.replace("standard input", "a.pcap"), direct.out);
+    assert.deepEqual(spooled(), before);
+  });
+
+  it("takes keys and install codes from a file, and never quotes a wrong one", async () => {
+    const keys = file(
+      "keys.txt",
+      Buffer.from(`# ours\n${build.hex(key)}\n00158d0000000002=83FED3407A939723A5C639B26916D505C3B5\n`),
+    );
+    assert.match(
+      (await audit([file("b.pcap", build.pcapFile(secured)), "--key-file", keys])).out,
+      /opened: 3 of 3/,
+    );
+    const wrong = await audit([
+      "b.pcap",
+      "--key-file",
+      file("wrong.txt", Buffer.from("\n83FED3407A939723A5C639B26916D505C3B6\n")),
+    ]);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.err, /wrong\.txt:2 is not an install code/);
+    assert.ok(!wrong.err.includes("83FED"));
+    assert.equal((await audit(["b.pcap", "--key", "abc"])).code, 2);
+  });
+
+  const broken: readonly [name: string, bytes: Uint8Array, message: RegExp, frames: number][] = [
+    ["empty.pcap", new Uint8Array(0), /empty\.pcap: the capture is empty/, 0],
+    ["picture.pcap", Buffer.from("GIF89a and more"), /neither pcap, pcapng nor a Daintree capture/, 0],
+    [
+      "ethernet.pcap",
+      Buffer.concat([capture.slice(0, 20), build.unhex("01000000")]),
+      /link type 1 is not one of/,
+      0,
+    ],
+    [
+      "cut.pcap",
+      capture.slice(0, -9),
+      /ends within record 4, at byte \d+ \(the report is of the 3 frames before\)/,
+      3,
+    ],
+    ["cut.pcap.gz", gzipSync(capture).subarray(0, -12), /the compressed file is cut off or damaged/, -1],
+  ];
+  for (const [name, bytes, message, frames] of broken) {
+    it(`says what is wrong with ${name}, keeps what could be read and ends with 2`, async () => {
+      const { code, out, err } = await audit([file(name, bytes), "--format", "json"]);
+      assert.equal(code, 2);
+      assert.match(err, message);
+      const report: unknown = JSON.parse(out);
+      assert.ok(typeof report === "object" && report !== null && "complete" in report && "frames" in report);
+      assert.equal(report.complete, false);
+      if (frames >= 0) assert.equal(report.frames, frames);
+    });
+  }
+
+  it("refuses what cannot be: a missing file, unknown values of options", async () => {
+    for (const args of [
+      ["missing.pcap"],
+      ["a.pcap", "--format", "xml"],
+      ["a.pcap", "--level", "8"],
+      ["a.pcap", "--fail-on", "bad"],
+      ["a.pcap", "--fcs", "x"],
+    ]) {
+      const { code, err } = await audit(args);
+      assert.equal(code, 2, args.join(" "));
+      assert.match(err, /^postern: /);
+    }
+  });
+
+  it("recognizes a capture of a TI radio by itself", async () => {
+    const ti = build.pcapFile([...secured, clearKey]);
+    let offset = 24;
+    for (const frame of [...secured, clearKey]) {
+      offset += 16 + frame.length + 2;
+      ti.set([0x10, 0xeb], offset - 2);
+    }
+    assert.match((await audit([file("ti.pcap", ti)])).out, /ZB-KEY-CLEAR/);
+  });
+});
+
+function spooled(): string[] {
+  return readdirSync(tmpdir()).filter((name) => name.startsWith("postern-capture-"));
+}

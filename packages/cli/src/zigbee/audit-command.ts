@@ -1,0 +1,93 @@
+import { resolve } from "node:path";
+
+import { isAtLeast, severities, type Severity } from "@postern/audit/finding";
+import { auditZigbee } from "@postern/audit/zigbee/audit";
+import { auditJson } from "@postern/audit/zigbee/report-json";
+import { auditText } from "@postern/audit/zigbee/report-text";
+
+import type { CommandContext } from "../context.ts";
+import { ExitCode, UsageError } from "../errors.ts";
+import { openCaptureFile, spoolCapture } from "./capture-source.ts";
+import { createKeyring } from "./keys.ts";
+import { RepeatedCapture } from "./read-capture.ts";
+
+/** The options of `postern zigbee audit`, as they stand on the command line. */
+export interface AuditCommandOptions {
+  readonly key?: readonly string[];
+  readonly installCode?: readonly string[];
+  readonly keyFile?: string;
+  readonly level?: string;
+  readonly fcs: string;
+  readonly format: string;
+  readonly failOn: string;
+  readonly showKeys?: boolean;
+}
+
+/**
+ * Audits the capture in `file`, or on stdin when it is `-`, and prints the report. The exit code is 0, 1 when a finding is
+ * as severe as `failOn`, or 2 when the capture is not whole: the report is then of what could be read.
+ */
+export async function auditCommand(
+  file: string,
+  options: AuditCommandOptions,
+  context: CommandContext,
+): Promise<void> {
+  const failOn = severityOf(options.failOn);
+  const level = levelOf(options.level);
+  const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, ["crc", "ti", "none"]);
+  const format = oneOf("--format", options.format, ["text", "json"]);
+  const keyring = createKeyring({
+    keys: options.key ?? [],
+    installCodes: options.installCode ?? [],
+    file: options.keyFile === undefined ? undefined : resolve(context.cwd, options.keyFile),
+  });
+  const signal = context.interruption();
+  const name = file === "-" ? "standard input" : file;
+  try {
+    await using source =
+      file === "-"
+        ? await spoolCapture(context.stdin, signal)
+        : await openCaptureFile(resolve(context.cwd, file), file);
+    const capture = new RepeatedCapture(source, keyring, signal, frameCheck);
+    const report = await auditZigbee({
+      keyring,
+      showKeys: options.showKeys === true,
+      read: (onFrame) => capture.read(onFrame),
+      ...(level === undefined ? {} : { level }),
+    });
+    const { problem } = capture;
+    if (format === "json") {
+      context.stdout.write(`${JSON.stringify(auditJson(report, { file: name, problem }), undefined, 2)}\n`);
+    } else if (report.frames > 0 || problem === undefined) {
+      context.stdout.write(auditText(report, name));
+    }
+    if (problem !== undefined) {
+      const kept = report.frames > 0 ? ` (the report is of the ${report.frames} frames before)` : "";
+      context.stderr.write(`postern: ${name}: ${problem.reason}${kept}\n`);
+      context.exitCode = ExitCode.usage;
+    } else if (failOn !== undefined && report.findings.some(({ severity }) => isAtLeast(severity, failOn))) {
+      context.exitCode = ExitCode.failed;
+    }
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+    context.exitCode = ExitCode.interrupted;
+  }
+}
+
+function severityOf(text: string): Severity | undefined {
+  return text === "never" ? undefined : oneOf("--fail-on", text, severities);
+}
+
+function levelOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[1-7]$/.test(text)) throw new UsageError(`--level is ${JSON.stringify(text)}, not one of 1 to 7`);
+  return Number(text);
+}
+
+function oneOf<T extends string>(option: string, text: string, values: readonly T[]): T {
+  const found = values.find((value) => value === text);
+  if (found === undefined) {
+    throw new UsageError(`${option} is ${JSON.stringify(text)}, not one of ${values.join(", ")}`);
+  }
+  return found;
+}

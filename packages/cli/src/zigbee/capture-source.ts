@@ -1,0 +1,83 @@
+import { once } from "node:events";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+
+import { errorCode, errorText } from "@postern/core/errors";
+
+import { type InputStream } from "../context.ts";
+import { UsageError } from "../errors.ts";
+
+const chunkBytes = 1_048_576;
+
+/** A capture that can be read from its beginning again and again. */
+export interface CaptureSource extends AsyncDisposable {
+  /**
+   * Calls `onChunk` with the bytes of the capture, decompressed. Returns what ended them early, in a sentence, or
+   * `undefined`: a broken compressed stream gives what comes before the break.
+   */
+  readonly read: (onChunk: (chunk: Uint8Array) => void, signal: AbortSignal) => Promise<string | undefined>;
+}
+
+/** The capture in a file. Throws `UsageError` when it cannot be opened. */
+export async function openCaptureFile(path: string, name: string): Promise<CaptureSource> {
+  const magic = await firstBytes(path, name);
+  const isGzip = magic[0] === 0x1f && magic[1] === 0x8b;
+  return {
+    read: (onChunk, signal) => readChunks(path, isGzip, onChunk, signal),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** The capture that comes through a pipe, put down in a file that only we can read and that goes away with the source. */
+export async function spoolCapture(input: InputStream, signal: AbortSignal): Promise<CaptureSource> {
+  const folder = await mkdtemp(join(tmpdir(), "postern-capture-"));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    const path = join(folder, "capture");
+    await pipeline(input, createWriteStream(path, { mode: 0o600 }), { signal });
+    const { read } = await openCaptureFile(path, "standard input");
+    return { read, [Symbol.asyncDispose]: remove };
+  } catch (thrown) {
+    await remove();
+    throw thrown;
+  }
+}
+
+async function firstBytes(path: string, name: string): Promise<Uint8Array> {
+  try {
+    await using file = await open(path, "r");
+    const bytes = new Uint8Array(2);
+    const { bytesRead } = await file.read(bytes, 0, 2, 0);
+    return bytes.subarray(0, bytesRead);
+  } catch (thrown) {
+    throw new UsageError(`cannot read ${name}: ${errorText(thrown)}`, { cause: thrown });
+  }
+}
+
+async function readChunks(
+  path: string,
+  isGzip: boolean,
+  onChunk: (chunk: Uint8Array) => void,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const file = createReadStream(path, { highWaterMark: chunkBytes, signal });
+  const stream = isGzip ? file.pipe(createGunzip({ chunkSize: chunkBytes })) : file;
+  // `pipe` does not pass on errors of the file.
+  if (isGzip) file.on("error", (error) => stream.destroy(error));
+  stream.on("data", onChunk);
+  try {
+    await once(stream, "end");
+    return undefined;
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    const isBroken = isGzip && (errorCode(thrown) ?? "").startsWith("Z_");
+    if (!isBroken) throw thrown;
+    return `the compressed file is cut off or damaged (${errorText(thrown)})`;
+  } finally {
+    file.destroy();
+  }
+}

@@ -1,0 +1,62 @@
+import { type CapturedFrame, type CaptureProblem } from "@postern/zigbee/capture/captured-frame";
+import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
+import { probedFramesMax, probeFrameCheck } from "@postern/zigbee/capture/probe-frame-check";
+import { type Keyring } from "@postern/zigbee/keyring";
+import { type FrameCheckFormat } from "@postern/zigbee/mac/frame-check";
+
+import { type CaptureSource } from "./capture-source.ts";
+
+/** Reads a capture as often as is needed, with what the first reading found out about it. */
+export class RepeatedCapture {
+  readonly #source: CaptureSource;
+  readonly #keyring: Keyring;
+  readonly #signal: AbortSignal;
+  #frameCheck: FrameCheckFormat | undefined;
+  #problem: CaptureProblem | undefined;
+
+  constructor(source: CaptureSource, keyring: Keyring, signal: AbortSignal, frameCheck?: FrameCheckFormat) {
+    this.#source = source;
+    this.#keyring = keyring;
+    this.#signal = signal;
+    this.#frameCheck = frameCheck;
+  }
+
+  /** What ended the last reading early, or could not be used. */
+  get problem(): CaptureProblem | undefined {
+    return this.#problem;
+  }
+
+  /** Calls `onFrame` for every frame, from the first. */
+  async read(onFrame: (frame: CapturedFrame) => void): Promise<void> {
+    this.#frameCheck ??= await this.#probe();
+    await this.#pass(onFrame, this.#frameCheck);
+  }
+
+  async #probe(): Promise<FrameCheckFormat> {
+    const first: Uint8Array[] = [];
+    const stopped = new AbortController();
+    const signal = AbortSignal.any([this.#signal, stopped.signal]);
+    const reader = new CaptureReader({ onFrame: ({ bytes }) => void first.push(bytes.slice()) }, "none");
+    try {
+      await this.#source.read((chunk) => {
+        if (first.length < probedFramesMax) reader.push(chunk);
+        else stopped.abort();
+      }, signal);
+    } catch (thrown) {
+      if (!stopped.signal.aborted) throw thrown;
+    }
+    return probeFrameCheck(first.slice(0, probedFramesMax));
+  }
+
+  async #pass(onFrame: (frame: CapturedFrame) => void, frameCheck: FrameCheckFormat): Promise<void> {
+    const sink = {
+      onFrame,
+      onKey: (key: Uint8Array, use: "network" | "link") =>
+        void this.#keyring.add(key, use, { kind: "capture" }),
+    };
+    const reader = new CaptureReader(sink, frameCheck);
+    const broken = await this.#source.read((chunk) => reader.push(chunk), this.#signal);
+    reader.end();
+    this.#problem = broken === undefined ? reader.problem : { kind: "truncated", reason: broken };
+  }
+}

@@ -1,0 +1,51 @@
+/** Bytes that arrived in chunks and have not been used yet. */
+export class ByteQueue {
+  #bytes: Uint8Array = new Uint8Array(0);
+  #offset = 0;
+  #consumed = 0;
+
+  /** How many bytes were taken so far: the place in the file. */
+  get position(): number {
+    return this.#consumed;
+  }
+
+  get length(): number {
+    return this.#bytes.length - this.#offset;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.length === 0) {
+      this.#bytes = chunk;
+    } else {
+      const rest = this.#bytes.subarray(this.#offset);
+      const whole = new Uint8Array(rest.length + chunk.length);
+      whole.set(rest);
+      whole.set(chunk, rest.length);
+      this.#bytes = whole;
+    }
+    this.#offset = 0;
+  }
+
+  /** A view of the next `count` bytes, fewer when there are fewer; they stay. */
+  peek(count: number): Uint8Array {
+    return this.#bytes.subarray(this.#offset, this.#offset + count);
+  }
+
+  /** The integer of four bytes at `offset` from here; only what is there may be asked for. */
+  uint32(offset: number, littleEndian: boolean): number {
+    const at = this.#offset + offset;
+    const a = this.#bytes[at] ?? 0;
+    const b = this.#bytes[at + 1] ?? 0;
+    const c = this.#bytes[at + 2] ?? 0;
+    const d = this.#bytes[at + 3] ?? 0;
+    return (littleEndian ? a | (b << 8) | (c << 16) | (d << 24) : d | (c << 8) | (b << 16) | (a << 24)) >>> 0;
+  }
+
+  /** Passes over `count` bytes, which are there, and returns a view of them. */
+  take(count: number): Uint8Array {
+    const taken = this.#bytes.subarray(this.#offset, this.#offset + count);
+    this.#offset += count;
+    this.#consumed += count;
+    return taken;
+  }
+}

@@ -1,0 +1,102 @@
+import { type FrameCheckFormat } from "../mac/frame-check.ts";
+import { ByteQueue } from "./byte-queue.ts";
+import { type CapturedFrame, type CaptureProblem } from "./captured-frame.ts";
+import { DaintreeReader, daintreeMagic } from "./daintree.ts";
+import { frameOfRecord } from "./link-type.ts";
+import { createPcapReader, type FormatReader, isPcapMagic } from "./pcap.ts";
+import { createPcapngReader, type OnKey, sectionHeaderBlock } from "./pcapng.ts";
+
+/** Longest of the beginnings that tell the formats apart. */
+const magicBytes = daintreeMagic.length;
+
+/** What the reader hands on while it reads. Frames are views: they are valid until the next chunk is pushed. */
+export interface CaptureSink {
+  readonly onFrame: (frame: CapturedFrame) => void;
+  /** A key that stands in the capture itself (pcapng). */
+  readonly onKey?: OnKey;
+}
+
+/**
+ * Reads a capture as its bytes come, in constant memory: pcap (micro- and nanoseconds, both byte orders), pcapng, Daintree
+ * `.dcf`. Compressed files are for the caller to expand. Never throws for what it reads: see `problem`.
+ */
+export class CaptureReader {
+  readonly #queue = new ByteQueue();
+  readonly #sink: CaptureSink;
+  readonly #frameCheck: FrameCheckFormat;
+  #format: FormatReader | DaintreeReader | undefined;
+  #problem: CaptureProblem | undefined;
+  #unreadable = 0;
+
+  /** `frameCheck`: how the frames of link type 195 end; `crc` unless the sniffer was a TI radio. */
+  constructor(sink: CaptureSink, frameCheck: FrameCheckFormat = "crc") {
+    this.#sink = sink;
+    this.#frameCheck = frameCheck;
+  }
+
+  /** Why reading ended early; what came before it was handed on. */
+  get problem(): CaptureProblem | undefined {
+    return this.#problem;
+  }
+
+  /** Records that were too short to hold a frame. */
+  get unreadableRecords(): number {
+    return this.#unreadable;
+  }
+
+  /** Reads on. After a problem the rest is ignored. */
+  push(chunk: Uint8Array): void {
+    if (this.#problem !== undefined || chunk.length === 0) return;
+    this.#queue.push(chunk);
+    this.#advance();
+  }
+
+  /** The file has ended: finds out whether it may end here. */
+  end(): void {
+    if (this.#problem !== undefined) return;
+    if (this.#format === undefined) {
+      const empty = this.#queue.length === 0 && this.#queue.position === 0;
+      this.#problem = empty
+        ? { kind: "empty", reason: "the capture is empty" }
+        : { kind: "unknown-format", reason: "the file is neither pcap, pcapng nor a Daintree capture" };
+      return;
+    }
+    if (this.#format instanceof DaintreeReader) {
+      this.#problem = this.#format.end(this.#queue, this.#sink.onFrame);
+      return;
+    }
+    const unfinished = this.#format.unfinished(this.#queue);
+    if (unfinished === undefined) return;
+    const kind = unfinished.startsWith("link type") ? "unknown-link-type" : "truncated";
+    this.#problem = { kind, reason: unfinished };
+  }
+
+  #advance(): void {
+    if (this.#format === undefined) {
+      if (this.#queue.length < magicBytes) return;
+      this.#format = this.#recognized();
+      if (this.#format === undefined) {
+        const reason = "the file is neither pcap, pcapng nor a Daintree capture";
+        this.#problem = { kind: "unknown-format", reason };
+        return;
+      }
+    }
+    if (this.#format instanceof DaintreeReader) {
+      this.#problem = this.#format.read(this.#queue, this.#sink.onFrame);
+      return;
+    }
+    this.#problem = this.#format.read(this.#queue, (number, timeUs, linkType, record) => {
+      const frame = frameOfRecord(record, { number, timeUs, linkType, frameCheck: this.#frameCheck });
+      if (frame === undefined) this.#unreadable++;
+      else this.#sink.onFrame(frame);
+    });
+  }
+
+  #recognized(): FormatReader | DaintreeReader | undefined {
+    const magic = this.#queue.uint32(0, false);
+    if (isPcapMagic(magic)) return createPcapReader();
+    if (magic === sectionHeaderBlock) return createPcapngReader(this.#sink.onKey ?? (() => undefined));
+    const text = new TextDecoder("latin1").decode(this.#queue.peek(magicBytes));
+    return text === daintreeMagic ? new DaintreeReader() : undefined;
+  }
+}

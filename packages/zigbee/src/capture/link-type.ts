@@ -1,0 +1,95 @@
+import { frameCheckMatches, type FrameCheckFormat, tiMetadata } from "../mac/frame-check.ts";
+import { type CapturedFrame } from "./captured-frame.ts";
+
+/** Link types of IEEE 802.15.4. @see https://www.tcpdump.org/linktypes.html */
+export const LinkType = { withFcs: 195, nonAskPhy: 215, noFcs: 230, tap: 283 } as const;
+
+/** Whether frames of this link type can be read. */
+export function isKnownLinkType(linkType: number): boolean {
+  return Object.values<number>(LinkType).includes(linkType);
+}
+
+/** What a record says about its frame. */
+export interface RecordInfo {
+  readonly number: number;
+  readonly timeUs: number;
+  readonly linkType: number;
+  /** How frames of link type 195 end, where sniffers differ. */
+  readonly frameCheck: FrameCheckFormat;
+}
+
+/** The frame of a record, or `undefined` when the record is too short for what its link type puts around it. */
+export function frameOfRecord(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
+  switch (info.linkType) {
+    case LinkType.withFcs:
+      return info.frameCheck === "ti" ? tiFrame(record, info) : checkedFrame(record, info);
+    case LinkType.noFcs:
+      return frame(record, info, "absent");
+    case LinkType.nonAskPhy:
+      return phyFrame(record, info);
+    case LinkType.tap:
+      return tapFrame(record, info);
+    default:
+      return undefined;
+  }
+}
+
+function frame(
+  bytes: Uint8Array,
+  info: RecordInfo,
+  frameCheck: CapturedFrame["frameCheck"],
+  rssi?: number,
+  channel?: number,
+): CapturedFrame {
+  return { number: info.number, timeUs: info.timeUs, bytes, frameCheck, rssi, channel };
+}
+
+function checkedFrame(
+  record: Uint8Array,
+  info: RecordInfo,
+  rssi?: number,
+  channel?: number,
+): CapturedFrame | undefined {
+  if (info.frameCheck === "none") return frame(record, info, "absent", rssi, channel);
+  if (record.length < 3) return undefined;
+  const verdict = frameCheckMatches(record) ? "good" : "bad";
+  return frame(record.subarray(0, -2), info, verdict, rssi, channel);
+}
+
+function tiFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
+  if (record.length < 3) return undefined;
+  const { rssi, crcOk } = tiMetadata(record);
+  return frame(record.subarray(0, -2), info, crcOk ? "good" : "bad", rssi);
+}
+
+/** Four zeros, start of frame delimiter 0xa7, length, frame with FCS. */
+function phyFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
+  const length = (record[5] ?? 0) & 0x7f;
+  if (record.length < 6 + length || record[4] !== 0xa7) return undefined;
+  return checkedFrame(record.subarray(6, 6 + length), { ...info, frameCheck: "crc" });
+}
+
+/** Version 0, length of the header, then type-length-value items padded to four bytes, then the frame. */
+function tapFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
+  if (record.length < 4 || record[0] !== 0) return undefined;
+  const view = new DataView(record.buffer, record.byteOffset, record.length);
+  const headerBytes = view.getUint16(2, true);
+  if (headerBytes < 4 || headerBytes > record.length) return undefined;
+  let fcsType = 0;
+  let rssi: number | undefined;
+  let channel: number | undefined;
+  for (let offset = 4; offset + 4 <= headerBytes;) {
+    const type = view.getUint16(offset, true);
+    const length = view.getUint16(offset + 2, true);
+    const value = offset + 4;
+    if (value + length > headerBytes) break;
+    if (type === 0 && length >= 1) fcsType = view.getUint8(value);
+    else if (type === 1 && length === 4) rssi = view.getFloat32(value, true);
+    else if (type === 3 && length >= 2) channel = view.getUint16(value, true);
+    offset = value + ((length + 3) & ~3);
+  }
+  const bytes = record.subarray(headerBytes);
+  if (fcsType === 1) return checkedFrame(bytes, { ...info, frameCheck: "crc" }, rssi, channel);
+  const end = fcsType === 2 ? Math.max(0, bytes.length - 4) : bytes.length;
+  return frame(bytes.subarray(0, end), info, "absent", rssi, channel);
+}
