@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 
+import { statusSchema } from "../src/admin/protocol.ts";
 import { configured, plainAnonymous, tlsOnly } from "./support/configurations.ts";
-import { firstBundle, freePort, scratch, up } from "./support/postern.ts";
+import { firstBundle, freePort, postern, PosternProcess, scratch, up } from "./support/postern.ts";
 
 /** How a device with the first bundle connects, with MQTT.js. */
 function device(data: string) {
@@ -74,6 +75,30 @@ describe("postern up", () => {
     await publisher.publishAsync("hello/world", "Hello", { qos: 1 });
     assert.equal(await received, "hello/world Hello");
     await Promise.all([subscriber.endAsync(), publisher.endAsync()]);
+  });
+
+  it("prints commands that work as they are printed", async () => {
+    using directory = scratch();
+    // A space in its path: what is printed must be quoted for a shell.
+    const home = join(directory.path, "my data");
+    mkdirSync(home);
+    await using server = await up(configured(home, tlsOnly));
+    const [, subscribe = ""] = /^ {2}(.* sub .*)$/m.exec(server.process.stdout) ?? [];
+    const [, publish = ""] = /^ {2}(.* pub .*)$/m.exec(server.process.stdout) ?? [];
+    const shell = {
+      runtime: "/bin/sh",
+      script: false,
+      env: { PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` },
+    };
+    await using subscriber = new PosternProcess(["-c", `exec ${subscribe}`], shell);
+    const data = join(home, "data");
+    for (let subscriptions = 0; subscriptions === 0;) {
+      const { stdout } = await postern(["status", "--json", "--data", data]);
+      subscriptions = statusSchema.parse(JSON.parse(stdout)).sessions.subscriptions;
+    }
+    const published = await new PosternProcess(["-c", publish], shell).ended;
+    assert.equal(published.code, 0, published.stderr);
+    await subscriber.until(/Hello, world$/m);
   });
 
   it("shows a chain that openssl accepts in strict mode for its host", async () => {
