@@ -3,12 +3,14 @@ import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 
 import { errorText } from "@postern/core/errors";
+import type { RootDatabase } from "lmdb";
 
 import { encodeHeader, encodeRowCount } from "./backup-format.ts";
 import { StoreCorruptError } from "./errors.ts";
 import { openLmdb } from "./lmdb/database.ts";
 import { checkRow } from "./lmdb/row-reader.ts";
 import { RowWriter } from "./lmdb/row-writer.ts";
+import { isStopping, runGuarded } from "./lmdb/thread-guard.ts";
 import { replaceFile } from "./store-files.ts";
 
 /*
@@ -20,6 +22,8 @@ export interface BackupJob {
   readonly dataFile: string;
   readonly target: string;
   readonly madeAtMs: number;
+  /** Of a `ThreadGuard`. */
+  readonly flags: Int32Array;
 }
 
 export type BackupReport =
@@ -30,7 +34,7 @@ export type BackupReport =
 const BLOCK_BYTES = 1 << 20;
 
 function isJob(data: unknown): data is BackupJob {
-  return typeof data === "object" && data !== null && "dataFile" in data && "target" in data;
+  return typeof data === "object" && data !== null && "dataFile" in data && "flags" in data;
 }
 
 async function main(): Promise<void> {
@@ -48,35 +52,44 @@ async function main(): Promise<void> {
   }
 }
 
+/** Opens the database, reads all of it in one transaction and lets go of it. */
 async function writeBackup(job: BackupJob, half: string): Promise<void> {
-  const database = openLmdb(job.dataFile);
   const descriptor = openSync(half, "wx", 0o600);
+  let database: RootDatabase<Buffer, Buffer> | undefined;
   try {
-    const hash = createHash("sha256");
-    const write = (bytes: Uint8Array): void => {
-      hash.update(bytes);
-      writeAll(descriptor, bytes);
-    };
-    const rowsTotal = database.getCount({ start: Buffer.of(0) });
-    const writer = new RowWriter();
-    let rowsDone = 0;
-    write(encodeHeader(job.madeAtMs));
-    // Not a moment is given away within this loop, so it is one transaction.
-    for (const { key, value } of database.getRange({ start: Buffer.of(0) })) {
-      checkRow(key, value);
-      writer.putRow(key, value);
-      rowsDone += 1;
-      if (writer.byteLength < BLOCK_BYTES) continue;
-      write(writer.take());
-      report({ kind: "progress", rowsDone, rowsTotal });
-    }
-    write(writer.take());
-    write(encodeRowCount(rowsDone));
-    writeAll(descriptor, hash.digest());
+    runGuarded(job.flags, () => {
+      database = openLmdb(job.dataFile);
+      writeRows(database, descriptor, job);
+    });
   } finally {
     closeSync(descriptor);
-    await database.close();
+    await database?.close();
   }
+}
+
+function writeRows(database: RootDatabase<Buffer, Buffer>, descriptor: number, job: BackupJob): void {
+  const hash = createHash("sha256");
+  const write = (bytes: Uint8Array): void => {
+    hash.update(bytes);
+    writeAll(descriptor, bytes);
+  };
+  const rowsTotal = database.getCount({ start: Buffer.of(0) });
+  const writer = new RowWriter();
+  let rowsDone = 0;
+  write(encodeHeader(job.madeAtMs));
+  // Not a moment is given away within this loop, so it is one transaction.
+  for (const { key, value } of database.getRange({ start: Buffer.of(0) })) {
+    checkRow(key, value);
+    writer.putRow(key, value);
+    rowsDone += 1;
+    if (writer.byteLength < BLOCK_BYTES) continue;
+    if (isStopping(job.flags)) throw new Error("the server ends");
+    write(writer.take());
+    report({ kind: "progress", rowsDone, rowsTotal });
+  }
+  write(writer.take());
+  write(encodeRowCount(rowsDone));
+  writeAll(descriptor, hash.digest());
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array): void {

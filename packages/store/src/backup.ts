@@ -8,6 +8,7 @@ import { lockDirectory } from "./directory-lock.ts";
 import { StoreBackupError, StoreCorruptError, StoreNewerError, StoreNotEmptyError } from "./errors.ts";
 import { explainSystemError } from "./explain-system-error.ts";
 import { forEachRow } from "./lmdb/row-reader.ts";
+import { ThreadGuard } from "./lmdb/thread-guard.ts";
 import { buildStoreFile } from "./new-store-file.ts";
 import { dataFile, makeDirectory } from "./store-files.ts";
 import { FORMAT_VERSION, readFormat } from "./store-format.ts";
@@ -23,8 +24,11 @@ const threadUrl = new URL(
  * there already is replaced. `onProgress` counts rows.
  * @throws {StoreBackupError} when it cannot be written, or a row of the store is damaged.
  */
-export async function writeBackup(job: BackupJob, onProgress?: Progress): Promise<void> {
-  const worker = new Worker(threadUrl, { workerData: job });
+export async function writeBackup(job: Omit<BackupJob, "flags">, onProgress?: Progress): Promise<void> {
+  const guard = new ThreadGuard();
+  const workerData: BackupJob = { ...job, flags: guard.flags };
+  const worker = new Worker(threadUrl, { workerData });
+  worker.once("exit", () => guard.release());
   const failure = await new Promise<string | undefined>((resolve, reject) => {
     let reason: string | undefined = "its thread ended";
     worker.on("message", (report: BackupReport) => {

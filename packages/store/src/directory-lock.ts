@@ -32,7 +32,7 @@ function lockFile(file: string, locked: () => Error): DatabaseSync {
   for (const isLastTry of [false, true]) {
     const database = openLock(file);
     try {
-      database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+      database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
       return database;
     } catch (error) {
       database.close();

@@ -15,6 +15,8 @@ import { GROUPS_KEPT, groupSize, MARKER, SESSIONS, topicOf } from "./crash-group
 const runs = Number(process.env["POSTERN_CRASH_RUNS"] ?? 5);
 const killAfterMsMax = 150;
 
+const script = fileURLToPath(new URL("./crash-writer.ts", import.meta.url));
+
 describe("a store whose process is killed", () => {
   it(
     `has every group that was done, and every group whole (${runs} kills)`,
@@ -36,7 +38,6 @@ describe("a store whose process is killed", () => {
 
 /** @returns the last group that the writer called done. */
 async function writeUntilKilled(directory: string): Promise<number> {
-  const script = fileURLToPath(new URL("./crash-writer.ts", import.meta.url));
   const writer = spawn(process.execPath, [script, directory], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = new Promise<string | null>((resolve) =>
     writer.once("exit", (_code, signal) => resolve(signal)),

@@ -36,16 +36,12 @@ export function damages(original: string): Damage[] {
     const start = page * PAGE_BYTES;
     list.push(edit(`page ${page} zero`, (copy) => copy.fill(0, start, start + PAGE_BYTES)));
   }
-  for (const start of [0, PAGE_BYTES]) {
-    // Every number of both meta pages.
-    for (let offset = 24; offset < 160; offset += 8) {
-      list.push(edit(`meta page byte ${start + offset} + 1`, (copy) => addOne(copy, start + offset)));
-      list.push(
-        edit(`meta page byte ${start + offset} high`, (copy) =>
-          copy.fill(0x7f, start + offset + 4, start + offset + 8),
-        ),
-      );
-    }
+  // Every number of both meta pages: the one off by one, the other far off.
+  for (let offset = 24; offset < 160; offset += 8) {
+    const far = PAGE_BYTES + offset + 4;
+    list.push(edit(`meta page 0, byte ${offset} + 1`, (copy) => addOne(copy, offset)));
+    list.push(edit(`meta page 1, byte ${offset} far off`, (copy) => copy.fill(0x7f, far, far + 4)));
+    list.push(edit(`meta page 0, byte ${offset} far off`, (copy) => copy.fill(0x7f, offset + 4, offset + 8)));
   }
   for (let count = 0; count < randomCount; count += 1) {
     const kind = random(3);

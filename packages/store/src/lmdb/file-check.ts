@@ -78,6 +78,8 @@ interface Meta {
   readonly transaction: number;
 }
 
+const PAGES_READ_AHEAD = 16;
+
 /** Takes turns with the event loop: this many pages are looked at in one go. */
 const PAGES_PER_TURN = 2048;
 
@@ -99,9 +101,12 @@ export async function checkLmdbFile(fd: number, options: LmdbFileCheckOptions = 
 class FileCheck {
   readonly meta: Meta;
   readonly #fd: number;
-  readonly #fileBytes: number;
   readonly #options: LmdbFileCheckOptions;
   readonly #seen: Uint8Array;
+  /** Pages that lie together are often asked for together. */
+  readonly #ahead: Buffer;
+  #aheadFirst = -1;
+  #aheadBytes = 0;
   /** One page buffer for each level of a tree, so that a parent survives the visit of its children. */
   readonly #levels: Buffer[] = [];
   #pagesDone = 0;
@@ -113,9 +118,9 @@ class FileCheck {
   constructor(fd: number, options: LmdbFileCheckOptions) {
     this.#fd = fd;
     this.#options = options;
-    this.#fileBytes = fstatSync(fd).size;
-    this.meta = readMetas(fd, this.#fileBytes);
+    this.meta = readMetas(fd, fstatSync(fd).size);
     this.#seen = new Uint8Array(Math.ceil((this.meta.lastPage + 1) / 8));
+    this.#ahead = Buffer.allocUnsafe(PAGES_READ_AHEAD * this.meta.pageBytes);
     this.#mark(0);
     this.#mark(1);
   }
@@ -234,10 +239,8 @@ class FileCheck {
     if (pages * this.meta.pageBytes < HEADER_BYTES + valueBytes) {
       throw new LmdbFileDamage(`a value of ${valueBytes} bytes does not fit in the pages its row claims`);
     }
-    for (let index = 0; index < pages; index += 1) this.#mark(first + index);
+    const bytes = this.#loadRow(first, pages);
     this.#counts.overflow += pages;
-    const bytes = Buffer.allocUnsafe(pages * this.meta.pageBytes);
-    this.#read(bytes, first);
     if (
       toNumber(bytes.readBigUInt64LE(0)) !== first ||
       (bytes.readUInt16LE(18) & KIND_MASK) !== OVERFLOW ||
@@ -268,21 +271,33 @@ class FileCheck {
 
   #load(pageNumber: number, level: number): Buffer {
     this.#mark(pageNumber);
-    const page = (this.#levels[level] ??= Buffer.allocUnsafe(this.meta.pageBytes));
-    this.#read(page, pageNumber);
+    const { pageBytes } = this.meta;
+    const index = pageNumber % PAGES_READ_AHEAD;
+    if (pageNumber - index !== this.#aheadFirst) {
+      const aheadFirst = pageNumber - index;
+      const position = aheadFirst * pageBytes;
+      this.#aheadBytes = readSync(this.#fd, this.#ahead, 0, this.#ahead.length, position);
+      this.#aheadFirst = aheadFirst;
+    }
+    const start = index * pageBytes;
+    if (start + pageBytes > this.#aheadBytes)
+      throw new LmdbFileDamage(`page ${pageNumber} lies beyond the end`);
+    this.#pagesDone += 1;
+    const page = (this.#levels[level] ??= Buffer.allocUnsafe(pageBytes));
+    this.#ahead.copy(page, 0, start, start + pageBytes);
     return page;
   }
 
-  #read(target: Buffer, pageNumber: number): void {
+  /** Pages in a row, for a large value. */
+  #loadRow(pageNumber: number, pages: number): Buffer {
+    for (let index = 0; index < pages; index += 1) this.#mark(pageNumber + index);
+    const bytes = Buffer.allocUnsafe(pages * this.meta.pageBytes);
     const position = pageNumber * this.meta.pageBytes;
-    if (position + target.length > this.#fileBytes) {
-      throw new LmdbFileDamage(
-        `page ${pageNumber} lies beyond the end of the file (${this.#fileBytes} bytes)`,
-      );
+    if (readSync(this.#fd, bytes, 0, bytes.length, position) !== bytes.length) {
+      throw new LmdbFileDamage(`page ${pageNumber} lies beyond the end`);
     }
-    const bytesRead = readSync(this.#fd, target, 0, target.length, position);
-    if (bytesRead !== target.length) throw new LmdbFileDamage(`page ${pageNumber} could not be read whole`);
-    this.#pagesDone += target.length / this.meta.pageBytes;
+    this.#pagesDone += pages;
+    return bytes;
   }
 
   #mark(pageNumber: number): void {

@@ -7,7 +7,8 @@ import type { RootDatabase } from "lmdb";
 import { isNoRoom } from "../explain-system-error.ts";
 import { openLmdb } from "./database.ts";
 import { forEachRow } from "./row-reader.ts";
-import type { WriterRequest, WriterResponse } from "./writer.ts";
+import { runGuarded } from "./thread-guard.ts";
+import type { WriterJob, WriterRequest, WriterResponse } from "./writer.ts";
 
 /*
  * The thread that writes. One request is one LMDB transaction: it is on disk, whole, before the answer is sent, or
@@ -16,20 +17,26 @@ import type { WriterRequest, WriterResponse } from "./writer.ts";
 
 function main(): void {
   const port = parentPort;
-  const file: unknown = workerData;
-  if (port === null || typeof file !== "string")
-    throw new TypeError("the writer thread is given a file name");
-  const database = openLmdb(file);
+  const job: unknown = workerData;
+  if (port === null || !isWriterJob(job)) throw new TypeError("the writer thread is given a job");
+  const { file, flags } = job;
+  const database = runGuarded(flags, () => openLmdb(file));
+  if (database === undefined) return;
   port.on("message", (request: WriterRequest) => {
     if (request.kind === "close") {
       void database.close().then(() => port.close());
       return;
     }
-    const response = write(database, request.chunks, dirname(file));
+    const response = runGuarded(flags, () => write(database, request.chunks, dirname(file)));
+    if (response === undefined) return;
     const transfer = response.kind === "failed" ? response.chunks.map((chunk) => chunk.buffer) : [];
     port.postMessage(response, transfer);
   });
   port.postMessage({ kind: "ready" } satisfies WriterResponse);
+}
+
+function isWriterJob(data: unknown): data is WriterJob {
+  return typeof data === "object" && data !== null && "file" in data && "flags" in data;
 }
 
 function write(

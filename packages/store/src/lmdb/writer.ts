@@ -1,6 +1,14 @@
 import { Worker } from "node:worker_threads";
 
 import { StoreFullError, StoreWriteError } from "../errors.ts";
+import { ThreadGuard } from "./thread-guard.ts";
+
+/** What the thread is started with. */
+export interface WriterJob {
+  readonly file: string;
+  /** Of a `ThreadGuard`. */
+  readonly flags: Int32Array;
+}
 
 export type WriterRequest =
   | { readonly kind: "write"; readonly chunks: Uint8Array<ArrayBuffer>[] }
@@ -54,7 +62,10 @@ export class LmdbWriter {
 
   /** Resolves when the thread has the file open. */
   static async start(file: string): Promise<LmdbWriter> {
-    const worker = new Worker(threadUrl, { workerData: file });
+    const guard = new ThreadGuard();
+    const job: WriterJob = { file, flags: guard.flags };
+    const worker = new Worker(threadUrl, { workerData: job });
+    worker.once("exit", () => guard.release());
     await new Promise<void>((resolve, reject) => {
       worker.once("message", () => resolve());
       worker.once("error", reject);
