@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
 
+import { errorCode, errorText } from "@postern/core/errors";
+
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
@@ -59,11 +61,18 @@ export async function run(args: readonly string[], context: CommandContext): Pro
   }
 }
 
+/** What to end with when standard output cannot be written; says so, where somebody may not know. */
+function outputFailed(error: Error, context: Pick<CommandContext, "stderr">): ExitCode {
+  // The reader of our output went away (`postern sub … | head -1`): there is nobody left to work for.
+  if (errorCode(error) === "EPIPE") return ExitCode.ok;
+  context.stderr.write(`postern: cannot write the output: ${errorText(error)}\n`);
+  return ExitCode.failed;
+}
+
 /** Runs the command line of this process and ends it. */
 export function start(): void {
   const context = processContext();
-  // The reader of our output went away (`postern sub … | head -1`): there is nobody left to work for.
-  context.stdout.on("error", () => process.exit(ExitCode.ok));
+  context.stdout.on("error", (error) => process.exit(outputFailed(error, context)));
   context.stderr.on("error", () => process.exit(ExitCode.failed));
   // Our own mistake: say so in one sentence, and where only when asked.
   process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, context)));

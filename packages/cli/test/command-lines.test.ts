@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import { run } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
-import { postern } from "./support/process.ts";
+import { postern } from "./support/postern.ts";
 
 /** No server is there: whoever gets as far as connecting ends with 3. */
 const url = ["--url", "mqtt://127.0.0.1:1"];
@@ -19,12 +19,14 @@ describe("a command line that makes no sense", () => {
   it("is refused with 2 before anything is sent, by a real process", async () => {
     assert.deepEqual(await postern(["sub", ...url, "sensors/#/temperature"]), {
       code: 2,
+      signal: null,
       stdout: "",
       stderr:
         'postern: cannot subscribe to "sensors/#/temperature": "#" stands for all levels below and can only be the last; for exactly one level write "sensors/+/temperature"\n',
     });
     assert.deepEqual(await postern(["pub", ...url, "sensors/+/x", "m"]), {
       code: 2,
+      signal: null,
       stdout: "",
       stderr:
         'postern: cannot publish to "sensors/+/x": "+" is a wildcard, which only subscriptions can have\n',

@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 
 import { run } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
-import { postern } from "./support/process.ts";
+import { postern } from "./support/postern.ts";
 
 let directory: string;
 let script: string;

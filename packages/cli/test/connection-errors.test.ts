@@ -10,9 +10,9 @@ import { issueDevice, issueServer, type KeyPair } from "@postern/pki/issue";
 import { run } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
 import { issueCertificates, validity, type Certificates } from "./support/certificates.ts";
-import { Mosquitto, freePort, mosquittoMissing } from "./support/mosquitto.ts";
+import { Mosquitto, mosquittoMissing } from "./support/mosquitto.ts";
 import { answers, startPeer, startTlsPeer, type Behaviour } from "./support/peers.ts";
-import { postern } from "./support/process.ts";
+import { freePort, postern } from "./support/postern.ts";
 
 let directory: string;
 let certificates: Certificates;
@@ -86,6 +86,7 @@ describe("a server that cannot be reached", () => {
     const port = await freePort();
     assert.deepEqual(await postern(["sub", "--url", `mqtt://127.0.0.1:${port}`, "t"]), {
       code: 3,
+      signal: null,
       stdout: "",
       stderr: `postern: cannot connect to mqtt://127.0.0.1:${port}: connection refused: is the server running, and listening there?\n`,
     });
@@ -268,6 +269,27 @@ describe("a server that refuses the connection", () => {
       /ended the connection: Session taken over \(0x8e\); somebody else uses the same client id/,
     );
     assert.equal(code, 3);
+  });
+
+  it("breaks the rules of MQTT, which ends the connection and not the process", async () => {
+    const publish = [0x32, 4, 0, 2, 0x61, 0x62];
+    const pubrel = [0x62, 1, 0];
+    for (const [version, connack] of [
+      ["5", [0x20, 3, 0, 0, 0]],
+      ["3.1.1", [0x20, 2, 0, 0]],
+    ] as const) {
+      for (const [command, packet, name] of [
+        [["sub", "t"], publish, "PUBLISH"],
+        [["pub", "--lines", "t"], publish, "PUBLISH"],
+        [["sub", "t"], pubrel, "PUBREL"],
+      ] as const) {
+        await using peer = await startPeer(answers(...connack, ...packet));
+        const url = ["--url", `mqtt://127.0.0.1:${peer.port}`, "--mqtt-version", version, "--no-reconnect"];
+        const { code, stderr } = await say([...command, ...url]);
+        assert.match(stderr, new RegExp(`^postern: .*${name} without a Packet Identifier`));
+        assert.equal(code, 3);
+      }
+    }
   });
 
   it("objects to what was sent last, also with QoS 0", async () => {

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 
 import { Proxy, TestBroker } from "./support/broker.ts";
 import { issueCertificates, type Certificates } from "./support/certificates.ts";
-import { Mosquitto, freePort, mosquittoMissing } from "./support/mosquitto.ts";
-import { PosternProcess, postern, script, type Ended } from "./support/process.ts";
+import { Mosquitto, mosquittoMissing } from "./support/mosquitto.ts";
+import { PosternProcess, bin, freePort, postern, type Ended } from "./support/postern.ts";
 
 /** Starts `postern sub` and waits until it is subscribed. */
 async function subscribed(args: readonly string[]): Promise<PosternProcess> {
@@ -16,7 +18,9 @@ async function subscribed(args: readonly string[]): Promise<PosternProcess> {
   return started;
 }
 
-const quiet = { code: 0, stdout: "", stderr: "" };
+const linuxOnly = { skip: process.platform === "linux" ? false : "this system has no /proc and /dev/full" };
+
+const quiet = { code: 0, signal: null, stdout: "", stderr: "" };
 
 /** One line for each of `versions` and transports. */
 function carriesLines(urls: () => Readonly<Record<"tcp" | "ws" | "unix", string>>): void {
@@ -211,7 +215,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     const payload = Buffer.from(Array.from({ length: 512 }, (_, index) => index % 256));
     const path = join(server.directory, "payload");
     writeFileSync(path, payload);
-    await using text = await subscribed(["--url", urls.tcp, "--count", "1", "binary"]);
+    await using lines = await subscribed(["--url", urls.tcp, "--count", "1", "binary"]);
     const rawPath = join(server.directory, "raw");
     const raw = spawn(
       "sh",
@@ -219,7 +223,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
         "-c",
         `exec "$0" "$1" sub --url "$2" --format raw --count 2 binary > "$3"`,
         process.execPath,
-        script,
+        bin,
         urls.tcp,
         rawPath,
       ],
@@ -227,7 +231,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     );
     const rawEnded = new Promise((resolve) => raw.once("exit", resolve));
     assert.deepEqual(await pub(["--file", path, "--retain", "--qos", "1", "binary"]), quiet);
-    const { stdout, stderr } = await text.ended;
+    const { stdout, stderr } = await lines.ended;
     assert.equal(stdout, `base64:${payload.toString("base64")}\n`);
     assert.match(stderr, /payloads that are not text are printed as "base64:…"/);
     // It may have come after the first message, which it then got as a retained one.
@@ -249,8 +253,8 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     assert.deepEqual(await sub("retained", ["--count", "1"]), { ...quiet, stdout: "on\n" });
     const late = ["--timeout", "0.3"];
     assert.deepEqual(await sub("retained", ["--retain-handling", "2", ...late]), {
+      ...quiet,
       code: 1,
-      stdout: "",
       stderr: "postern: 0 of 1 messages came within 0.3 seconds\n",
     });
     // With a time alone, one message is enough; the time includes the connection.
@@ -290,7 +294,8 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     const session = ["--no-clean", "--client-id", "again-sub", "--qos", "2"];
     await using sub = await subscribed(["--url", proxy.url, ...session, "--count", "4", "again/#"]);
     const own = ["--no-clean", "--client-id", "again-pub", "--lines", "--qos", "2"];
-    await using publisher = new PosternProcess(["pub", "--url", proxy.url, "--verbose", ...own, "again/x"]);
+    const args = ["pub", "--url", proxy.url, "--verbose", ...own, "again/x"];
+    await using publisher = new PosternProcess(args, { input: null });
     publisher.child.stdin?.write("1\n2\n");
     await publisher.until(/message 2: acknowledged/);
     proxy.isCut = true;
@@ -330,11 +335,14 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     for (const signal of ["SIGINT", "SIGKILL"] as const) {
       await using sub = await subscribed(["--url", urls.tcp, ...will, signal, "nothing"]);
       sub.signal(signal);
-      assert.equal((await sub.ended).code, signal === "SIGINT" ? 130 : "SIGKILL");
+      const ended = await sub.ended;
+      assert.equal(ended.code, signal === "SIGINT" ? 130 : null);
     }
     assert.equal((await wills.ended).stdout, "SIGKILL\n");
 
-    await using waiting = new PosternProcess(["pub", "--url", urls.tcp, "--verbose", "--lines", "t"]);
+    await using waiting = new PosternProcess(["pub", "--url", urls.tcp, "--verbose", "--lines", "t"], {
+      input: null,
+    });
     await waiting.until(/connected to/);
     waiting.signal("SIGTERM");
     assert.equal((await waiting.ended).code, 130);
@@ -343,16 +351,36 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
   it("ends quietly with 0 when nobody reads its output any more", async () => {
     await using sub = await subscribed(["--url", urls.tcp, "pipe"]);
     sub.child.stdout?.destroy();
-    const before = sub.stderr();
+    const before = sub.stderr;
     // What is written first shows that nobody reads, at the latest what is written next.
     await pub(["--qos", "1", "--count", "3", "--interval", "0.1", "pipe", "x"]);
-    assert.deepEqual(await sub.ended, { code: 0, stdout: "", stderr: before });
+    assert.deepEqual(await sub.ended, { ...quiet, stderr: before });
   });
+
+  it(
+    "says so when its output cannot be written, and does not acknowledge what got lost",
+    linuxOnly,
+    async () => {
+      const session = ["--no-clean", "--client-id", "full", "--qos", "1"];
+      assert.equal((await sub("full", [...session, "--timeout", "0.3"])).code, 1);
+      assert.deepEqual(await pub(["--qos", "1", "full", "x"]), quiet);
+      const command = 'exec "$0" "$@" > /dev/full';
+      const args = [bin, "sub", "--url", urls.tcp, ...session, "full"];
+      const full = spawn("sh", ["-c", command, process.execPath, ...args], {
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      const stderr = text(full.stderr);
+      const [status]: unknown[] = await once(full, "exit");
+      assert.match(await stderr, /^postern: cannot write the output: .*ENOSPC.*\n$/);
+      assert.equal(status, 1);
+      assert.deepEqual(await sub("full", [...session, "--count", "1"]), { ...quiet, stdout: "x\n" });
+    },
+  );
 
   it("names a refused filter, goes on with the others, and ends with 3 when none is left", async () => {
     await using sub = await subscribed(["--url", urls.tcp, "--count", "1", "forbidden/a", "allowed/+"]);
     assert.match(
-      sub.stderr(),
+      sub.stderr,
       /the server refused the subscription to "forbidden\/a": Not authorized \(0x87\); going on with the others/,
     );
     assert.deepEqual(await pub(["allowed/a", "x"]), quiet);
@@ -389,7 +417,7 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     assert.equal(wrong.code, 3);
   });
 
-  it("reads no faster than its output is read, and stays connected meanwhile", async () => {
+  it("reads no faster than its output is read, and stays connected meanwhile", linuxOnly, async () => {
     const size = 200_000;
     const count = 300;
     await using sub = await subscribed([

@@ -8,7 +8,7 @@ import type { ListenerKind, RunningListener } from "../listeners/listener.ts";
 import type { AuditEvent, Authenticator, Authorizer, BrokerPorts } from "../ports.ts";
 
 /** Lets everybody in without proof. */
-const anonymousAuthenticator: Authenticator = {
+export const anonymousAuthenticator: Authenticator = {
   authenticate: () => ({ kind: "accepted", identity: { name: "", anonymous: true } }),
   exchange: () => undefined,
 };

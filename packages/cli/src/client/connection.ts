@@ -96,6 +96,12 @@ function clientOptions(settings: ConnectSettings): IClientOptions {
   };
 }
 
+/** Whether a packet has the Packet Identifier that its answer needs. @see MQTT 5.0 §2.2.1 */
+export function hasPacketId(packet: Packet): boolean {
+  const needsOne = packet.cmd === "pubrel" || (packet.cmd === "publish" && packet.qos > 0);
+  return !needsOne || (packet.messageId ?? 0) > 0;
+}
+
 /**
  * A connection to a server that is made again when it breaks. Made with `openConnection`.
  *
@@ -222,6 +228,10 @@ export class Connection {
       this.#cause ??= disconnectError(refusal, this.target);
       // It has said its last word; should it not close, we do.
       this.client.stream.end();
+    } else if (!hasPacketId(packet)) {
+      // MQTT.js breaks on what its parser lets pass here; its answer goes nowhere.
+      packet.messageId = 0;
+      this.#onError(new Error(`${packet.cmd.toUpperCase()} without a Packet Identifier (MQTT 5.0 §2.2.1)`));
     } else {
       this.#fruitless = 0;
       this.#retryMs = retryMsMin;

@@ -228,9 +228,10 @@ export function connackError(
 
 /** The error of a DISCONNECT from the server. @see MQTT 5.0 §3.14 */
 export function disconnectError({ code, reasonString }: Refusal, target: Target): ServerRefusedError {
+  const reason = code === ReasonCode.success ? " without a reason" : `: ${reasonText(code)}`;
   const hint = code === ReasonCode.sessionTakenOver ? "; somebody else uses the same client id" : "";
   return new ServerRefusedError(
-    `${target.url} ended the connection: ${reasonText(code)}${quoted(reasonString)}${hint}`,
+    `${target.url} ended the connection${reason}${quoted(reasonString)}${hint}`,
     code,
   );
 }

@@ -3,7 +3,7 @@ import type { IPublishPacket, MqttClient } from "mqtt";
 import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
 
-import type { Connection, Reporter } from "../client/connection.ts";
+import { hasPacketId, type Connection, type Reporter } from "../client/connection.ts";
 import { ServerRefusedError, reasonText } from "../client/errors.ts";
 import { fromPublishProperties, toSubscribeProperties } from "../client/mqttjs-properties.ts";
 import type { ReceivedMessage } from "./format.ts";
@@ -60,6 +60,7 @@ export class Subscriber {
       topic = name;
     });
     client.options.customHandleAcks = (name, _payload, packet: IPublishPacket, acknowledge) => {
+      if (!hasPacketId(packet)) return;
       const { stream } = client;
       const taken = this.#take(name, packet, client);
       const answer = () => {

@@ -1,9 +1,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, connect } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+
+import { freePort } from "./postern.ts";
 
 /** Debian puts it outside the path of ordinary users. */
 const candidates = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin"];
@@ -12,16 +14,6 @@ const program = candidates.map((directory) => join(directory, "mosquitto")).find
 /** For `skip`: false when Mosquitto is there, otherwise the reason. */
 export const mosquittoMissing: string | false =
   program === undefined ? "mosquitto is not installed (apt-get install mosquitto)" : false;
-
-/** A TCP port of 127.0.0.1 that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 async function accepts(port: number): Promise<boolean> {
   const socket = connect({ host: "127.0.0.1", port });

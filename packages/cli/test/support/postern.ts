@@ -27,7 +27,12 @@ export interface StartOptions {
   readonly runtime?: string;
   /** False to give the runtime the arguments alone. */
   readonly script?: boolean;
+  /** What stands on standard input; `null` for a stream to write to (`child.stdin`); nothing unless given. */
+  readonly input?: string | Buffer | null;
 }
+
+/** Halves the time to start: every process compiles the same files. */
+const compileCache = fileURLToPath(new URL("../../../../node_modules/.cache/compile", import.meta.url));
 
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
@@ -39,18 +44,21 @@ export class PosternProcess implements AsyncDisposable {
 
   constructor(
     args: readonly string[],
-    { cwd, env = {}, uid, runtime = process.execPath, script = true }: StartOptions = {},
+    { cwd, env = {}, uid, runtime = process.execPath, script = true, input }: StartOptions = {},
   ) {
     // The tests may themselves have been started by npm: a process under test must not know.
     const own = Object.entries(process.env).filter(
       ([name]) => !name.startsWith("npm_") && name !== "NODE_TEST_CONTEXT",
     );
     this.child = spawn(runtime, [...(script ? [bin] : []), ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...Object.fromEntries(own), ...env },
+      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      env: { ...Object.fromEntries(own), NODE_COMPILE_CACHE: compileCache, ...env },
       ...(cwd === undefined ? {} : { cwd }),
       ...(uid === undefined ? {} : { uid, gid: uid }),
     });
+    // A process that refuses its command line does not read its input.
+    this.child.stdin?.on("error", () => {});
+    if (input !== undefined && input !== null) this.child.stdin?.end(input);
     this.child.stdout
       ?.setEncoding("utf8")
       .on("data", (text: string) => this.#wrote(() => (this.#stdout += text)));
