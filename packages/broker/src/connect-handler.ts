@@ -43,6 +43,7 @@ export function handleConnect(connection: Connection, bytes: Buffer, start: numb
   const packet = decoded.value;
   connection.version = packet.protocolVersion;
   connection.writer.version = packet.protocolVersion;
+  connection.writer.packetBytesMax = packet.properties.maximumPacketSize ?? Infinity;
   const problem = problemOf(connection, packet);
   if (problem !== undefined)
     return refuseConnect(connection, packet.protocolVersion, problem.reasonCode, problem.reason);
@@ -255,9 +256,8 @@ function expiryOf(connection: Connection, packet: ConnectPacket): number {
 
 function applyClientLimits(connection: Connection, packet: ConnectPacket): void {
   const { limits } = connection;
-  const { receiveMaximum, maximumPacketSize, topicAliasMaximum } = packet.properties;
+  const { receiveMaximum, topicAliasMaximum } = packet.properties;
   connection.sendMaximum = Math.min(receiveMaximum ?? 65_535, limits.inflightMessagesMax);
-  connection.writer.packetBytesMax = maximumPacketSize ?? Infinity;
   connection.writer.topicAliasMaximum = topicAliasMaximum ?? 0;
   const wanted = packet.keepAliveSeconds;
   const seconds = wanted === 0 || wanted > limits.keepAliveSecondsMax ? limits.keepAliveSecondsMax : wanted;
@@ -310,6 +310,13 @@ function storedWill(connection: Connection, will: Will) {
   };
 }
 
+/** What no CONNACK return code says: the connection is closed without one. @see MQTT 3.1.1 [MQTT-3.2.2-6] */
+const unspeakableInMqtt3: ReadonlySet<number> = new Set([
+  ReasonCode.malformedPacket,
+  ReasonCode.protocolError,
+  ReasonCode.topicNameInvalid,
+]);
+
 /**
  * Answers CONNECT with a refusal, where the client's version is known and has a word for it, and closes.
  * @see MQTT 5.0 §3.2.2.2, MQTT 3.1.1 §3.2.2.3 [MQTT-3.2.2-6]
@@ -323,8 +330,7 @@ function refuseConnect(
   const { core } = connection;
   core.context.stats.connectRefused += 1;
   core.audit("connect-refused", connection, `${reasonCodeName(reasonCode)}: ${reason}`);
-  const malformed = reasonCode === ReasonCode.malformedPacket || reasonCode === ReasonCode.protocolError;
-  if (version === 5 || (version !== undefined && !malformed))
+  if (version === 5 || (version !== undefined && !unspeakableInMqtt3.has(reasonCode)))
     connection.send(encodeConnack(version, { sessionPresent: false, reasonCode, properties: noProperties }));
   connection.close(false);
   return Next.stop;

@@ -155,7 +155,9 @@ export class Connection implements TransportHandler, PacketReader {
   /** Sends a packet that was encoded for this client's version; one larger than it takes ends the connection. */
   send(packet: Buffer): void {
     if (packet.length > this.writer.packetBytesMax) {
-      this.disconnect(ReasonCode.packetTooLarge, "an answer would be larger than Maximum Packet Size");
+      // Before CONNACK there is nothing shorter to say.
+      if (this.state !== "connected") this.close(false);
+      else this.disconnect(ReasonCode.packetTooLarge, "an answer would be larger than Maximum Packet Size");
       return;
     }
     this.core.context.stats.packetsSent += 1;

@@ -26,6 +26,9 @@ export interface Outbox {
   /** PUBREC with an error: the message is given up. @see MQTT 5.0 §4.3.3 */
   pubrecRefused(packetId: number): AckResult;
   pubcomp(packetId: number): AckResult;
-  /** Removes everything; returns what another member of a shared subscription may take over. */
+  /**
+   * Removes everything; returns what another member of a shared subscription may take over. The session's
+   * subscriptions are no longer in the topic tree, but still known to it.
+   */
   clear(): readonly Delivery[];
 }

@@ -84,6 +84,7 @@ export class SessionRegistry {
     this.#wills.fire(session.clientId);
     if (session.expiryTimer !== undefined) wheel.clear(session.expiryTimer);
     for (const subscription of session.subscriptions.values()) topics.tree.remove(subscription);
+    const leftOver = session.outbox.clear();
     session.subscriptions.clear();
     sessions.delete(session.clientId);
     if (!session.anonymous) {
@@ -91,7 +92,6 @@ export class SessionRegistry {
       if (count === 0) sessionsOfIdentity.delete(session.owner);
       else sessionsOfIdentity.set(session.owner, count);
     }
-    const leftOver = session.outbox.clear();
     if (session.durable) {
       ports.store.deleteSession(session.number);
       line.touch();

@@ -1,3 +1,4 @@
+import { matchesFilter } from "@postern/mqtt/topics";
 import { type LoadedQueueEntry, type QoS, QueueState } from "@postern/core/session-store";
 
 import type { BrokerContext } from "./context.ts";
@@ -9,6 +10,8 @@ import type { Session } from "./session.ts";
 
 const pageCountMax = 64;
 const pageBytesMax = 262_144;
+/** A session that ends with more than this for a shared subscription takes the rest with it. */
+const handedOverMax = 10_000;
 const noPage: readonly LoadedQueueEntry[] = [];
 
 /**
@@ -113,10 +116,43 @@ export class StoredOutbox implements Outbox {
   }
 
   clear(): readonly Delivery[] {
+    const handedOver = this.#handOver();
     // In flight counts as waiting from here on, and all that waits is forgotten.
     this.suspend();
     this.#forgetWaiting();
-    return [];
+    return handedOver;
+  }
+
+  /**
+   * What came by a shared subscription and was not delivered, for the members that stay. A QoS 2 message that was sent
+   * once must go to nobody else. @see MQTT 5.0 §4.8.2 [MQTT-4.8.2-5]
+   */
+  #handOver(): readonly Delivery[] {
+    const { tree } = this.#context.topics;
+    const subscriptions = [...this.#session.subscriptions.values()];
+    const own = subscriptions.filter(({ shareName }) => shareName === undefined);
+    const groups = subscriptions.flatMap(({ filter, shareName }) => {
+      const group = shareName === undefined ? undefined : tree.sharedGroup(filter, shareName);
+      return group === undefined ? [] : [{ filter, group }];
+    });
+    if (groups.length === 0 || (this.waitingCount === 0 && this.#window.count === 0)) return [];
+    const deliveries: Delivery[] = [];
+    this.#moveCursor(0);
+    for (let entry = this.#peek(); entry !== undefined; entry = this.#peek()) {
+      this.#advance(entry);
+      if (deliveries.length >= handedOverMax) break;
+      const { message, state, qos } = entry;
+      if (message === null || (state === QueueState.sent && qos === 2)) continue;
+      const matches = ({ filter }: { readonly filter: string }): boolean =>
+        matchesFilter(filter, message.topic);
+      const shared = groups.find(matches);
+      // What an ordinary subscription brought as well is nobody else's.
+      if (shared === undefined || own.some(matches)) continue;
+      const delivery = deliveryOf(entry, Message.load(message));
+      delivery.group = shared.group;
+      deliveries.push(delivery);
+    }
+    return deliveries;
   }
 
   #finish(packetId: number, state: InFlight): AckResult {

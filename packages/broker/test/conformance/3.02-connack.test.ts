@@ -167,7 +167,7 @@ describe("MQTT 5.0", { concurrency: true }, () => {
   it("[MQTT-3.1.2-24] [MQTT-3.14.0-1] sends a client nothing when no CONNACK is small enough for it", async () => {
     const small = [property.requestProblemInformation(0), property.sessionExpiryInterval(60)];
     for (const maximum of [1, 3, 4]) {
-      for (const clientId of ["", unique("c")]) {
+      for (const clientId of ["", unique("c"), "x".repeat(600)]) {
         await using client = await broker.open(5, "plain", maximum);
         const properties = [property.maximumPacketSize(maximum), ...small];
         client.send(packets.connect(5, { clientId, properties }));

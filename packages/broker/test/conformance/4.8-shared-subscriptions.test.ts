@@ -185,6 +185,26 @@ describe("MQTT 5.0", { concurrency: true }, () => {
   );
 
   it(
+    "hands messages at QoS 1 over to another member when a session that outlived its connection ends",
+    { skip: broker.unlessOurs("the specification only recommends it") },
+    async () => {
+      const topic = unique("t");
+      const properties = [property.sessionExpiryInterval(1), property.receiveMaximum(2)];
+      await using leaving = await broker.connect(5, { properties });
+      await leaving.subscribe(`$share/g/${topic}`, 1);
+      await using publisher = await broker.connect(5);
+      const payloads = ["0", "1", "2", "3", "4"];
+      for (const payload of payloads) await publisher.publish({ topic, qos: 1, payload });
+      await leaving.expect("publish");
+      await leaving.expect("publish");
+      await using staying = await broker.connect(5);
+      await staying.subscribe(`$share/g/${topic}`, 1);
+      await leaving.drop();
+      assert.deepEqual((await staying.receivePayloads(5)).sort(), payloads);
+    },
+  );
+
+  it(
     "prefers members that are connected",
     { skip: broker.unlessOurs("the specification leaves the choice to the broker") },
     async () => {

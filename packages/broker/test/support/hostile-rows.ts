@@ -126,10 +126,17 @@ export const asConnect: readonly Row[] = [
     connack: 0x81,
   }),
   each("a will flag and no will", (v) => connectOf(v, 0x06, field(id)), "closed", { connack: 0x81 }),
-  only5("an empty will topic", packets.connect(5, { clientId: id, will: { topic: "" } }), { connack: 0x90 }),
-  only5("a will topic with a wildcard", packets.connect(5, { clientId: id, will: { topic: "a/#" } }), {
+  each("an empty will topic", (v) => packets.connect(v, { clientId: id, will: { topic: "" } }), "closed", {
     connack: 0x90,
   }),
+  each(
+    "a will topic with a wildcard",
+    (v) => packets.connect(v, { clientId: id, will: { topic: "a/#" } }),
+    "closed",
+    {
+      connack: 0x90,
+    },
+  ),
   each(
     "a will topic for the broker's own topics",
     (v) => packets.connect(v, { clientId: id, will: { topic: "$SYS/x" } }),
