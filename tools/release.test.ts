@@ -13,6 +13,9 @@ const run = promisify(execFile);
 const { version } = manifestAt("package.json");
 const sources = join(root, "packages", "cli", "bin", "postern.js");
 
+/** In a clone, the runtime keeps what it compiled; a first start has nothing of that yet. */
+const withoutCache = { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1" };
+
 /** Copies an installed package and all it needs, so that nothing is downloaded. */
 function copyInstalled(name: string, target: string): void {
   const from = join(root, "node_modules", name);
@@ -38,7 +41,7 @@ async function upAndDown(bin: string, home: string): Promise<void> {
   const config = join(directory, "config.yaml");
   writeFileSync(config, "listeners:\n  - url: mqtts://127.0.0.1:0\nmetrics:\n  url: off\n");
   const args = [bin, "up", "--config", config, "--data", join(directory, "data")];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, args, { env: withoutCache, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const read = (chunk: Buffer): void => {
     output += chunk.toString("utf8");
@@ -92,7 +95,7 @@ describe("the release", { timeout: 120_000 }, () => {
     await upAndDown(join(installed, "bin", "postern.js"), home);
   });
 
-  it("starts no slower than the sources", async (t) => {
+  it("starts faster than the sources do the first time", async (t) => {
     const release = join(installed, "bin", "postern.js");
     /** The least of three, taken in turn: what else the machine does only adds. */
     const compare = async (what: string, start: (bin: string) => Promise<unknown>): Promise<void> => {
@@ -103,9 +106,11 @@ describe("the release", { timeout: 120_000 }, () => {
         sourcesMs = Math.min(sourcesMs, await timed(async () => start(sources)));
       }
       t.diagnostic(`${what}: ${releaseMs.toFixed(0)} ms, from the sources ${sourcesMs.toFixed(0)} ms`);
-      assert.ok(releaseMs < 1.3 * sourcesMs, what);
+      assert.ok(releaseMs < sourcesMs, what);
     };
-    await compare("postern --version", async (bin) => run(process.execPath, [bin, "--version"]));
+    await compare("postern --version", async (bin) =>
+      run(process.execPath, [bin, "--version"], { env: withoutCache }),
+    );
     await compare("postern up, to the end of a clean shutdown", async (bin) => upAndDown(bin, home));
   });
 });

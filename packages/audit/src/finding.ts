@@ -43,6 +43,8 @@ export interface Finding extends Rule {
   readonly evidence: readonly Evidence[];
   /** How many frames there were, `frames` being cut or not. */
   readonly frameCount: number;
+  /** It stood in the report that this one is compared with. */
+  readonly known?: boolean;
 }
 
 /** Whether `severity` is `threshold` or worse. */

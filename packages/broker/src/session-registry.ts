@@ -191,7 +191,7 @@ export class SessionRegistry {
 }
 
 /** The name under which sessions of listeners without authentication are kept; no device can have it. */
-export const anonymousOwner = "";
+const anonymousOwner = "";
 
 function isAnonymousOwner(owner: string): boolean {
   return owner === anonymousOwner;

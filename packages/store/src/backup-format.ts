@@ -18,7 +18,7 @@ import { forEachRow } from "./lmdb/row-reader.ts";
 
 const MAGIC = Buffer.from("POSTERN BACKUP\n");
 const VERSION = 1;
-export const HEADER_BYTES = MAGIC.length + 1 + 8;
+const HEADER_BYTES = MAGIC.length + 1 + 8;
 const HASH_BYTES = 32;
 const TRAILER_BYTES = 6 + HASH_BYTES;
 const CHUNK_BYTES = 1 << 20;

@@ -1,7 +1,8 @@
 import { closeSync, openSync } from "node:fs";
 
 import { StoreCorruptError } from "./errors.ts";
-import { checkLmdbFile, LmdbFileDamage } from "./lmdb/file-check.ts";
+import { checkLmdbFile } from "./lmdb/file-check.ts";
+import { LmdbFileDamage } from "./lmdb/file-layout.ts";
 import { FIRST_CONTENT_KIND } from "./lmdb/keys.ts";
 import { checkRow } from "./lmdb/row-reader.ts";
 import { readFormat } from "./store-format.ts";

@@ -12,7 +12,7 @@ export async function buildStoreFile(
   file: string,
   rows: AsyncIterable<Buffer> | Iterable<Buffer>,
 ): Promise<void> {
-  const half = `${file}.new`;
+  const half = unfinishedFile(file);
   makeFile(half);
   try {
     // Nothing depends on the disk until the file is whole; then it is brought there once.
@@ -31,6 +31,11 @@ export async function buildStoreFile(
   } finally {
     removeFile(half);
   }
+}
+
+/** Where `buildStoreFile` builds: what a crash left there is of no use. */
+export function unfinishedFile(file: string): string {
+  return `${file}.new`;
 }
 
 /** A store with nothing in it. */

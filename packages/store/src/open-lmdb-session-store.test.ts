@@ -74,6 +74,13 @@ describe("openLmdbSessionStore", () => {
     }
   });
 
+  it("takes away what a restore that was cut off has left", async () => {
+    await makeStore();
+    writeFileSync(`${dataFile(directory)}.new`, "half");
+    await (await openLmdbSessionStore({ directory })).close();
+    assert.deepEqual(readdirSync(directory).sort(), ["lock", "owner", "store.mdb", "store.mdb-lock"]);
+  });
+
   it("lets go of everything when it fails", async () => {
     mkdirSync(directory, { recursive: true });
     writeFileSync(dataFile(directory), "not a store");

@@ -9,8 +9,8 @@ import { RowWriter } from "./lmdb/row-writer.ts";
 import { LmdbWriter } from "./lmdb/writer.ts";
 import { LmdbSessionStore } from "./lmdb-session-store.ts";
 import { type Migration, MIGRATIONS } from "./migrations.ts";
-import { makeEmptyStore } from "./new-store-file.ts";
-import { dataFile, makeDirectory, protectFile, removeLockFile } from "./store-files.ts";
+import { makeEmptyStore, unfinishedFile } from "./new-store-file.ts";
+import { dataFile, makeDirectory, protectFile, removeFile, removeLockFile } from "./store-files.ts";
 import { FORMAT_VERSION, writeFormat } from "./store-format.ts";
 
 export interface OpenLmdbOptions {
@@ -39,6 +39,7 @@ export async function openLmdbSessionStore(options: OpenLmdbOptions): Promise<Lm
   opened.defer(unlock);
   try {
     const file = dataFile(directory);
+    removeFile(unfinishedFile(file));
     if (!existsSync(file)) await makeEmptyStore(file, version);
     const { formatVersion } = await checkStoreFile(file, { formatMax: version, onProgress });
     removeLockFile(file);

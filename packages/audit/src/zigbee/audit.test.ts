@@ -161,6 +161,26 @@ describe("the Zigbee audit", () => {
     assert.deepEqual([report.openedFrames, report.securedFrames], [5, 5]);
   });
 
+  it("opens and searches a network that was formed anew with another key", async () => {
+    const second = unhex("c3d2e1f05f1e2d3c4b5a69788796a5b4");
+    const issued = build.apsCommand(build.transportKey(4, linkKey, device, centre));
+    const protection = { key: second, source: centre, counter: 900 };
+    const frame = build.macData(
+      { pan, destination: 0x970b, source: 0, macSequence: 1 },
+      build.nwkFrame({ destination: 0x970b, source: 0, protection }, issued),
+    );
+    const frames = [...run(100, 3), ...[1, 2, 3].map((counter) => data({ counter, key: second })), frame];
+    const report = await audit(build.captured([transport(1, networkKey), transport(1, second), ...frames]), {
+      networkKey: undefined,
+    });
+    assert.deepEqual([report.openedFrames, report.securedFrames], [7, 7]);
+    assert.deepEqual(
+      report.findings.map(({ id, frames }) => `${id}: ${frames.join(" ")}`),
+      ["ZB-KEY-CLEAR: 1 2", "ZB-LINK-KEY-UNDER-NETWORK-KEY: 9"],
+    );
+    assert.equal(report.keys.length, 3);
+  });
+
   it("masks the key in evidence and report", async () => {
     const report = await audit(build.captured([transport(1, networkKey)]), { networkKey: undefined });
     assert.ok(

@@ -61,7 +61,7 @@ export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
   let survey = new Survey();
   for (let pass = 0, before = -1; pass < harvestPassesMax && keyring.size > before; pass++) {
     before = keyring.size;
-    const dissector = new Dissector(keyring, { ...options, keysOnly: true });
+    const dissector = new Dissector(keyring, { ...options, keysOnly: !hasRivals(keyring) });
     const harvester = new Harvester(keyring);
     const counted = new Survey();
     await read((frame) => {
@@ -107,6 +107,14 @@ export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
     findings: context.collector.findings(),
     notes: notes(counted),
   };
+}
+
+/**
+ * Whether two keys could belong to one network and key sequence. Then the one that opened a frame says nothing of the next, and every
+ * frame has to be opened to see what is in it.
+ */
+function hasRivals(keyring: Keyring): boolean {
+  return keyring.keys("network").filter(({ origin }) => origin.kind !== "well-known").length > 1;
 }
 
 function reportedKeys(keyring: Keyring, context: AuditContext): ReportedKey[] {

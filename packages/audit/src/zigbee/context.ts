@@ -8,6 +8,9 @@ import { type Confidence, type Evidence } from "../finding.ts";
 import { zigbeeRules, type ZigbeeRuleId } from "./rules.ts";
 import { type Survey } from "./survey.ts";
 
+/** NWK addresses from here on are broadcasts. @see Zigbee Table 3-55 */
+export const broadcastAddresses = 0xfff8;
+
 /** Watches the frames of a capture in their order; what it finds goes to the context. */
 export interface Detector {
   see(dissection: Dissection, pan: number): void;

@@ -4,7 +4,7 @@ import { type Eui64 } from "@postern/zigbee/eui64";
 import { type ZigbeeKey } from "@postern/zigbee/keyring";
 
 import { type Evidence } from "../finding.ts";
-import { type AuditContext, type Detector, networkName, setBounded } from "./context.ts";
+import { type AuditContext, broadcastAddresses, type Detector, networkName, setBounded } from "./context.ts";
 import { type Sent, SentFrames } from "./sent-frames.ts";
 import { airtimeUs } from "./survey.ts";
 
@@ -163,13 +163,15 @@ export class FrameCounterDetector implements Detector {
       survey.hasPreciseTimes && gapUs < airtimeUs(dissection.frame.bytes) + acknowledgmentWaitUs;
     const tooLate = survey.hasTimeBase && gapUs > retransmissionUsMax;
     if (sameSequence && !tooSoon && !tooLate) return;
+    const isBroadcast = (dissection.nwk?.destinationShort ?? 0) >= broadcastAddresses;
     const why = !sameSequence
       ? "with another MAC sequence number"
       : tooLate
         ? "later than a MAC sends again"
         : "sooner than a MAC sends again";
     this.#context.add("ZB-REPLAY", subjectOf(sender, counter.pan), dissection, {
-      confidence: sameSequence && tooSoon ? "possible" : "probable",
+      // Some stacks repeat a broadcast as it was, with a new MAC sequence number.
+      confidence: (sameSequence && tooSoon) || isBroadcast ? "possible" : "probable",
       summary: (count) => `${count} ${count === 1 ? "frame was" : "frames were"} sent again`,
       fields: {
         source: sender,

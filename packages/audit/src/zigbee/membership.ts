@@ -153,6 +153,8 @@ export class MembershipDetector implements Detector {
     const beacon = decodeBeacon(frame.bytes, mac.payloadStart, mac.payloadEnd);
     if (beacon.zigbee === undefined || beacon.stopped !== undefined) return;
     const { extendedPan } = beacon.zigbee;
+    // Not a name: the network has none yet (Zigbee §3.6.1.1).
+    if (/^(00|ff)(:\1){7}$/.test(extendedPan)) return;
     const { extendedPans } = this.#membership(pan);
     if (!extendedPans.has(extendedPan)) setBounded(extendedPans, extendedPan, frame.number, 64);
     if (extendedPans.size < 2) return;

@@ -42,7 +42,7 @@ function findingLines(finding: Finding): string[] {
   const ranges = frameRanges(finding.frames);
   const cut = ranges.length > rangesCharactersMax ? `${ranges.slice(0, rangesCharactersMax)}…` : ranges;
   const lines = [
-    `${finding.severity.toUpperCase()}  ${finding.id}  ${finding.title}`,
+    `${finding.severity.toUpperCase()}  ${finding.id}  ${finding.title}${finding.known === true ? " (known)" : ""}`,
     `  where       ${finding.subject}`,
     `  seen        ${finding.summary}`,
     `  frames      ${cut}`,

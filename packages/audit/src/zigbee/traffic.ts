@@ -1,7 +1,7 @@
 import { type Dissection } from "@postern/zigbee/dissection";
 
 import { type Evidence } from "../finding.ts";
-import { type AuditContext, type Detector, networkName, setBounded } from "./context.ts";
+import { type AuditContext, broadcastAddresses, type Detector, networkName, setBounded } from "./context.ts";
 import { SlidingWindow } from "./sliding-window.ts";
 
 /** Time that a router remembers a broadcast. @see Zigbee §3.6.5 nwkBroadcastDeliveryTime */
@@ -9,8 +9,6 @@ const broadcastWindowUs = 9_000_000;
 /** Different broadcasts of one device within that time that no application needs. */
 const broadcastsMin = 60;
 const sendersMax = 10_000;
-/** Addresses from here on are broadcasts. @see Zigbee Table 3-55 */
-const broadcastAddresses = 0xfff8;
 
 /** Looks for floods of broadcasts. @see thesis 6.6 Flooding */
 export class BroadcastDetector implements Detector {

@@ -8,7 +8,7 @@ import type { ListenerKind, RunningListener } from "../listeners/listener.ts";
 import type { AuditEvent, Authenticator, Authorizer, BrokerPorts } from "../ports.ts";
 
 /** Lets everybody in without proof. */
-export const anonymousAuthenticator: Authenticator = {
+const anonymousAuthenticator: Authenticator = {
   authenticate: () => ({ kind: "accepted", identity: { name: "", anonymous: true } }),
   exchange: () => undefined,
 };

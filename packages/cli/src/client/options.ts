@@ -47,7 +47,7 @@ export function seconds(min: number, max: number): (text: string) => number {
   };
 }
 
-export function parseQoS(text: string): QoS {
+function parseQoS(text: string): QoS {
   switch (text) {
     case "0":
       return 0;

@@ -23,12 +23,13 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--key-file <file>", "keys and install codes, one to a line")
     .option("--level <number>", "security level of NWK and APS frames (default: found out; 4 cannot be)")
     .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, none", "auto")
-    .option("--format <format>", "text or json", "text")
+    .option("--format <format>", "text, json or sarif", "text")
     .addOption(
       new Option("--fail-on <severity>", "end with 1 from this severity on: info … critical, never").default(
         "high",
       ),
     )
+    .option("--baseline <file>", "a report of before, as JSON: what stands in it is marked as known")
     .option("--show-keys", "print keys instead of their fingerprints")
     .action(async (file: string, options: AuditCommandOptions) => {
       const { auditCommand } = await import("../zigbee/audit-command.ts");

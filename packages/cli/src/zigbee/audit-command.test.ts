@@ -93,9 +93,9 @@ describe("postern zigbee audit", () => {
     ["empty.pcap", new Uint8Array(0), /empty\.pcap: the capture is empty/, 0],
     ["picture.pcap", Buffer.from("GIF89a and more"), /neither pcap, pcapng nor a Daintree capture/, 0],
     [
-      "ethernet.pcap",
-      Buffer.concat([capture.slice(0, 20), build.unhex("01000000")]),
-      /link type 1 is not one of/,
+      "wifi.pcap",
+      Buffer.concat([capture.slice(0, 20), build.unhex("69000000")]),
+      /link type 105 is not one of/,
       0,
     ],
     [
@@ -129,6 +129,34 @@ describe("postern zigbee audit", () => {
       const { code, err } = await audit(args);
       assert.equal(code, 2, args.join(" "));
       assert.match(err, /^postern: /);
+    }
+  });
+
+  it("writes SARIF with a rule, a level and a place for every finding", async () => {
+    const { out, code } = await audit([file("a.pcap", capture), "--format", "sarif"]);
+    const log = JSON.parse(out);
+    const [{ results, tool }] = log.runs;
+    assert.deepEqual([code, log.version, results.length], [1, "2.1.0", 1]);
+    assert.equal(tool.driver.rules[results[0].ruleIndex].id, "ZB-KEY-CLEAR");
+    assert.deepEqual(
+      [results[0].level, results[0].locations[0].physicalLocation.region.startLine],
+      ["error", 4],
+    );
+    assert.ok(!out.includes(build.hex(key)));
+  });
+
+  it("ends with 0 when every finding stands in the baseline, and refuses what is no report", async () => {
+    const before = await audit([file("a.pcap", capture), "--format", "json"]);
+    const baseline = file("before.json", Buffer.from(before.out));
+    const { code, out } = await audit(["a.pcap", "--baseline", baseline]);
+    assert.equal(code, 0);
+    assert.match(out, /ZB-KEY-CLEAR.*\(known\)/);
+    const other = file("other.json", Buffer.from('{"findings":[{"id":"ZB-REPLAY","subject":"x"}]}'));
+    assert.equal((await audit(["a.pcap", "--baseline", other])).code, 1);
+    for (const text of ["no JSON", "[]", '{"findings":[1]}']) {
+      const wrong = await audit(["a.pcap", "--baseline", file("wrong.json", Buffer.from(text))]);
+      assert.equal(wrong.code, 2);
+      assert.match(wrong.err, /is not a report/);
     }
   });
 

@@ -1,13 +1,19 @@
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 
+import { comparedWith, parseBaseline } from "@postern/audit/baseline";
 import { isAtLeast, severities, type Severity } from "@postern/audit/finding";
 import { auditZigbee } from "@postern/audit/zigbee/audit";
 import { auditJson } from "@postern/audit/zigbee/report-json";
 import { auditText } from "@postern/audit/zigbee/report-text";
+import { zigbeeRules } from "@postern/audit/zigbee/rules";
+import { sarifLog } from "@postern/audit/sarif";
+import { errorText } from "@postern/core/errors";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
+import { version } from "../version.ts";
 import { createKeyring } from "./keys.ts";
 import { RepeatedCapture } from "./read-capture.ts";
 
@@ -21,11 +27,12 @@ export interface AuditCommandOptions {
   readonly format: string;
   readonly failOn: string;
   readonly showKeys?: boolean;
+  readonly baseline?: string;
 }
 
 /**
- * Audits the capture in `file`, or on stdin when it is `-`, and prints the report. The exit code is 0, 1 when a finding is
- * as severe as `failOn`, or 2 when the capture is not whole: the report is then of what could be read.
+ * Audits the capture in `file`, or on stdin when it is `-`, and prints the report. The exit code is 0, 1 when a finding that is
+ * not in the baseline is as severe as `failOn`, or 2 when the capture is not whole: the report is then of what could be read.
  */
 export async function auditCommand(
   file: string,
@@ -35,12 +42,13 @@ export async function auditCommand(
   const failOn = severityOf(options.failOn);
   const level = levelOf(options.level);
   const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, ["crc", "ti", "none"]);
-  const format = oneOf("--format", options.format, ["text", "json"]);
+  const format = oneOf("--format", options.format, ["text", "json", "sarif"]);
   const keyring = createKeyring({
     keys: options.key ?? [],
     installCodes: options.installCode ?? [],
     file: options.keyFile === undefined ? undefined : resolve(context.cwd, options.keyFile),
   });
+  const baseline = options.baseline === undefined ? undefined : loadBaseline(options.baseline, context.cwd);
   const signal = context.interruption();
   const name = file === "-" ? "standard input" : file;
   try {
@@ -49,15 +57,25 @@ export async function auditCommand(
         ? await spoolCapture(context.stdin, signal)
         : await openCaptureFile(resolve(context.cwd, file), file);
     const capture = new RepeatedCapture(source, keyring, signal, frameCheck);
-    const report = await auditZigbee({
+    const audited = await auditZigbee({
       keyring,
       showKeys: options.showKeys === true,
       read: (onFrame) => capture.read(onFrame),
       ...(level === undefined ? {} : { level }),
     });
     const { problem } = capture;
+    const report =
+      baseline === undefined ? audited : { ...audited, findings: comparedWith(audited.findings, baseline) };
     if (format === "json") {
       context.stdout.write(`${JSON.stringify(auditJson(report, { file: name, problem }), undefined, 2)}\n`);
+    } else if (format === "sarif") {
+      const log = sarifLog(report.findings, {
+        rules: zigbeeRules,
+        file: name,
+        version,
+        successful: problem === undefined,
+      });
+      context.stdout.write(`${JSON.stringify(log, undefined, 2)}\n`);
     } else if (report.frames > 0 || problem === undefined) {
       context.stdout.write(auditText(report, name));
     }
@@ -65,13 +83,30 @@ export async function auditCommand(
       const kept = report.frames > 0 ? ` (the report is of the ${report.frames} frames before)` : "";
       context.stderr.write(`postern: ${name}: ${problem.reason}${kept}\n`);
       context.exitCode = ExitCode.usage;
-    } else if (failOn !== undefined && report.findings.some(({ severity }) => isAtLeast(severity, failOn))) {
+    } else if (
+      failOn !== undefined &&
+      report.findings.some(({ severity, known }) => known !== true && isAtLeast(severity, failOn))
+    ) {
       context.exitCode = ExitCode.failed;
     }
   } catch (thrown) {
     if (!signal.aborted) throw thrown;
     context.exitCode = ExitCode.interrupted;
   }
+}
+
+function loadBaseline(file: string, cwd: string): ReadonlySet<string> {
+  let text: string;
+  try {
+    text = readFileSync(resolve(cwd, file), "utf8");
+  } catch (thrown) {
+    throw new UsageError(`cannot read the baseline: ${errorText(thrown)}`, { cause: thrown });
+  }
+  const places = parseBaseline(text);
+  if (places === undefined) {
+    throw new UsageError(`${file} is not a report of postern zigbee audit --format json`);
+  }
+  return places;
 }
 
 function severityOf(text: string): Severity | undefined {

@@ -8,17 +8,18 @@ import {
   type StoredMessage,
 } from "@postern/core/session-store";
 
-import { rowDamage, StoreCorruptError } from "../errors.ts";
+import { StoreCorruptError } from "../errors.ts";
 import { checkNumber, checkPacketId, NUMBER_MAX } from "../numbers.ts";
 import { BodyLedger } from "./body-ledger.ts";
 import type { ClosedGroup } from "./commit-pipeline.ts";
 import type { LmdbReader } from "./database.ts";
-import { keyPart, keyPosition, Kind, numberKey, prefixEnd, queueKey, QueuePart } from "./keys.ts";
+import { Kind, QueuePart } from "./keys.ts";
 import { type FreshBody, OverlayEntry, QueueOverlay } from "./queue-overlay.ts";
+import { QueuePage, type QueueRange } from "./queue-page.ts";
+import { emptyCounters, QueueRows } from "./queue-rows.ts";
 import {
   type EntryHead,
   type QueueCounters,
-  readCounters,
   readEntryHead,
   readMessage,
   writeCounters,
@@ -37,26 +38,9 @@ const INLINE_BODY_BYTES_MAX = 1024;
 /** Message numbers are promised to the disk by the million, so that a crash can never make one come twice. */
 const MESSAGE_NUMBERS_PER_PROMISE = 2 ** 20;
 
-interface ReadRange {
-  readonly fromPosition: number;
-  readonly countMax: number;
-  readonly bytesMax: number;
-}
-
-/** An entry as the database has it. */
-interface StoredEntry {
-  readonly position: number;
-  /** The newest of both rows. */
-  readonly head: EntryHead;
-  /** At the body, when the entry row has it. */
-  readonly inlineBody: RowReader | undefined;
-  readonly hasEntryRow: boolean;
-  readonly hasDeliveryRow: boolean;
-}
-
 /** The queues of all sessions: what changed lately in memory, the rest on disk. */
 export class QueueTable {
-  readonly #reader: LmdbReader;
+  readonly #rows: QueueRows;
   readonly #writer: RowWriter;
   readonly #overlay = new QueueOverlay();
   readonly #ledger: BodyLedger;
@@ -77,14 +61,10 @@ export class QueueTable {
 
   /** Appends go to `writer`, whose rows `closeGroup` takes. */
   constructor(reader: LmdbReader, writer: RowWriter) {
-    this.#reader = reader;
+    this.#rows = new QueueRows(reader);
     this.#writer = writer;
-    this.#ledger = new BodyLedger((messageNumber) => {
-      const row = this.#read(numberKey(Kind.bodyCount, messageNumber));
-      return row === undefined ? 0 : row.varint();
-    });
-    const promise = this.#read(Buffer.of(Kind.messageNumber));
-    this.#messageNumberPromise = promise === undefined ? 1 : promise.u48();
+    this.#ledger = new BodyLedger((messageNumber) => this.#rows.bodyCount(messageNumber));
+    this.#messageNumberPromise = this.#rows.messageNumberPromise();
     this.#nextMessageNumber = this.#messageNumberPromise;
   }
 
@@ -102,8 +82,9 @@ export class QueueTable {
   counters(session: SessionNumber): QueueCounters | undefined {
     const known = this.#counters.get(session);
     if (known !== undefined || this.#doomed.has(session)) return known;
-    if (this.#reader.get(numberKey(Kind.session, session)) === undefined) return undefined;
-    return this.#adopt(session);
+    const stored = this.#rows.counters(session);
+    if (stored !== undefined) this.#counters.set(session, stored);
+    return stored;
   }
 
   /** @throws {RangeError} when the number belonged to a session that was deleted. */
@@ -228,12 +209,12 @@ export class QueueTable {
     }
   }
 
-  read(session: SessionNumber, range: ReadRange): LoadedQueueEntry[] {
+  read(session: SessionNumber, range: QueueRange): LoadedQueueEntry[] {
     if (this.counters(session) === undefined || range.fromPosition > NUMBER_MAX) return [];
     const overlay = this.#overlay.get(session);
     const page = new QueuePage(range);
     const firstAppended = overlay?.firstAppended ?? Infinity;
-    for (const stored of this.#storedEntries(session, range.fromPosition, firstAppended)) {
+    for (const stored of this.#rows.entries(session, range.fromPosition, firstAppended)) {
       const changed = overlay?.changed.get(stored.position);
       if (changed?.gone === true) continue;
       const head = changed ?? stored.head;
@@ -371,16 +352,15 @@ export class QueueTable {
     const changed = this.#overlay.find(session, position);
     if (changed !== undefined) return changed.gone ? undefined : changed;
     if (this.counters(session) === undefined) return undefined;
-    // Two look-ups cost half of what a range of two rows does.
-    const entryRow = this.#readHead(queueKey(session, position, QueuePart.entry));
-    const deliveryRow = this.#readHead(queueKey(session, position, QueuePart.delivery));
-    const head = deliveryRow ?? entryRow;
-    if (head === undefined) return undefined;
+    const stored = this.#rows.find(session, position);
+    if (stored === undefined) return undefined;
+    const { head, hasEntryRow, hasDeliveryRow } = stored;
+    const storage = !hasEntryRow ? "none" : stored.inlineBody === undefined ? "apart" : "inline";
     return new OverlayEntry(session, position, head, {
       body: undefined,
-      storage: entryRow === undefined ? "none" : entryRow.inline ? "inline" : "apart",
-      hasEntryRow: entryRow !== undefined,
-      hasDeliveryRow: deliveryRow !== undefined,
+      storage,
+      hasEntryRow,
+      hasDeliveryRow,
       addedInGroup: 0,
     });
   }
@@ -392,94 +372,6 @@ export class QueueTable {
   ): StoredMessage | null {
     if (head.state === QueueState.released) return null;
     if (fresh !== undefined) return fresh.message;
-    if (inlineBody !== undefined) return readMessage(inlineBody);
-    const row = this.#read(numberKey(Kind.body, head.messageNumber));
-    if (row === undefined) throw rowDamage(`message ${head.messageNumber} is missing`);
-    return readMessage(row);
+    return inlineBody === undefined ? this.#rows.body(head.messageNumber) : readMessage(inlineBody);
   }
-
-  /** Entries as the database has them, from one position up to but without another. */
-  *#storedEntries(session: SessionNumber, from: number, end: number): Generator<StoredEntry, void> {
-    let pending: StoredEntry | undefined;
-    for (const { key, value } of this.#reader.range(queueKey(session, from, 0), endKey(session, end))) {
-      const position = keyPosition(key);
-      const reader = new RowReader(key, value);
-      const head = readEntryHead(reader);
-      if (keyPart(key) === QueuePart.entry) {
-        if (pending !== undefined) yield pending;
-        const inlineBody = head.inline ? reader : undefined;
-        pending = { position, head, inlineBody, hasEntryRow: true, hasDeliveryRow: false };
-      } else if (pending?.position === position) {
-        yield { ...pending, head, hasDeliveryRow: true };
-        pending = undefined;
-      } else {
-        if (pending !== undefined) yield pending;
-        pending = undefined;
-        yield { position, head, inlineBody: undefined, hasEntryRow: false, hasDeliveryRow: true };
-      }
-    }
-    if (pending !== undefined) yield pending;
-  }
-
-  #adopt(session: SessionNumber): QueueCounters {
-    const row = this.#read(numberKey(Kind.counters, session));
-    const counters = row === undefined ? emptyCounters() : readCounters(row);
-    this.#counters.set(session, counters);
-    return counters;
-  }
-
-  #readHead(key: Buffer): EntryHead | undefined {
-    const row = this.#read(key);
-    return row === undefined ? undefined : readEntryHead(row);
-  }
-
-  #read(key: Buffer): RowReader | undefined {
-    const value = this.#reader.get(key);
-    return value === undefined ? undefined : new RowReader(key, value);
-  }
-}
-
-/** One page of a queue, as large as was asked for. */
-class QueuePage {
-  readonly entries: LoadedQueueEntry[] = [];
-  readonly #range: ReadRange;
-  #bytes = 0;
-
-  constructor(range: ReadRange) {
-    this.#range = range;
-  }
-
-  hasRoom(head: Omit<EntryHead, "inline">): boolean {
-    const count = this.entries.length;
-    if (count >= this.#range.countMax) return false;
-    return count === 0 || this.#bytes + countedBytes(head) <= this.#range.bytesMax;
-  }
-
-  add(position: number, head: Omit<EntryHead, "inline">, message: StoredMessage | null): void {
-    const { messageNumber, state, packetId, qos, retain, subscriptionIdentifiers } = head;
-    this.#bytes += countedBytes(head);
-    this.entries.push({
-      position,
-      messageNumber,
-      state,
-      packetId,
-      qos,
-      retain,
-      subscriptionIdentifiers,
-      message,
-    });
-  }
-}
-
-function countedBytes(head: Omit<EntryHead, "inline">): number {
-  return head.state === QueueState.released ? 0 : head.bytes;
-}
-
-function emptyCounters(): QueueCounters {
-  return { queuedCount: 0, queuedBytes: 0, nextPosition: 1 };
-}
-
-/** The first key that is not of a position below `end`. */
-function endKey(session: SessionNumber, end: number): Buffer {
-  return end > NUMBER_MAX ? prefixEnd(numberKey(Kind.queue, session)) : queueKey(session, end, 0);
 }

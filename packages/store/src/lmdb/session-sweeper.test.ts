@@ -98,4 +98,22 @@ describe("a deleted session with a long queue", () => {
     assert.equal(load(store, 2)?.queuedCount, ENTRY_COUNT / 10);
     await store.close();
   });
+
+  it("does not hold up others when thousands of empty sessions are deleted at once", async () => {
+    const store = await openLmdbSessionStore({ directory });
+    for (let number = 1; number <= 1000; number += 1) store.putSession(number, session());
+    await commit(store);
+    for (let number = 1; number <= 1000; number += 1) store.deleteSession(number);
+    await commit(store);
+    let doomed = (await countRows(directory)).doomed;
+    assert.equal(doomed, 1000);
+    for (let turn = 0; doomed > 0; turn += 1) {
+      assert.ok(turn < 1000, "the sessions do not go away");
+      await commit(store);
+      const left = (await countRows(directory)).doomed;
+      assert.ok(doomed - left <= 3 * 64, `${doomed - left} sessions in one slice`);
+      doomed = left;
+    }
+    await store.close();
+  });
 });

@@ -8,6 +8,9 @@ import type { RowWriter } from "./row-writer.ts";
 /** What one slice takes away: about a millisecond of the event loop and of the writer. */
 const ROWS_PER_SLICE = 512;
 
+/** Looking for the rows of a session costs about as much as so many rows, even when it has none. */
+const ROWS_PER_SESSION = 8;
+
 const MANY_ROW_KINDS = [Kind.subscription, Kind.inbound, Kind.queue] as const;
 
 interface Doom {
@@ -58,8 +61,11 @@ export class SessionSweeper {
     let rowsLeft = ROWS_PER_SLICE;
     for (const [session, doom] of this.#doomed) {
       if (doom.group > settledGroup) continue;
-      rowsLeft = this.#sweepSession(session, doom, rowsLeft);
-      if (rowsLeft === 0) return;
+      rowsLeft -= ROWS_PER_SESSION;
+      if (rowsLeft <= 0) return;
+      const left = this.#sweepSession(session, doom, rowsLeft);
+      if (left === undefined) return;
+      rowsLeft = left;
       this.#writer.begin(Kind.doomed);
       this.#writer.sortedU48(session);
       this.#writer.delete();
@@ -68,8 +74,8 @@ export class SessionSweeper {
     }
   }
 
-  /** @returns how many of `rowsLeft` are still to spare; 0 when the session has, or may have, more rows. */
-  #sweepSession(session: SessionNumber, doom: Doom, rowsLeft: number): number {
+  /** @returns how many of `rowsLeft` are to spare when all rows are gone; `undefined` when there are more. */
+  #sweepSession(session: SessionNumber, doom: Doom, rowsLeft: number): number | undefined {
     let left = rowsLeft;
     for (; doom.kindIndex < MANY_ROW_KINDS.length; doom.kindIndex += 1) {
       const kind = MANY_ROW_KINDS[doom.kindIndex] ?? Kind.queue;
@@ -77,7 +83,7 @@ export class SessionSweeper {
       for (const { key, value } of this.#reader.range(doom.next ?? prefix, prefixEnd(prefix))) {
         if (left === 0) {
           doom.next = key;
-          return 0;
+          return undefined;
         }
         left -= 1;
         if (kind === Kind.queue && keyPart(key) === QueuePart.entry) this.#queues.sweepEntry(key, value);

@@ -50,6 +50,20 @@ function pcapOf(linkType: number, record: Uint8Array): Uint8Array {
   return joined(header, u32(linkType), u32(1), u32(2), u32(record.length), u32(record.length), record);
 }
 
+/** A UDP datagram to the port of ZEP. */
+function udp(payload: Uint8Array): Uint8Array {
+  return joined(unhex("455a 455a"), Uint8Array.of(0, payload.length + 8), unhex("0000"), payload);
+}
+
+function ip(payload: Uint8Array): Uint8Array {
+  const length = Uint8Array.of(0, payload.length + 20);
+  return joined(unhex("4500"), length, unhex("00000000 4011 0000 7f000001 7f000001"), payload);
+}
+
+function ethernet(payload: Uint8Array): Uint8Array {
+  return joined(new Uint8Array(12), unhex("0800"), payload);
+}
+
 describe("CaptureReader", () => {
   it("reads pcap with frame numbers, times and check sequences", () => {
     const { found, problem } = readAll([pcapFile(frames, 1_500_000)]);
@@ -106,7 +120,7 @@ describe("CaptureReader", () => {
   });
 
   it("reads link type 283 with channel and signal, and 215", () => {
-    const tap = unhex("0000 1c00 0000 0100 01000000 0100 0400 000040c2 0300 0300 19000000 020042 6ed4");
+    const tap = unhex("0000 1c00 0000 0100 01000000 0100 0400 000040c2 0300 0300 19000000 020042 aed4");
     const [frame] = readAll([pcapOf(283, tap)]).found;
     assert.deepEqual(
       [frame?.channel, frame?.rssi, hex(frame?.bytes ?? new Uint8Array(0))],
@@ -135,11 +149,38 @@ describe("CaptureReader", () => {
     assert.equal(found.length, 3);
   });
 
+  const zep2 = joined(
+    unhex("4558 02 01 0f 0001 01 ff 0000000000000000 00000001 00000000000000000000 05"),
+    unhex("020042 aed4"),
+  );
+  const carried: readonly [name: string, file: Uint8Array][] = [
+    ["ZEP version 2 over Ethernet", pcapOf(1, ethernet(ip(udp(zep2))))],
+    ["ZEP version 2 over raw IP", pcapOf(101, ip(udp(zep2)))],
+    [
+      "ZEP version 1 over raw IP",
+      pcapOf(228, ip(udp(unhex("4558 01 0f 0001 01 ff 00000000000000 05 020042 aed4")))),
+    ],
+    ["Linux cooked captures", pcapOf(113, unhex("0000 0324 0000 0000000000000000 00f6 020042 aed4"))],
+  ];
+  for (const [name, file] of carried) {
+    it(`reads ${name}`, () => {
+      const { found, problem } = readAll([file]);
+      const frames = found.map(({ bytes, frameCheck }) => `${hex(bytes)} ${frameCheck}`);
+      assert.deepEqual([frames, problem], [["020042 good"], undefined]);
+    });
+  }
+
+  it("passes over packets that carry no frame, and says so when none does", () => {
+    const web = pcapOf(1, ethernet(ip(joined(unhex("0050 0051 000c 0000"), unhex("474554")))));
+    const { found, problem } = readAll([web]);
+    assert.deepEqual([found.length, problem?.kind], [0, "no-frames"]);
+  });
+
   const bad: readonly [name: string, file: Uint8Array, kind: string, framesBefore: number][] = [
     ["an empty file", new Uint8Array(0), "empty", 0],
     ["a file of another kind", Buffer.from("GIF89a and so on"), "unknown-format", 0],
     ["a file shorter than any magic", Uint8Array.of(1), "unknown-format", 0],
-    ["a link type that is not IEEE 802.15.4", pcapOf(1, unhex("00")), "unknown-link-type", 0],
+    ["a link type that is not IEEE 802.15.4", pcapOf(105, unhex("00")), "unknown-link-type", 0],
     ["a file cut within a frame", pcapFile(frames).slice(0, -3), "truncated", 2],
     ["a file cut within its header", pcapFile(frames).slice(0, 20), "truncated", 0],
     ["a pcapng file cut within a block", pcapng(...frames.map(packet)).slice(0, -6), "truncated", 2],

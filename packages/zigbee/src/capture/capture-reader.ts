@@ -27,6 +27,7 @@ export class CaptureReader {
   #format: FormatReader | DaintreeReader | undefined;
   #problem: CaptureProblem | undefined;
   #unreadable = 0;
+  #readable = 0;
 
   /** `frameCheck`: how the frames of link type 195 end; `crc` unless the sniffer was a TI radio. */
   constructor(sink: CaptureSink, frameCheck: FrameCheckFormat = "crc") {
@@ -39,7 +40,7 @@ export class CaptureReader {
     return this.#problem;
   }
 
-  /** Records that were too short to hold a frame. */
+  /** Records that were too short to hold a frame, or packets that carry none. */
   get unreadableRecords(): number {
     return this.#unreadable;
   }
@@ -66,7 +67,12 @@ export class CaptureReader {
       return;
     }
     const unfinished = this.#format.unfinished(this.#queue);
-    if (unfinished === undefined) return;
+    if (unfinished === undefined) {
+      if (this.#readable > 0 || this.#unreadable === 0) return;
+      const reason = `none of the ${this.#unreadable} packets of the capture is or carries a frame of IEEE 802.15.4`;
+      this.#problem = { kind: "no-frames", reason };
+      return;
+    }
     const kind = unfinished.startsWith("link type") ? "unknown-link-type" : "truncated";
     this.#problem = { kind, reason: unfinished };
   }
@@ -87,8 +93,12 @@ export class CaptureReader {
     }
     this.#problem = this.#format.read(this.#queue, (number, timeUs, linkType, record) => {
       const frame = frameOfRecord(record, { number, timeUs, linkType, frameCheck: this.#frameCheck });
-      if (frame === undefined) this.#unreadable++;
-      else this.#sink.onFrame(frame);
+      if (frame === undefined) {
+        this.#unreadable++;
+      } else {
+        this.#readable++;
+        this.#sink.onFrame(frame);
+      }
     });
   }
 

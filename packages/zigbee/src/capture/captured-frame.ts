@@ -15,7 +15,7 @@ export interface CapturedFrame {
 
 /** Why reading a capture ended early, or what in it could not be used. */
 export interface CaptureProblem {
-  readonly kind: "empty" | "unknown-format" | "unknown-link-type" | "truncated" | "damaged";
+  readonly kind: "empty" | "unknown-format" | "unknown-link-type" | "no-frames" | "truncated" | "damaged";
   /** One sentence, with the place in the file. */
   readonly reason: string;
 }

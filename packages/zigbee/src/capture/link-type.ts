@@ -1,8 +1,24 @@
+import { type Encapsulated, frameInEthernet, frameInIp, frameInLinuxCooked } from "./encapsulation.ts";
 import { frameCheckMatches, type FrameCheckFormat, tiMetadata } from "../mac/frame-check.ts";
 import { type CapturedFrame } from "./captured-frame.ts";
 
-/** Link types of IEEE 802.15.4. @see https://www.tcpdump.org/linktypes.html */
-export const LinkType = { withFcs: 195, nonAskPhy: 215, noFcs: 230, tap: 283 } as const;
+/** Link types that hold frames of IEEE 802.15.4, or packets that can. @see https://www.tcpdump.org/linktypes.html */
+export const LinkType = {
+  ethernet: 1,
+  rawIp: 101,
+  linuxCooked: 113,
+  withFcs: 195,
+  nonAskPhy: 215,
+  ipv4: 228,
+  ipv6: 229,
+  noFcs: 230,
+  tap: 283,
+} as const;
+
+/** What a reader says of a link type that it does not know. */
+export function unknownLinkTypeText(linkType: number): string {
+  return `link type ${linkType} is not one of IEEE 802.15.4 (195, 215, 230, 283) or of packets that can carry it (1, 101, 113, 228, 229)`;
+}
 
 /** Whether frames of this link type can be read. */
 export function isKnownLinkType(linkType: number): boolean {
@@ -18,7 +34,7 @@ export interface RecordInfo {
   readonly frameCheck: FrameCheckFormat;
 }
 
-/** The frame of a record, or `undefined` when the record is too short for what its link type puts around it. */
+/** The frame of a record, or `undefined` when it is too short for what its link type puts around it, or carries none. */
 export function frameOfRecord(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
   switch (info.linkType) {
     case LinkType.withFcs:
@@ -29,9 +45,27 @@ export function frameOfRecord(record: Uint8Array, info: RecordInfo): CapturedFra
       return phyFrame(record, info);
     case LinkType.tap:
       return tapFrame(record, info);
+    case LinkType.ethernet:
+      return encapsulatedFrame(frameInEthernet(record), info);
+    case LinkType.linuxCooked:
+      return encapsulatedFrame(frameInLinuxCooked(record), info);
+    case LinkType.rawIp:
+    case LinkType.ipv4:
+    case LinkType.ipv6:
+      return encapsulatedFrame(frameInIp(record), info);
     default:
       return undefined;
   }
+}
+
+function encapsulatedFrame(found: Encapsulated | undefined, info: RecordInfo): CapturedFrame | undefined {
+  if (found === undefined) return undefined;
+  const { bytes, channel } = found;
+  let { frameCheck } = found;
+  // Linux says nowhere whether the radio left the check sequence in the frame.
+  if (frameCheck === "crc-or-none") frameCheck = frameCheckMatches(bytes) ? "crc" : "none";
+  if (frameCheck === "ti") return tiFrame(bytes, info);
+  return checkedFrame(bytes, { ...info, frameCheck }, undefined, channel);
 }
 
 function frame(

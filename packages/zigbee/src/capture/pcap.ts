@@ -1,6 +1,6 @@
 import { type ByteQueue } from "./byte-queue.ts";
 import { type CaptureProblem } from "./captured-frame.ts";
-import { isKnownLinkType } from "./link-type.ts";
+import { isKnownLinkType, unknownLinkTypeText } from "./link-type.ts";
 
 /** Called for every record: its number from 1, time, link type and bytes. */
 export type OnRecord = (number: number, timeUs: number, linkType: number, record: Uint8Array) => void;
@@ -42,10 +42,7 @@ export function createPcapReader(): FormatReader {
     linkType = queue.uint32(20, littleEndian) & 0xffff;
     queue.take(24);
     if (isKnownLinkType(linkType)) return undefined;
-    return {
-      kind: "unknown-link-type",
-      reason: `link type ${linkType} is not one of IEEE 802.15.4 (195, 215, 230, 283)`,
-    };
+    return { kind: "unknown-link-type", reason: unknownLinkTypeText(linkType) };
   }
 
   return {

@@ -1,4 +1,4 @@
-import { isKnownLinkType } from "./link-type.ts";
+import { isKnownLinkType, unknownLinkTypeText } from "./link-type.ts";
 import { type FormatReader, recordBytesMax } from "./pcap.ts";
 
 /** First four bytes of a pcapng file, the same in either byte order. */
@@ -73,7 +73,7 @@ export function createPcapngReader(onKey: OnKey): FormatReader {
     unfinished(queue) {
       if (queue.length > 0) return `the file ends within the block at byte ${queue.position}`;
       if (unknownLinkType === -1 || anyRead) return undefined;
-      return `link type ${unknownLinkType} is not one of IEEE 802.15.4 (195, 215, 230, 283)`;
+      return unknownLinkTypeText(unknownLinkType);
     },
   };
 }
