@@ -263,6 +263,11 @@ describe("the Zigbee audit", () => {
     assert.deepEqual(await found(build.captured([...ordinary, frame, frame], 0)), []);
   });
 
+  it("knows a frame again after thousands of others", async () => {
+    const frames = [...run(100, 5_000), data({ counter: 105, macSequence: 7 })];
+    assert.deepEqual(await found(build.captured(frames)), ["ZB-REPLAY: 5001"]);
+  });
+
   it("tells a counter that began anew from single frames that go back", async () => {
     const anew = build.captured([...run(29_460, 4), ...run(0, 6)]);
     assert.deepEqual(await found(anew), ["ZB-COUNTER-RESTART: 5"]);

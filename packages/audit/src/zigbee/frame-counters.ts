@@ -5,7 +5,7 @@ import { type ZigbeeKey } from "@postern/zigbee/keyring";
 
 import { type Evidence } from "../finding.ts";
 import { type AuditContext, broadcastAddresses, type Detector, networkName, setBounded } from "./context.ts";
-import { type Sent, SentFrames } from "./sent-frames.ts";
+import { type Sent, SentFrames, SlotBudget } from "./sent-frames.ts";
 import { airtimeUs } from "./survey.ts";
 
 const sendersMax = 4_096;
@@ -49,6 +49,7 @@ interface Counter {
 export class FrameCounterDetector implements Detector {
   readonly #context: AuditContext;
   readonly #senders = new Map<Eui64, Counter[]>();
+  readonly #budget = new SlotBudget();
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -99,7 +100,7 @@ export class FrameCounterDetector implements Detector {
       key: undefined,
       max: -1,
       fall: undefined,
-      sent: new SentFrames(),
+      sent: new SentFrames(this.#budget),
     };
     counters.push(added);
     return added;

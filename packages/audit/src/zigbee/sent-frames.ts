@@ -8,43 +8,100 @@ export interface Sent {
   readonly mic: number;
 }
 
-/** A power of two: how many counters in a row are remembered. */
-const slotCount = 256;
-const fields = 6;
+/** Powers of two: how many counters in a row are remembered at first, and at most. */
+const slotsMin = 256;
+const slotsMax = 16_384;
+
+/** How many slots all senders together may take, at 24 bytes each. */
+export class SlotBudget {
+  left = 4_194_304;
+}
 
 /**
- * The last frames of one sender by frame counter. Each counter has one slot, so 256 in a row are remembered; 12 KB and no
- * object for each frame, since every protected frame of a capture passes through here.
+ * The last frames of one sender by frame counter. Each counter has one slot, so as many in a row are remembered as there are
+ * slots; they grow with what the sender sends while the budget lasts. No object for each frame: every protected frame of a
+ * capture passes through here.
  */
 export class SentFrames {
-  readonly #slots = new Float64Array(slotCount * fields).fill(-1);
+  readonly #budget: SlotBudget;
+  #slots = 0;
+  #used = 0;
+  #counters = new Uint32Array(0);
+  /** 0: the slot is empty. */
+  #frames = new Uint32Array(0);
+  #mics = new Uint32Array(0);
+  #times = new Float64Array(0);
+  #sequences = new Int16Array(0);
+  #lengths = new Uint16Array(0);
+
+  constructor(budget: SlotBudget) {
+    this.#budget = budget;
+    this.#grow(slotsMin);
+  }
 
   /** The frame that had this counter, if it is remembered. */
   get(counter: number): Sent | undefined {
-    const at = (counter % slotCount) * fields;
-    const slots = this.#slots;
-    if (slots[at] !== counter) return undefined;
+    const at = counter & (this.#slots - 1);
+    const frame = this.#frames[at] ?? 0;
+    if (frame === 0 || this.#counters[at] !== counter) return undefined;
     return {
-      frame: slots[at + 1] ?? 0,
-      timeUs: slots[at + 2] ?? 0,
-      macSequence: slots[at + 3] ?? 0,
-      bytes: slots[at + 4] ?? 0,
-      mic: slots[at + 5] ?? 0,
+      frame,
+      timeUs: this.#times[at] ?? 0,
+      macSequence: this.#sequences[at] ?? 0,
+      bytes: this.#lengths[at] ?? 0,
+      mic: this.#mics[at] ?? 0,
     };
   }
 
   set(counter: number, sent: Sent): void {
-    const at = (counter % slotCount) * fields;
-    const slots = this.#slots;
-    slots[at] = counter;
-    slots[at + 1] = sent.frame;
-    slots[at + 2] = sent.timeUs;
-    slots[at + 3] = sent.macSequence;
-    slots[at + 4] = sent.bytes;
-    slots[at + 5] = sent.mic;
+    let at = counter & (this.#slots - 1);
+    if (this.#frames[at] !== 0 && this.#used * 2 > this.#slots && this.#slots < slotsMax) {
+      this.#grow(2 * this.#slots);
+      at = counter & (this.#slots - 1);
+    }
+    if (this.#frames[at] === 0) this.#used++;
+    this.#counters[at] = counter;
+    this.#frames[at] = sent.frame;
+    this.#mics[at] = sent.mic;
+    this.#times[at] = sent.timeUs;
+    this.#sequences[at] = sent.macSequence;
+    this.#lengths[at] = sent.bytes;
   }
 
   clear(): void {
-    this.#slots.fill(-1);
+    this.#frames.fill(0);
+    this.#used = 0;
+  }
+
+  #grow(slots: number): void {
+    const added = slots - this.#slots;
+    // The first slots are for everybody: the number of senders has its own limit.
+    if (slots > slotsMin && added > this.#budget.left) return;
+    this.#budget.left -= added;
+    const before = {
+      counters: this.#counters,
+      frames: this.#frames,
+      mics: this.#mics,
+      times: this.#times,
+      sequences: this.#sequences,
+      lengths: this.#lengths,
+    };
+    this.#slots = slots;
+    this.#counters = new Uint32Array(slots);
+    this.#frames = new Uint32Array(slots);
+    this.#mics = new Uint32Array(slots);
+    this.#times = new Float64Array(slots);
+    this.#sequences = new Int16Array(slots);
+    this.#lengths = new Uint16Array(slots);
+    for (const [from, counter] of before.counters.entries()) {
+      if (before.frames[from] === 0) continue;
+      const at = counter & (slots - 1);
+      this.#counters[at] = counter;
+      this.#frames[at] = before.frames[from] ?? 0;
+      this.#mics[at] = before.mics[from] ?? 0;
+      this.#times[at] = before.times[from] ?? 0;
+      this.#sequences[at] = before.sequences[from] ?? 0;
+      this.#lengths[at] = before.lengths[from] ?? 0;
+    }
   }
 }
