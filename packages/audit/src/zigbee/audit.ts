@@ -5,6 +5,7 @@ import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyri
 
 import { type Finding } from "../finding.ts";
 import { AuditContext, type Detector } from "./context.ts";
+import { ExpectationDetector, type Expectations } from "./expectations.ts";
 import { FrameCounterDetector } from "./frame-counters.ts";
 import { InventoryDetector, type SeenNetwork } from "./inventory.ts";
 import { KeyTransportDetector } from "./key-transport.ts";
@@ -22,6 +23,8 @@ export interface AuditOptions extends DissectorOptions {
   readonly keyring: Keyring;
   /** Whether findings and keys show key bytes. */
   readonly showKeys: boolean;
+  /** What should be there, if somebody says. */
+  readonly expected?: Expectations;
   /** Reads the capture from its beginning and calls `onFrame` for each frame; it is read more than once. */
   readonly read: (onFrame: (frame: CapturedFrame) => void) => Promise<void>;
 }
@@ -82,6 +85,7 @@ export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
     new MembershipDetector(context),
     new BroadcastDetector(context),
     inventory,
+    ...(options.expected === undefined ? [] : [new ExpectationDetector(context, options.expected)]),
   ];
   const counted = new Survey();
   await read((frame) => {

@@ -198,6 +198,20 @@ export const zigbeeRules = {
     isvs: ["V4.5.8"],
     mend: "Find out what the device is doing; broadcast tables hold a few entries for nine seconds each.",
   },
+  "ZB-UNKNOWN-DEVICE": {
+    title: "A device that nobody expects is in the network",
+    severity: "high",
+    thesis: "6.7 List of authorized devices",
+    isvs: ["V4.5.8"],
+    mend: "Find out what it is; if it does not belong there, make it leave and replace the network key, which it holds.",
+  },
+  "ZB-UNEXPECTED-KEY": {
+    title: "The network uses a key that nobody expects",
+    severity: "medium",
+    thesis: "6.3 Network key",
+    isvs: ["V4.5.7"],
+    mend: "Bring the inventory up to date if the key was replaced; otherwise find out whose network this is.",
+  },
   "ZB-JAMMING": {
     title: "The channel was unusable for a while",
     severity: "medium",

@@ -29,6 +29,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
         "high",
       ),
     )
+    .option("--inventory <file>", "which devices, networks and keys are expected (JSON)")
     .option("--baseline <file>", "a report of before, as JSON: what stands in it is marked as known")
     .option("--show-keys", "print keys instead of their fingerprints")
     .action(async (file: string, options: AuditCommandOptions) => {

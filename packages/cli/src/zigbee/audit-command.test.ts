@@ -160,6 +160,27 @@ describe("postern zigbee audit", () => {
     }
   });
 
+  it("finds devices and keys that the inventory does not name, in its own networks only", async () => {
+    const given = ["b.pcap", "--key", build.hex(key), "--format", "json"];
+    file("b.pcap", build.pcapFile(secured));
+    const withInventory = async (inventory: unknown) => {
+      const path = file("inventory.json", Buffer.from(JSON.stringify(inventory)));
+      const { out, code, err } = await audit([...given, "--inventory", path]);
+      const ids: string[] = code === 2 ? [] : JSON.parse(out).findings.map(({ id }: { id: string }) => id);
+      return { ids, code, err };
+    };
+    const address = "00158d0000000002";
+    assert.deepEqual((await withInventory({ devices: [{ address, name: "lamp" }] })).ids, []);
+    assert.deepEqual((await withInventory({ devices: [] })).ids, ["ZB-UNKNOWN-DEVICE"]);
+    assert.deepEqual((await withInventory({ devices: [], networks: [{ pan: "0x1a63" }] })).ids, []);
+    assert.deepEqual((await withInventory({ networkKeys: ["00000000"] })).ids, ["ZB-UNEXPECTED-KEY"]);
+    for (const wrong of [{ device: [] }, { devices: [{ address: "12" }] }, { networkKeys: ["secret"] }, []]) {
+      const { code, err } = await withInventory(wrong);
+      assert.equal(code, 2);
+      assert.match(err, /^postern: inventory\.json: /);
+    }
+  });
+
   it("recognizes a capture of a TI radio by itself", async () => {
     const ti = build.pcapFile([...secured, clearKey]);
     let offset = 24;

@@ -14,7 +14,9 @@ import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
 import { version } from "../version.ts";
+import { loadInventory } from "./inventory.ts";
 import { createKeyring } from "./keys.ts";
+import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
 
 /** The options of `postern zigbee audit`, as they stand on the command line. */
@@ -28,6 +30,7 @@ export interface AuditCommandOptions {
   readonly failOn: string;
   readonly showKeys?: boolean;
   readonly baseline?: string;
+  readonly inventory?: string;
 }
 
 /**
@@ -49,6 +52,9 @@ export async function auditCommand(
     file: options.keyFile === undefined ? undefined : resolve(context.cwd, options.keyFile),
   });
   const baseline = options.baseline === undefined ? undefined : loadBaseline(options.baseline, context.cwd);
+  const { inventory } = options;
+  const expected =
+    inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
   const signal = context.interruption();
   const name = file === "-" ? "standard input" : file;
   try {
@@ -56,13 +62,15 @@ export async function auditCommand(
       file === "-"
         ? await spoolCapture(context.stdin, signal)
         : await openCaptureFile(resolve(context.cwd, file), file);
-    const capture = new RepeatedCapture(source, keyring, signal, frameCheck);
+    const progress = new Progress(context.stderr, source.fileBytes, () => performance.now());
+    const capture = new RepeatedCapture({ source, keyring, signal, progress, frameCheck });
     const audited = await auditZigbee({
       keyring,
       showKeys: options.showKeys === true,
       read: (onFrame) => capture.read(onFrame),
       ...(level === undefined ? {} : { level }),
-    });
+      ...(expected === undefined ? {} : { expected }),
+    }).finally(() => progress.end());
     const { problem } = capture;
     const report =
       baseline === undefined ? audited : { ...audited, findings: comparedWith(audited.findings, baseline) };

@@ -13,20 +13,26 @@ import { UsageError } from "../errors.ts";
 
 const chunkBytes = 1_048_576;
 
+/** Called with bytes of the capture, and how many bytes of the file were read since the last call. */
+type OnChunk = (chunk: Uint8Array, fileBytes: number) => void;
+
 /** A capture that can be read from its beginning again and again. */
 export interface CaptureSource extends AsyncDisposable {
+  /** Bytes of the file as it lies on disk. */
+  readonly fileBytes: number;
   /**
    * Calls `onChunk` with the bytes of the capture, decompressed. Returns what ended them early, in a sentence, or
    * `undefined`: a broken compressed stream gives what comes before the break.
    */
-  readonly read: (onChunk: (chunk: Uint8Array) => void, signal: AbortSignal) => Promise<string | undefined>;
+  readonly read: (onChunk: OnChunk, signal: AbortSignal) => Promise<string | undefined>;
 }
 
 /** The capture in a file. Throws `UsageError` when it cannot be opened. */
 export async function openCaptureFile(path: string, name: string): Promise<CaptureSource> {
-  const magic = await firstBytes(path, name);
+  const { magic, fileBytes } = await firstBytes(path, name);
   const isGzip = magic[0] === 0x1f && magic[1] === 0x8b;
   return {
+    fileBytes,
     read: (onChunk, signal) => readChunks(path, isGzip, onChunk, signal),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
@@ -39,20 +45,23 @@ export async function spoolCapture(input: InputStream, signal: AbortSignal): Pro
   try {
     const path = join(folder, "capture");
     await pipeline(input, createWriteStream(path, { mode: 0o600 }), { signal });
-    const { read } = await openCaptureFile(path, "standard input");
-    return { read, [Symbol.asyncDispose]: remove };
+    const { read, fileBytes } = await openCaptureFile(path, "standard input");
+    return { fileBytes, read, [Symbol.asyncDispose]: remove };
   } catch (thrown) {
     await remove();
     throw thrown;
   }
 }
 
-async function firstBytes(path: string, name: string): Promise<Uint8Array> {
+async function firstBytes(
+  path: string,
+  name: string,
+): Promise<{ readonly magic: Uint8Array; readonly fileBytes: number }> {
   try {
     await using file = await open(path, "r");
     const bytes = new Uint8Array(2);
     const { bytesRead } = await file.read(bytes, 0, 2, 0);
-    return bytes.subarray(0, bytesRead);
+    return { magic: bytes.subarray(0, bytesRead), fileBytes: (await file.stat()).size };
   } catch (thrown) {
     throw new UsageError(`cannot read ${name}: ${errorText(thrown)}`, { cause: thrown });
   }
@@ -61,14 +70,19 @@ async function firstBytes(path: string, name: string): Promise<Uint8Array> {
 async function readChunks(
   path: string,
   isGzip: boolean,
-  onChunk: (chunk: Uint8Array) => void,
+  onChunk: OnChunk,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const file = createReadStream(path, { highWaterMark: chunkBytes, signal });
   const stream = isGzip ? file.pipe(createGunzip({ chunkSize: chunkBytes })) : file;
   // `pipe` does not pass on errors of the file.
   if (isGzip) file.on("error", (error) => stream.destroy(error));
-  stream.on("data", onChunk);
+  let reported = 0;
+  stream.on("data", (chunk: Uint8Array) => {
+    const since = file.bytesRead - reported;
+    reported = file.bytesRead;
+    onChunk(chunk, since);
+  });
   try {
     await once(stream, "end");
     return undefined;

@@ -5,20 +5,31 @@ import { type Keyring } from "@postern/zigbee/keyring";
 import { type FrameCheckFormat } from "@postern/zigbee/mac/frame-check";
 
 import { type CaptureSource } from "./capture-source.ts";
+import { type Progress } from "./progress.ts";
 
 /** Reads a capture as often as is needed, with what the first reading found out about it. */
 export class RepeatedCapture {
   readonly #source: CaptureSource;
   readonly #keyring: Keyring;
   readonly #signal: AbortSignal;
+  readonly #progress: Progress;
   #frameCheck: FrameCheckFormat | undefined;
   #problem: CaptureProblem | undefined;
 
-  constructor(source: CaptureSource, keyring: Keyring, signal: AbortSignal, frameCheck?: FrameCheckFormat) {
-    this.#source = source;
-    this.#keyring = keyring;
-    this.#signal = signal;
-    this.#frameCheck = frameCheck;
+  constructor(parts: {
+    readonly source: CaptureSource;
+    /** Gets the keys that stand in the capture file. */
+    readonly keyring: Keyring;
+    readonly signal: AbortSignal;
+    readonly progress: Progress;
+    /** How frames of link type 195 end; `undefined`: to be found out. */
+    readonly frameCheck: FrameCheckFormat | undefined;
+  }) {
+    this.#source = parts.source;
+    this.#keyring = parts.keyring;
+    this.#signal = parts.signal;
+    this.#progress = parts.progress;
+    this.#frameCheck = parts.frameCheck;
   }
 
   /** What ended the last reading early, or could not be used. */
@@ -55,7 +66,11 @@ export class RepeatedCapture {
         void this.#keyring.add(key, use, { kind: "capture" }),
     };
     const reader = new CaptureReader(sink, frameCheck);
-    const broken = await this.#source.read((chunk) => reader.push(chunk), this.#signal);
+    this.#progress.begin();
+    const broken = await this.#source.read((chunk, fileBytes) => {
+      reader.push(chunk);
+      this.#progress.add(fileBytes);
+    }, this.#signal);
     reader.end();
     this.#problem = broken === undefined ? reader.problem : { kind: "truncated", reason: broken };
   }
