@@ -4,6 +4,8 @@ import { request } from "node:http";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { WebSocket } from "ws";
+
 import { concat } from "../support/bytes.ts";
 import * as packets from "../support/packets.ts";
 import type { Version } from "../support/packets.ts";
@@ -19,61 +21,84 @@ function url(): string {
 }
 
 /** A WebSocket whose bytes are gathered into one stream. */
-async function open(): Promise<{ readonly socket: WebSocket; readonly received: () => Uint8Array }> {
-  const socket = new WebSocket(url(), "mqtt");
-  socket.binaryType = "arraybuffer";
-  let received: Uint8Array = new Uint8Array();
-  socket.addEventListener("message", ({ data }: { readonly data: unknown }) => {
-    assert.ok(data instanceof ArrayBuffer, "[MQTT-6.0.0-1] the broker sent a text frame");
-    received = concat(received, new Uint8Array(data));
-  });
-  await once(socket, "open", { signal: AbortSignal.timeout(8_000) });
-  return { socket, received: () => received };
-}
+class WebSocketClient implements Disposable {
+  readonly #socket: WebSocket;
+  received: Uint8Array = new Uint8Array();
 
-async function until(done: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + 8_000;
-  while (!done()) {
-    assert.ok(performance.now() < deadlineMs, "waited 8 s for the broker's answer");
-    await delay(5);
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.on("error", () => {});
+    socket.on("message", (data: Buffer, isBinary: boolean) => {
+      assert.ok(isBinary, "[MQTT-6.0.0-1] the broker sent a text frame");
+      this.received = concat(this.received, data);
+    });
+  }
+
+  static async open(): Promise<WebSocketClient> {
+    const client = new WebSocketClient(new WebSocket(url(), "mqtt"));
+    await once(client.#socket, "open");
+    return client;
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol;
+  }
+
+  send(frame: Uint8Array | string): void {
+    this.#socket.send(frame);
+  }
+
+  async receiveUntil(done: (received: Buffer) => boolean): Promise<void> {
+    const deadlineMs = performance.now() + 8_000;
+    while (!done(Buffer.from(this.received))) {
+      assert.ok(performance.now() < deadlineMs, "waited 8 s for the broker's answer");
+      await delay(5);
+    }
+  }
+
+  async expectClosed(): Promise<void> {
+    await once(this.#socket, "close", { signal: AbortSignal.timeout(8_000) });
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.terminate();
   }
 }
 
 async function speaksBinary(version: Version): Promise<void> {
-  const { socket, received } = await open();
-  assert.equal(socket.protocol, "mqtt");
-  socket.send(packets.connect(version, { clientId: unique("c") }));
-  await until(() => received().length >= 4);
-  assert.deepEqual([...received().subarray(0, 1), received()[3]], [0x20, 0]);
-  socket.close();
+  using client = await WebSocketClient.open();
+  assert.equal(client.protocol, "mqtt");
+  client.send(packets.connect(version, { clientId: unique("c") }));
+  await client.receiveUntil((received) => received.length >= 4);
+  assert.deepEqual([client.received[0], client.received[3]], [0x20, 0]);
 }
 
 async function closesOnText(version: Version): Promise<void> {
-  const { socket } = await open();
-  socket.send(packets.connect(version, { clientId: unique("c") }));
-  socket.send("text");
-  await once(socket, "close", { signal: AbortSignal.timeout(8_000) });
+  using client = await WebSocketClient.open();
+  client.send(packets.connect(version, { clientId: unique("c") }));
+  client.send("text");
+  await client.expectClosed();
 }
 
 /** CONNECT in three frames; then SUBSCRIBE, PINGREQ and half a PUBLISH in one. */
 async function ignoresFrameBorders(version: Version): Promise<void> {
-  const { socket, received } = await open();
+  using client = await WebSocketClient.open();
   const connect = packets.connect(version, { clientId: unique("c") });
   for (const [from, to] of [
     [0, 1],
     [1, 9],
     [9, connect.length],
   ] as const)
-    socket.send(connect.slice(from, to));
-  await until(() => received()[0] === 0x20);
+    client.send(connect.subarray(from, to));
+  await client.receiveUntil((received) => received[0] === 0x20);
   const topic = unique("t");
   const publish = packets.publish(version, { topic, payload: "whole" });
   const subscribe = packets.subscribe(version, 1, [[topic, 0]]);
-  socket.send(concat(subscribe, packets.pingreq, publish.subarray(0, 5)).slice());
-  socket.send(publish.slice(5));
-  await until(() => Buffer.from(received()).includes("whole"));
-  assert.ok(Buffer.from(received()).includes(Buffer.of(0xd0, 0)));
-  socket.close();
+  client.send(concat(subscribe, packets.pingreq, publish.subarray(0, 5)));
+  client.send(publish.subarray(5));
+  await client.receiveUntil(
+    (received) => received.includes("whole") && received.includes(Buffer.of(0xd0, 0)),
+  );
 }
 
 /** The subprotocol the broker selects, or `undefined` when it refuses the handshake. */

@@ -14,7 +14,7 @@ async function connected(address: { host: string; port: number }, version: Versi
 
 describe("A broker that shuts down", { concurrency: true }, () => {
   it("tells clients of MQTT 5 so with 0x8B and closes the connections of all", async () => {
-    const broker = await startInProcess();
+    await using broker = await startInProcess();
     const { plain } = broker.listeners;
     await using old = await connected(plain, 4, { clientId: "old" });
     await using young = await connected(plain, 5, { clientId: "young" });
@@ -28,7 +28,7 @@ describe("A broker that shuts down", { concurrency: true }, () => {
   });
 
   it("publishes no will of a client whose session goes on, and sends what is on its way first", async () => {
-    const broker = await startInProcess();
+    await using broker = await startInProcess();
     const { plain } = broker.listeners;
     await using watcher = await connected(plain, 5, { clientId: "watcher" });
     await watcher.subscribe(["w", "t"], 0);
@@ -46,7 +46,7 @@ describe("A broker that shuts down", { concurrency: true }, () => {
   });
 
   it("waits for nobody who has connected and said nothing", async () => {
-    const broker = await startInProcess();
+    await using broker = await startInProcess();
     const { plain, webSocket } = broker.listeners;
     await using silent = await RawClient.open(plain, 5);
     await using overHttp = await RawClient.open(webSocket, 5);

@@ -25,7 +25,7 @@ const authorizer: Authorizer = {
 };
 
 /** A broker in this process, whose sessions are kept in memory. */
-export interface InProcessBroker {
+export interface InProcessBroker extends AsyncDisposable {
   readonly listeners: { readonly [name in keyof Listeners]-?: Address };
   stop(): Promise<void>;
 }
@@ -64,5 +64,6 @@ export async function startInProcess(ports: Partial<BrokerPorts> = {}): Promise<
       guarded: await listen({ anonymous: false }),
     },
     stop: () => broker.close(),
+    [Symbol.asyncDispose]: () => broker.close(),
   };
 }
