@@ -96,6 +96,15 @@ describe("Dissector", () => {
     assert.equal(new Dissector(ringOf("mac", key)).dissect(frame).macProtection, "opened");
   });
 
+  it("opens the frames of a network again after thousands that no key opens, once the key has shown itself", () => {
+    const dissector = new Dissector(ringOf("network", networkKey));
+    const foreign = frameOf(protectedFrame(5, linkKey));
+    for (let count = 0; count < 3_000; count++) dissector.dissect(foreign);
+    const own = frameOf(protectedFrame(5));
+    const opened = Array.from({ length: 40 }, () => dissector.dissect(own).nwkProtection);
+    assert.ok(opened.slice(16).every((protection) => protection === "opened"));
+  });
+
   const recognized: readonly [name: string, bytes: string, protocol: string][] = [
     ["RF4CE", "6188da9a26153f65f92f78801c00c041", "rf4ce"],
     ["6LoWPAN", "6188da9a26153f65f97f33f0", "6lowpan"],

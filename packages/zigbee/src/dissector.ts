@@ -24,6 +24,10 @@ const otherLevels: readonly number[] = [6, 7, 1, 2, 3];
 /** Failed frames of a network after which only its level is tried: the level never changes within a network. */
 const levelProbesMax = 64;
 const addressesMax = 65_536;
+/** Frames under one key sequence number that no key opens, after which only some of them are tried with all keys. */
+const failuresMax = 1_024;
+/** Then one of so many: a capture full of invented keys and frames must not take hours. */
+const triedOfFailures = 16;
 
 /** What is known of a network by having opened its frames. */
 interface NetworkMemory {
@@ -31,6 +35,10 @@ interface NetworkMemory {
   levelProbes: number;
   /** The last key that opened a frame, by key sequence number. */
   readonly keys: Map<number, ZigbeeKey>;
+  /** Frames in a row that no key opened, by key sequence number. */
+  readonly failures: Map<number, number>;
+  /** How many keys there were to try. */
+  keyCount: number;
 }
 
 /** Settings of a `Dissector`. */
@@ -196,7 +204,13 @@ export class Dissector {
     const pan = dissection.mac.destinationPan;
     let memory = this.#networks.get(pan);
     if (memory === undefined) {
-      memory = { level: this.#forcedLevel ?? usualLevel, levelProbes: 0, keys: new Map() };
+      memory = {
+        level: this.#forcedLevel ?? usualLevel,
+        levelProbes: 0,
+        keys: new Map(),
+        failures: new Map(),
+        keyCount: 0,
+      };
       this.#networks.set(pan, memory);
     }
     const remembered = memory.keys.get(auxiliary.keySequence);
@@ -208,9 +222,16 @@ export class Dissector {
     ) {
       return;
     }
-    for (const key of this.#keyring.keys("network")) {
+    const keys = this.#keyring.keys("network");
+    if (memory.keyCount !== keys.length) memory.failures.clear();
+    memory.keyCount = keys.length;
+    const failures = memory.failures.get(auxiliary.keySequence) ?? 0;
+    memory.failures.set(auxiliary.keySequence, failures + 1);
+    if (failures > failuresMax && failures % triedOfFailures !== 0) return;
+    for (const key of keys) {
       if (key !== remembered && this.#tryNwk(dissection, auxiliary, key, memory.level)) {
         memory.keys.set(auxiliary.keySequence, key);
+        memory.failures.delete(auxiliary.keySequence);
         return;
       }
     }

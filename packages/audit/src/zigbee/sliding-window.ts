@@ -4,7 +4,8 @@ export class SlidingWindow<T> {
   readonly #limit: number;
   #events: { readonly timeUs: number; readonly value: T }[] = [];
 
-  constructor(lengthUs: number, limit = 10_000) {
+  /** `limit`: events that are kept; detectors look at all of them for each new one, so it bounds their time as well. */
+  constructor(lengthUs: number, limit = 512) {
     this.#lengthUs = lengthUs;
     this.#limit = limit;
   }

@@ -25,7 +25,7 @@ export class BroadcastDetector implements Detector {
     // Link status travels one hop and is nobody's flood.
     if (nwk.radius <= 1 || !this.#context.survey.hasTimeBase) return;
     const sender = pan * 0x10000 + nwk.sourceShort;
-    const window = this.#senders.get(sender) ?? new SlidingWindow<number>(broadcastWindowUs, 4_096);
+    const window = this.#senders.get(sender) ?? new SlidingWindow<number>(broadcastWindowUs);
     setBounded(this.#senders, sender, window, sendersMax);
     window.add(frame.timeUs, nwk.sequence);
     if (window.size < broadcastsMin) return;
