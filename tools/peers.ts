@@ -56,14 +56,17 @@ export async function installMissing(): Promise<string[]> {
   console.log(`Installing what the tests talk to: ${names.join(", ")}`);
   const installed = await withoutServices(
     async () =>
-      (await quietly("apt-get", ["update"])) &&
-      (await quietly("apt-get", ["install", "--yes", "--no-install-recommends", ...names])),
+      (await quietly("apt-get", [...patience, "update"])) &&
+      (await quietly("apt-get", [...patience, "install", "--yes", "--no-install-recommends", ...names])),
   );
   if (names.includes("mosquitto") && commandExists("systemctl")) {
     await quietly("systemctl", ["disable", "mosquitto.service"]);
   }
   return without(installed ? "its package does not bring what was expected" : "apt-get could not fetch it");
 }
+
+/** A mirror may be slow to answer, and another program may be installing something. */
+const patience = ["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
 
 /** Debian asks this file before it starts a service of a package that it installs. */
 const policyFile = "/usr/sbin/policy-rc.d";
