@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
-import { type Eui64, parseEui64 } from "@postern/zigbee/eui64";
+import { type Eui64, eui64Bytes, parseEui64 } from "@postern/zigbee/eui64";
 import { Keyring } from "@postern/zigbee/keyring";
 import { knownKeys } from "@postern/zigbee/known-keys";
+import { joined } from "@postern/zigbee/security/mmo-hash";
 import * as build from "@postern/zigbee/testing";
 
 import { auditZigbee, type AuditReport } from "./audit.ts";
@@ -140,6 +141,13 @@ function storm(count: number): Uint8Array[] {
 
 function damagedFrame(frame: CapturedFrame): CapturedFrame {
   return { ...frame, frameCheck: "bad" };
+}
+
+async function devicesOf(
+  frames: readonly Uint8Array[],
+): Promise<AuditReport["networks"][number]["devices"] | undefined> {
+  const [network] = (await audit(build.captured(frames))).networks;
+  return network?.devices;
 }
 
 describe("the Zigbee audit", () => {
@@ -403,6 +411,29 @@ describe("the Zigbee audit", () => {
       ["ZB-TOUCHLINK-COMMAND"],
     );
     assert.deepEqual(await found(build.captured([scan])), []);
+  });
+
+  it("puts down who is parent of whom, by association and by polling, and who holds the key", async () => {
+    const response = joined(
+      unhex("63cc 01 621a"),
+      eui64Bytes(device),
+      eui64Bytes(centre),
+      unhex("02 0b97 00"),
+    );
+    const poll = unhex("6388 02 621a 0200 0b97 04");
+    const router = build.macData(
+      { pan, destination: 0, source: 2, macSequence: 1 },
+      build.nwkFrame(
+        { destination: 0, source: 2, protection: { key: networkKey, source: other, counter: 1 } },
+        build.apsData(),
+      ),
+    );
+    const joinedDevices = await devicesOf([...run(1, 2), response]);
+    assert.deepEqual(
+      [joinedDevices?.get(device)?.parent, joinedDevices?.get(device)?.holdsKey],
+      [centre, true],
+    );
+    assert.equal((await devicesOf([...run(1, 2), response, router, poll]))?.get(device)?.parent, other);
   });
 
   it("gives every rule a title, a section, a requirement and a mend", () => {

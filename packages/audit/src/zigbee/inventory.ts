@@ -20,6 +20,10 @@ export interface SeenDevice {
   frames: number;
   /** Frames that gave it a network key. */
   readonly keyFrames: number[];
+  /** It sent a frame that the network key opens. */
+  holdsKey: boolean;
+  /** Whom it joined through, or asks for what waits for it. */
+  parent: Eui64 | undefined;
 }
 
 /** A network and its devices. */
@@ -57,6 +61,7 @@ export class InventoryDetector implements Detector {
       network.keySequences.add(auxiliary.keySequence);
       const device = deviceOf(network, auxiliary.source);
       device.frames++;
+      if (dissection.nwkProtection === "opened") device.holdsKey = true;
       if (mac.sourceShort !== -1) setShort(device, mac.sourceShort);
     }
     const command = dissection.apsCommand;
@@ -73,9 +78,19 @@ export class InventoryDetector implements Detector {
 
   #seeCommand({ mac, macPayload, macPayloadStart, macPayloadEnd }: Dissection, network: SeenNetwork): void {
     const command = decodeMacCommand(macPayload, macPayloadStart, macPayloadEnd);
+    if (command.id === MacCommandId.dataRequest) {
+      const child = mac.source ?? this.#context.address(network.pan, mac.sourceShort);
+      const device = child === undefined ? undefined : network.devices.get(child);
+      const parent = mac.destination ?? this.#context.address(network.pan, mac.destinationShort);
+      if (device !== undefined && parent !== undefined) device.parent = parent;
+      return;
+    }
     if (command.id !== MacCommandId.associationResponse || command.status !== 0) return;
     if (mac.source !== undefined) deviceOf(network, mac.source);
-    if (mac.destination !== undefined) setShort(deviceOf(network, mac.destination), command.shortAddress);
+    if (mac.destination === undefined) return;
+    const joined = deviceOf(network, mac.destination);
+    setShort(joined, command.shortAddress);
+    joined.parent = mac.source ?? joined.parent;
   }
 
   #seeZdp({ aps, apsPayload, apsPayloadStart, apsPayloadEnd }: Dissection, network: SeenNetwork): void {
@@ -115,7 +130,15 @@ export class InventoryDetector implements Detector {
 function deviceOf(network: SeenNetwork, address: Eui64): SeenDevice {
   const found = network.devices.get(address);
   if (found !== undefined) return found;
-  const device: SeenDevice = { address, shortAddress: -1, role: undefined, frames: 0, keyFrames: [] };
+  const device: SeenDevice = {
+    address,
+    shortAddress: -1,
+    role: undefined,
+    frames: 0,
+    keyFrames: [],
+    holdsKey: false,
+    parent: undefined,
+  };
   setBounded(network.devices, address, device, devicesMax);
   return device;
 }

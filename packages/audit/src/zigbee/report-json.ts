@@ -28,6 +28,8 @@ export function auditJson(
         shortAddress: device.shortAddress === -1 ? undefined : hex16(device.shortAddress),
         role: device.role,
         frames: device.frames,
+        parent: device.parent,
+        holdsNetworkKey: device.holdsKey,
         networkKeyFrames: device.keyFrames,
       })),
     })),

@@ -23,7 +23,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--key-file <file>", "keys and install codes, one to a line")
     .option("--level <number>", "security level of NWK and APS frames (default: found out; 4 cannot be)")
     .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, none", "auto")
-    .option("--format <format>", "text, json or sarif", "text")
+    .option("--format <format>", "text, json, sarif or html", "text")
     .addOption(
       new Option("--fail-on <severity>", "end with 1 from this severity on: info … critical, never").default(
         "high",

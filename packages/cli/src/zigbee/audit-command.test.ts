@@ -145,6 +145,16 @@ describe("postern zigbee audit", () => {
     assert.ok(!out.includes(build.hex(key)));
   });
 
+  it("writes one HTML page that loads nothing, shows no key and escapes the name of the file", async () => {
+    const join = build.macData(to, build.nwkFrame({ destination: 0, source: 1 }, build.apsData()));
+    const name = file(`<img src=x>'&.pcap`, build.pcapFile([...secured, clearKey, join]));
+    const { out, code } = await audit([name, "--format", "html"]);
+    assert.equal(code, 1);
+    assert.ok(!out.includes("<img") && !out.includes(build.hex(key)) && !/<script|https?:/.test(out));
+    assert.match(out, /&lt;img src=x&gt;&#39;&amp;\.pcap/);
+    assert.match(out, /<article class="critical">[^]*ZB-KEY-CLEAR[^]*<svg [^]*class="holder"[^]*<\/svg>/);
+  });
+
   it("ends with 0 when every finding stands in the baseline, and refuses what is no report", async () => {
     const before = await audit([file("a.pcap", capture), "--format", "json"]);
     const baseline = file("before.json", Buffer.from(before.out));

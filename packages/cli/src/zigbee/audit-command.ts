@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { comparedWith, parseBaseline } from "@postern/audit/baseline";
 import { isAtLeast, severities, type Severity } from "@postern/audit/finding";
 import { auditZigbee } from "@postern/audit/zigbee/audit";
+import { auditHtml } from "@postern/audit/zigbee/report-html";
 import { auditJson } from "@postern/audit/zigbee/report-json";
 import { auditText } from "@postern/audit/zigbee/report-text";
 import { zigbeeRules } from "@postern/audit/zigbee/rules";
@@ -45,7 +46,7 @@ export async function auditCommand(
   const failOn = severityOf(options.failOn);
   const level = levelOf(options.level);
   const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, ["crc", "ti", "none"]);
-  const format = oneOf("--format", options.format, ["text", "json", "sarif"]);
+  const format = oneOf("--format", options.format, ["text", "json", "sarif", "html"]);
   const keyring = createKeyring({
     keys: options.key ?? [],
     installCodes: options.installCode ?? [],
@@ -84,6 +85,8 @@ export async function auditCommand(
         successful: problem === undefined,
       });
       context.stdout.write(`${JSON.stringify(log, undefined, 2)}\n`);
+    } else if (format === "html") {
+      context.stdout.write(auditHtml(report, { file: name, problem: problem?.reason }));
     } else if (report.frames > 0 || problem === undefined) {
       context.stdout.write(auditText(report, name));
     }

@@ -1,0 +1,58 @@
+import { type Eui64 } from "@postern/zigbee/eui64";
+
+import { hex16 } from "./context.ts";
+import { type SeenDevice, type SeenNetwork } from "./inventory.ts";
+
+/** More would not be readable; the table beside the map has them all. */
+const devicesMax = 60;
+const columnPixels = 150;
+const rowPixels = 90;
+const marginPixels = 60;
+
+const roles = ["coordinator", "router", undefined, "end device"] as const;
+
+/**
+ * A picture of a network in SVG: coordinator above, routers below it, devices of unknown role and end devices at the bottom; lines
+ * lead to parents; a filled circle holds the network key. Holds addresses only, so there is nothing to escape.
+ */
+export function networkMap(network: SeenNetwork): string {
+  const devices = [...network.devices.values()].slice(0, devicesMax);
+  const rows = roles
+    .map((role) => devices.filter((device) => device.role === role))
+    .filter(({ length }) => length > 0);
+  const width = 2 * marginPixels + columnPixels * Math.max(1, ...rows.map(({ length }) => length));
+  const height = 2 * marginPixels + rowPixels * Math.max(0, rows.length - 1);
+  const places = new Map<Eui64, { readonly x: number; readonly y: number }>();
+  for (const [row, members] of rows.entries()) {
+    for (const [column, { address }] of members.entries()) {
+      const x = Math.round((width * (column + 0.5)) / members.length);
+      places.set(address, { x, y: marginPixels + rowPixels * row });
+    }
+  }
+  const lines: string[] = [];
+  for (const { address, parent } of devices) {
+    const from = places.get(address);
+    const to = parent === undefined ? undefined : places.get(parent);
+    if (from === undefined || to === undefined) continue;
+    lines.push(`<line x1="${from.x}" y1="${from.y}" x2="${to.x}" y2="${to.y}"/>`);
+  }
+  const circles = devices.map((device) => circle(device, places.get(device.address) ?? { x: 0, y: 0 }));
+  const title = `Map of network ${hex16(network.pan)}`;
+  return [
+    `<svg viewBox="0 0 ${width} ${height}" width="${width}" role="img" aria-label="${title}">`,
+    ...lines,
+    ...circles,
+    "</svg>",
+  ].join("\n");
+}
+
+function circle(device: SeenDevice, { x, y }: { readonly x: number; readonly y: number }): string {
+  const kind = device.holdsKey || device.keyFrames.length > 0 ? "holder" : "other";
+  const short = device.shortAddress === -1 ? "" : `${hex16(device.shortAddress)} `;
+  const label = `${short}${device.role ?? ""}`.trim();
+  return [
+    `<circle class="${kind}" cx="${x}" cy="${y}" r="12"><title>${device.address}</title></circle>`,
+    `<text x="${x}" y="${y + 26}">${label}</text>`,
+    `<text x="${x}" y="${y + 40}" class="address">${device.address.slice(-11)}</text>`,
+  ].join("");
+}
