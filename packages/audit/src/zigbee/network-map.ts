@@ -25,7 +25,9 @@ export function networkMap(network: SeenNetwork): string {
   const places = new Map<Eui64, { readonly x: number; readonly y: number }>();
   for (const [row, members] of rows.entries()) {
     for (const [column, { address }] of members.entries()) {
-      const x = Math.round((width * (column + 0.5)) / members.length);
+      // Rows are shifted, so that a line to a row further up does not run behind a circle in between.
+      const shift = row % 2 === 0 ? 0 : columnPixels / 3;
+      const x = Math.round(((width - columnPixels / 3) * (column + 0.5)) / members.length + shift);
       places.set(address, { x, y: marginPixels + rowPixels * row });
     }
   }
