@@ -221,7 +221,6 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
     connection.close(false);
     return Next.stop;
   }
-  const appendsBefore = context.line.appends;
   const opened = core.sessions.open({
     clientId,
     identity,
@@ -235,8 +234,9 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
   session.permissions = permissions;
   if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
   connection.established(session);
-  // Also a session that was forgotten, and a will, must be on disk before the client may count on it.
-  if (session.durable || context.line.appends !== appendsBefore) connection.hold();
+  // What CONNACK says of the session must be on disk, also when an earlier attempt, whose CONNACK was never sent,
+  // forgot the session; and the will. Where nothing waits for the disk this costs nothing.
+  connection.hold();
   connection.send(connack(present));
   core.audit("connected", connection, present ? "session resumed" : "new session");
   session.outbox.resume();

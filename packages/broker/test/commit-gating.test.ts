@@ -165,6 +165,22 @@ describe("a CONNACK waits until what it says is on disk", () => {
     }
   });
 
+  it("waits for an earlier attempt to forget the session that was never answered", async () => {
+    await using stage = await openGated();
+    const bystander = await stage.client("bystander", 4);
+    await stage.cut(await stage.durable("device", 4));
+    stage.store.hold();
+    for (const attempt of [1, 2]) {
+      const { packetsReceived } = stage.broker.snapshot().counters;
+      const device = stage.stranger(4);
+      device.send(encodeConnect(connectPacket("device", 4)));
+      await handled(stage, packetsReceived + 1, bystander);
+      assert.deepEqual(kinds(device), [], `attempt ${attempt}: a crash now would bring the session back`);
+      await device[Symbol.asyncDispose]();
+      await bystander.ping();
+    }
+  });
+
   it("does not wait where nothing is kept", async () => {
     await using stage = await openGated();
     stage.store.hold();
