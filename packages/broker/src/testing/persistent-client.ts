@@ -14,7 +14,6 @@ import { ackPacket, publishPacket, subscribePacket, unsubscribePacket } from "./
 import { type Address, type Received, type ReceivedPublish, WireClient } from "./wire-client.ts";
 
 const { puback, pubrec, pubrel, pubcomp } = PacketType;
-const packetIdMax = 65_535;
 
 /** A message that a client publishes. */
 export interface OwnMessage {
@@ -43,6 +42,8 @@ export interface PersistentClientOptions {
   readonly version: ProtocolVersion;
   /** QoS 1 and 2 messages that are on their way at the same time. Default 20. */
   readonly inFlightMax?: number;
+  /** The highest packet id it uses: with few, each comes again soon. Default 65,535. */
+  readonly packetIdMax?: number;
   /** What CONNECT says otherwise than `durableConnect`. */
   readonly connect?: Partial<ConnectPacket>;
 }
@@ -204,7 +205,8 @@ export class PersistentClient {
       return;
     }
     this.#established = true;
-    if (!sessionPresent) this.#startAnew();
+    // MQTT 3.1 has no Session Present: a client that did not ask for a clean session has to believe.
+    if (!sessionPresent && this.options.version !== 3) this.#startAnew();
     this.#sendAgain();
     this.#fill();
     connected({ kind: "accepted", sessionPresent });
@@ -326,6 +328,7 @@ export class PersistentClient {
   }
 
   #takePacketId(): number {
+    const { packetIdMax = 65_535 } = this.options;
     do {
       this.#lastPacketId = (this.#lastPacketId % packetIdMax) + 1;
     } while (this.#inFlight.has(this.#lastPacketId) || this.#answers.has(this.#lastPacketId));
