@@ -87,7 +87,8 @@ function problemOf(
     return { reasonCode: ReasonCode.quotaExceeded, reason: "more user properties than allowed" };
   if (
     will !== undefined &&
-    (will.topic.length > limits.topicBytesMax || topicLevelCount(will.topic) > limits.topicLevelsMax)
+    (Buffer.byteLength(will.topic) > limits.topicBytesMax ||
+      topicLevelCount(will.topic) > limits.topicLevelsMax)
   )
     return {
       reasonCode: ReasonCode.topicNameInvalid,
