@@ -22,8 +22,8 @@ export interface ConnectOptions {
   readonly willMessage?: string;
   readonly willQos?: QoS;
   readonly willRetain?: true;
-  readonly property: readonly PropertyOption[];
-  readonly userProperty: readonly UserProperty[];
+  readonly property?: readonly PropertyOption[];
+  readonly userProperty?: readonly UserProperty[];
   readonly connectTimeout: number;
   readonly reconnect: boolean;
   readonly verbose?: true;
@@ -131,9 +131,8 @@ export function addConnectOptions(command: Command): Command {
       "--property <name=value>",
       "any property by its name, such as message-expiry-interval=60 or will.content-type=text/plain",
       collectProperty,
-      [],
     )
-    .option("--user-property <name=value>", "user property; can be given again", collectUserProperty, [])
+    .option("--user-property <name=value>", "user property; can be given again", collectUserProperty)
     .optionsGroup("Output:")
     .option("--verbose", "say on stderr what happens");
 }

@@ -59,12 +59,12 @@ function splitPair(text: string): readonly [name: string, value: string] {
 }
 
 /** Parses one `--user-property` and appends it. For commander. */
-export function collectUserProperty(text: string, previous: readonly UserProperty[]): UserProperty[] {
+export function collectUserProperty(text: string, previous: readonly UserProperty[] = []): UserProperty[] {
   return [...previous, splitPair(text)];
 }
 
 /** Parses one `--property` and appends it. For commander. */
-export function collectProperty(text: string, previous: readonly PropertyOption[]): PropertyOption[] {
+export function collectProperty(text: string, previous: readonly PropertyOption[] = []): PropertyOption[] {
   const [qualified, value] = splitPair(text);
   const [, prefix, name = ""] = /^(?:(connect|will)\.)?(.*)$/s.exec(qualified) ?? [];
   const row = rows.get(name);

@@ -85,7 +85,7 @@ function messageProperties(options: PubOptions, given: Properties): Properties {
   if (options.contentType !== undefined) properties.contentType = options.contentType;
   if (options.responseTopic !== undefined) properties.responseTopic = options.responseTopic;
   if (options.correlation !== undefined) properties.correlationData = parseBinary(options.correlation);
-  if (options.userProperty.length > 0) {
+  if (options.userProperty !== undefined) {
     properties.userProperties = [...(given.userProperties ?? []), ...options.userProperty];
   }
   return properties;
@@ -100,7 +100,7 @@ export async function pub(
 ): Promise<void> {
   checkTopic(topic);
   checkSources(message, options);
-  const placed = placeProperties(options.property, PacketType.publish);
+  const placed = placeProperties(options.property ?? [], PacketType.publish);
   const properties = messageProperties(options, placed.own);
   const settings = connectSettings(options, { ...placed, own: properties }, context);
   const payloads = await payloadsOf(message, options, context);

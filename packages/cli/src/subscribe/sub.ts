@@ -61,7 +61,7 @@ function requestOf(
 }
 
 function subscribeProperties(options: SubOptions, given: Properties): Properties {
-  return options.userProperty.length === 0
+  return options.userProperty === undefined
     ? given
     : { ...given, userProperties: [...(given.userProperties ?? []), ...options.userProperty] };
 }
@@ -96,7 +96,7 @@ export async function sub(
   checkFilters(filters, !options.local);
   checkVersion(options);
   const format = formatOf(options);
-  const placed = placeProperties(options.property, PacketType.subscribe);
+  const placed = placeProperties(options.property ?? [], PacketType.subscribe);
   const properties = subscribeProperties(options, placed.own);
   const settings = connectSettings(options, { ...placed, own: properties }, context);
   const request = requestOf(filters, options, properties);
