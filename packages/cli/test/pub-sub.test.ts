@@ -3,7 +3,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { after, before, describe, it } from "node:test";
 
 import { Proxy, TestBroker } from "./support/broker.ts";
@@ -16,6 +15,23 @@ async function subscribed(args: readonly string[]): Promise<PosternProcess> {
   const started = new PosternProcess(["sub", "--verbose", ...args]);
   await started.until(/subscribed to/);
   return started;
+}
+
+/** Runs `postern` with its standard output in a file. */
+function redirected(file: string, args: readonly string[]) {
+  const command = `exec "$@" > "$0"`;
+  const child = spawn("sh", ["-c", command, file, process.execPath, bin, ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  const subscribed = new Promise<void>((resolve) => {
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+      if (stderr.includes("subscribed to")) resolve();
+    });
+  });
+  const ended = once(child, "close").then(([code]: unknown[]) => ({ code, stderr }));
+  return { subscribed, ended };
 }
 
 const linuxOnly = { skip: process.platform === "linux" ? false : "this system has no /proc and /dev/full" };
@@ -224,26 +240,15 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
     writeFileSync(path, payload);
     await using lines = await subscribed(["--url", urls.tcp, "--count", "1", "binary"]);
     const rawPath = join(server.directory, "raw");
-    const raw = spawn(
-      "sh",
-      [
-        "-c",
-        `exec "$0" "$1" sub --url "$2" --format raw --count 2 binary > "$3"`,
-        process.execPath,
-        bin,
-        urls.tcp,
-        rawPath,
-      ],
-      { stdio: "ignore" },
-    );
-    const rawEnded = new Promise((resolve) => raw.once("exit", resolve));
+    const args = ["sub", "--url", urls.tcp, "--verbose", "--format", "raw", "--count", "2", "binary"];
+    const raw = redirected(rawPath, args);
+    await raw.subscribed;
     assert.deepEqual(await pub(["--file", path, "--retain", "--qos", "1", "binary"]), quiet);
     const { stdout, stderr } = await lines.ended;
     assert.equal(stdout, `base64:${payload.toString("base64")}\n`);
     assert.match(stderr, /payloads that are not text are printed as "base64:…"/);
-    // It may have come after the first message, which it then got as a retained one.
     assert.deepEqual(await pub(["--file", "-", "--qos", "1", "binary"], payload), quiet);
-    assert.equal(await rawEnded, 0);
+    assert.equal((await raw.ended).code, 0);
     assert.deepEqual(readFileSync(rawPath), Buffer.concat([payload, payload]));
   });
 
@@ -371,15 +376,9 @@ describe("postern pub and sub with our own broker", { concurrency: 3 }, () => {
       const session = ["--no-clean", "--client-id", "full", "--qos", "1"];
       await startSession([...session, "full"]);
       assert.deepEqual(await pub(["--qos", "1", "full", "x"]), quiet);
-      const command = 'exec "$0" "$@" > /dev/full';
-      const args = [bin, "sub", "--url", urls.tcp, ...session, "full"];
-      const full = spawn("sh", ["-c", command, process.execPath, ...args], {
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      const stderr = text(full.stderr);
-      const [status]: unknown[] = await once(full, "exit");
-      assert.match(await stderr, /^postern: cannot write the output: .*ENOSPC.*\n$/);
-      assert.equal(status, 1);
+      const full = await redirected("/dev/full", ["sub", "--url", urls.tcp, ...session, "full"]).ended;
+      assert.match(full.stderr, /^postern: cannot write the output: .*ENOSPC.*\n$/);
+      assert.equal(full.code, 1);
       assert.deepEqual(await sub("full", [...session, "--count", "1"]), { ...quiet, stdout: "x\n" });
     },
   );
