@@ -44,6 +44,14 @@ export class Message implements StoredMessage {
     this.#borrowed = false;
   }
 
+  /** As `detach`, for what is kept for long: in memory of its own, not in a slice of a pool that it would keep alive. */
+  settle(): void {
+    const own = Buffer.allocUnsafeSlow(this.payload.length);
+    own.set(this.payload);
+    this.payload = own;
+    this.#borrowed = false;
+  }
+
   hasExpired(nowMs: number): boolean {
     return this.expiresAtMs <= nowMs;
   }

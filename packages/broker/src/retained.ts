@@ -46,7 +46,7 @@ export class Retained {
       return "cleared";
     }
     if (durable && this.#exceeds(message)) return "over-limit";
-    message.detach();
+    message.settle();
     this.#set(message);
     if (durable) this.#store.putRetained(message);
     return "kept";

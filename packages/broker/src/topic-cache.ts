@@ -45,7 +45,7 @@ export class TopicCache {
   byText(text: string): TopicEntry {
     const known = this.#byText.get(text);
     if (known !== undefined) return known;
-    const bytes = Buffer.from(text);
+    const bytes = ownBytes(text);
     return this.#insert(text, hashOf(bytes, 0, bytes.length));
   }
 
@@ -91,6 +91,13 @@ export function sameBytes(known: Buffer, bytes: Buffer, start: number, end: numb
     if (known[index] !== bytes[start + index]) return false;
   }
   return true;
+}
+
+/** Bytes of their own: a slice of a shared pool would keep the whole pool alive for as long as the topic is known. */
+export function ownBytes(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 /** FNV-1a over the bytes, 32 bits. Only spreads entries: equality is decided by the bytes themselves. */

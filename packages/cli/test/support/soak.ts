@@ -40,7 +40,7 @@ export async function soak(options: SoakOptions): Promise<void> {
   await crowd.gather();
   const resident: number[] = [];
   for (let cycle = 0; cycle < options.cycles; cycle += 1) {
-    await crowd.live(cycle);
+    await crowd.live();
     // Short sessions have expired, wills have been published, the dead are counted out.
     await settled(server, ({ clients, sessions, queues, retained }) => {
       const counts = [
@@ -117,17 +117,14 @@ class Crowd {
   }
 
   /** One cycle of coming and going. */
-  async live(cycle: number): Promise<void> {
+  async live(): Promise<void> {
     const names = [...this.#members.keys()].filter(() => this.#random.chance(0.3));
     await this.#each(names, (name) => this.#replace(name));
-    const short = Array.from(
-      { length: Math.ceil(this.#count / 10) },
-      (_, index) => `short-${cycle}-${index}`,
-    );
+    const short = Array.from({ length: Math.ceil(this.#count / 10) }, (_, index) => `short-${index}`);
     await this.#each(short, (name) => this.#liveShortly(name));
     await using publisher = await this.#connect("publisher");
     const { version } = publisher.wire;
-    const retained = Array.from({ length: 200 }, (_, index) => `kept/${cycle}/${index}`);
+    const retained = Array.from({ length: 200 }, (_, index) => `kept/${index}`);
     for (const payload of ["a value that is kept for a moment", ""])
       publisher.send(...retained.map((topic) => publishPacket(version, { topic, payload, retain: true })));
     for (const [index, name] of names.entries())
