@@ -94,7 +94,7 @@ export function sameBytes(known: Buffer, bytes: Buffer, start: number, end: numb
 }
 
 /** Bytes of their own: a slice of a shared pool would keep the whole pool alive for as long as the topic is known. */
-export function ownBytes(text: string): Buffer {
+function ownBytes(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
