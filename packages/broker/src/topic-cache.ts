@@ -5,6 +5,8 @@ import { TopicTree } from "./topic-tree.ts";
 
 const entriesMax = 65_536;
 const bytesMax = 16_777_216;
+/** Subscriptions that may be remembered for all topics together: with many subscribers a few topics fill it. */
+const subscriptionsMax = 262_144;
 
 /** A topic name that was seen: its text, its bytes, and who is subscribed to it as long as that holds. */
 export interface TopicEntry {
@@ -14,23 +16,31 @@ export interface TopicEntry {
   live: boolean;
   match: TopicMatch | undefined;
   matchVersion: number;
+  /** How many subscriptions stand in `match`. */
+  matchSize: number;
 }
 
 /**
  * Topic names by their bytes, so that a packet on a known topic needs neither a string nor a walk of the tree.
- * Bounded in entries and bytes: emptied when full.
+ * Bounded in entries, bytes and remembered subscriptions: emptied when full.
  */
 export class TopicCache {
   readonly tree: TopicTree;
   readonly #byHash = new Map<number, TopicEntry>();
   readonly #byText = new Map<string, TopicEntry>();
   #bytes = 0;
+  #subscriptions = 0;
 
   constructor() {
     this.tree = new TopicTree((topic) => {
       const entry = this.#byText.get(topic);
-      if (entry !== undefined) entry.match = undefined;
+      if (entry !== undefined) this.#forgetMatch(entry);
     });
+  }
+
+  /** How many subscriptions are remembered, counted once for each topic. */
+  get subscriptionCount(): number {
+    return this.#subscriptions;
   }
 
   /** The entry of the topic name in `bytes`, or `undefined` when it is not a legal topic name. */
@@ -53,10 +63,25 @@ export class TopicCache {
   matchOf(entry: TopicEntry): TopicMatch {
     const { match } = entry;
     if (match !== undefined && entry.matchVersion === this.tree.wildcardVersion) return match;
+    this.#forgetMatch(entry);
     const found = this.tree.match(entry.text);
+    if (!entry.live) return found;
+    const size = sizeOf(found);
+    if (this.#subscriptions + size > subscriptionsMax)
+      for (const known of this.#byText.values()) this.#forgetMatch(known);
+    if (size > subscriptionsMax) return found;
+    this.#subscriptions += size;
     entry.match = found;
+    entry.matchSize = size;
     entry.matchVersion = this.tree.wildcardVersion;
     return found;
+  }
+
+  #forgetMatch(entry: TopicEntry): void {
+    if (entry.match === undefined) return;
+    this.#subscriptions -= entry.matchSize;
+    entry.match = undefined;
+    entry.matchSize = 0;
   }
 
   #insert(text: string, hash: number): TopicEntry {
@@ -67,7 +92,7 @@ export class TopicCache {
     }
     const bytes = Buffer.from(text);
     if (this.#byText.size >= entriesMax || this.#bytes + bytes.length > bytesMax) this.#clear();
-    const entry: TopicEntry = { text, bytes, live: true, match: undefined, matchVersion: -1 };
+    const entry: TopicEntry = { text, bytes, live: true, match: undefined, matchVersion: -1, matchSize: 0 };
     this.#bytes += bytes.length;
     this.#byText.set(text, entry);
     this.#byHash.set(hash, entry);
@@ -75,11 +100,20 @@ export class TopicCache {
   }
 
   #clear(): void {
-    for (const entry of this.#byText.values()) entry.live = false;
+    for (const entry of this.#byText.values()) {
+      this.#forgetMatch(entry);
+      entry.live = false;
+    }
     this.#byText.clear();
     this.#byHash.clear();
     this.#bytes = 0;
   }
+}
+
+function sizeOf({ targets, groups }: TopicMatch): number {
+  let size = groups.length;
+  for (const { subscriptions } of targets) size += subscriptions.length;
+  return size;
 }
 
 /** Whether the bytes of a known topic stand at `start` to `end`. */

@@ -150,3 +150,43 @@ describe("TopicTree", () => {
     close();
   });
 });
+
+describe("the cache of who is subscribed to a topic", () => {
+  it("stays bounded with many topics and many subscribers, and its answers right", () => {
+    const cache = new TopicCache();
+    const { list, close } = sessions(1_000);
+    for (const session of list) cache.tree.add(subscription(session, "#"));
+    let most = 0;
+    for (let index = 0; index < 1_000; index += 1) {
+      const match = cache.matchOf(cache.byText(`t/${index}`));
+      assert.equal(match.targets.length, 1_000);
+      most = Math.max(most, cache.subscriptionCount);
+    }
+    assert.ok(most > 200_000, `nothing was remembered to speak of: ${most}`);
+    assert.ok(most <= 262_144, `${most} subscriptions are remembered`);
+    for (const session of list) cache.tree.add(subscription(session, "t/1"));
+    assert.equal(cache.matchOf(cache.byText("t/1")).targets[0]?.subscriptions.length, 2);
+    close();
+  });
+
+  it("counts nothing twice while subscriptions come and go", () => {
+    const cache = new TopicCache();
+    const { list, close } = sessions(10);
+    const entry = cache.byText("t");
+    for (const session of list) {
+      const exact = subscription(session, "t");
+      cache.tree.add(exact);
+      cache.matchOf(entry);
+      const wild = subscription(session, "+");
+      cache.tree.add(wild);
+      assert.equal(cache.matchOf(entry).targets.length, 1);
+      cache.tree.remove(wild);
+      cache.matchOf(entry);
+      assert.equal(cache.subscriptionCount, 1);
+      cache.tree.remove(exact);
+    }
+    assert.equal(cache.matchOf(entry).targets.length, 0);
+    assert.equal(cache.subscriptionCount, 0);
+    close();
+  });
+});
