@@ -15,7 +15,6 @@ import { handlePacket } from "./packet-handlers.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { AuthenticationExchange, Identity, Peer } from "./ports.ts";
 import { PublishWriter } from "./publish-writer.ts";
-import type { RetainedReplay } from "./retained-replay.ts";
 import type { Session } from "./session.ts";
 import { WheelTimer } from "./timer-wheel.ts";
 import type { TopicEntry } from "./topic-cache.ts";
@@ -61,7 +60,6 @@ export class Connection implements TransportHandler, PacketReader {
   /** The topic of the last PUBLISH: most clients repeat themselves. */
   lastTopic: TopicEntry | undefined = undefined;
   keepAliveMs = 0;
-  replays: RetainedReplay[] | undefined = undefined;
   #lastReceivedMs: number;
   #connectedAtMs = 0;
   #ended = false;
@@ -247,11 +245,7 @@ export class Connection implements TransportHandler, PacketReader {
     const { session } = this;
     if (session === undefined || this.state !== "connected") return;
     if (session.outbox.waitingCount > 0) session.outbox.pump();
-    while (this.replays !== undefined && this.hasRoom && session.outbox.waitingCount === 0) {
-      if (this.replays[0]?.step(session) !== true) continue;
-      this.replays.shift();
-      if (this.replays.length === 0) this.replays = undefined;
-    }
+    this.core.context.replays.goOn(session);
   }
 
   /**
@@ -308,7 +302,6 @@ export class Connection implements TransportHandler, PacketReader {
     context.wheel.clear(this.#timer);
     this.#throttle?.close();
     const { session } = this;
-    this.replays = undefined;
     if (session === undefined || session.connection !== this) return;
     sessions.detach(session, lost);
   }
@@ -330,7 +323,7 @@ export class Connection implements TransportHandler, PacketReader {
 
   #onDrain(): void {
     if ((this.#pauses & PauseReason.output) !== 0 && !this.#isChoked()) this.resume(PauseReason.output);
-    if (this.replays !== undefined || (this.session?.outbox.waitingCount ?? 0) > 0) this.pump();
+    this.pump();
   }
 
   #slowDown(bytes: number): void {

@@ -4,6 +4,7 @@ import { CommitLine } from "./commit-line.ts";
 import type { Limits } from "./limits.ts";
 import type { BrokerPorts } from "./ports.ts";
 import { Retained } from "./retained.ts";
+import { RetainedReplays } from "./retained-replays.ts";
 import type { Session } from "./session.ts";
 import { Stats } from "./stats.ts";
 import { TimerWheel } from "./timer-wheel.ts";
@@ -29,6 +30,7 @@ export class BrokerContext {
   readonly wheel: TimerWheel;
   readonly topics = new TopicCache();
   readonly retained: Retained;
+  readonly replays = new RetainedReplays(this);
   readonly line: CommitLine;
   /** By client id. */
   readonly sessions = new Map<string, Session>();

@@ -12,26 +12,29 @@ const perStep = 64;
 export class RetainedReplay {
   readonly #context: BrokerContext;
   readonly #subscription: Subscription;
-  readonly #topics: readonly string[];
+  /** Looked up with the first step: most of what a client asks for at once is asked for again before its turn. */
+  #topics: readonly string[] | undefined;
   #index = 0;
 
   constructor(context: BrokerContext, subscription: Subscription) {
     this.#context = context;
     this.#subscription = subscription;
-    this.#topics = context.retained.match(subscription.filter);
   }
 
-  get isEmpty(): boolean {
-    return this.#topics.length === 0;
+  /** The key of the subscription within its session. */
+  get key(): string {
+    return this.#subscription.key;
   }
 
-  /** Delivers the next few; true when that was all. @see MQTT 5.0 §3.3.1.3 */
-  step(session: Session, count = perStep): boolean {
-    const { options, key } = this.#subscription;
-    if (session.subscriptions.get(key) !== this.#subscription) return true;
+  /** Delivers the next few, while the connection takes them; true when that was all. @see MQTT 5.0 §3.3.1.3 */
+  step(session: Session): boolean {
+    const { options, filter } = this.#subscription;
+    this.#topics ??= this.#context.retained.match(filter);
     const identifiers = options.identifier === 0 ? undefined : [options.identifier];
-    const end = Math.min(this.#topics.length, this.#index + count);
+    const end = Math.min(this.#topics.length, this.#index + perStep);
     for (; this.#index < end; this.#index += 1) {
+      // More would be dropped, not sent. @see Connection.sendPublish
+      if (session.connection?.hasRoom === false) return false;
       const topic = this.#topics[this.#index];
       const message = topic === undefined ? undefined : this.#context.retained.get(topic);
       if (message === undefined || message.hasExpired(this.#context.nowMs)) continue;
@@ -40,10 +43,5 @@ export class RetainedReplay {
       session.deliver(new Delivery(message, qos, true, identifiers));
     }
     return this.#index >= this.#topics.length;
-  }
-
-  /** Delivers everything at once: what goes into a durable session is safe there. */
-  all(session: Session): void {
-    this.step(session, this.#topics.length);
   }
 }

@@ -76,6 +76,7 @@ export class SessionRegistry {
     session.disconnectedAtMs = this.#context.nowMs;
     session.save();
     this.#expireAfter(session, session.expirySeconds * 1_000);
+    this.#context.replays.goOn(session);
   }
 
   /** Forgets the session and all it holds. Its will, if one is pending, is due now. */
@@ -86,6 +87,7 @@ export class SessionRegistry {
     for (const subscription of session.subscriptions.values()) topics.tree.remove(subscription);
     const leftOver = session.outbox.clear();
     session.subscriptions.clear();
+    session.replays = undefined;
     sessions.delete(session.clientId);
     if (!session.anonymous) {
       const count = (sessionsOfIdentity.get(session.owner) ?? 1) - 1;

@@ -8,6 +8,7 @@ import { MemoryOutbox } from "./memory-outbox.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Permissions } from "./ports.ts";
 import { StoredOutbox } from "./stored-outbox.ts";
+import type { RetainedReplay } from "./retained-replay.ts";
 import type { Subscription } from "./subscription.ts";
 import type { WheelTimer } from "./timer-wheel.ts";
 
@@ -45,6 +46,8 @@ export class Session {
   disconnectedAtMs: number | null = null;
   /** By the filter as subscribed. */
   readonly subscriptions = new Map<string, Subscription>();
+  /** Retained messages that new subscriptions are still owed, by their key, the next first. */
+  replays: Map<string, RetainedReplay> | undefined = undefined;
   /** Inbound QoS 2 packet ids that were routed and not yet released. */
   #inbound: Set<number> | undefined = undefined;
   readonly #context: BrokerContext;

@@ -31,7 +31,7 @@ export function handleSubscribe(connection: Connection, bytes: Buffer, start: nu
   if (session.durable) connection.hold();
   const { packetId } = packet;
   connection.send(encodeSuback(version, { packetId, reasonCodes, properties: noProperties }));
-  replay(connection, session, replays);
+  connection.core.context.replays.start(session, replays);
   return Next.go;
 }
 
@@ -99,10 +99,7 @@ function subscribe(
     context.line.touch();
   }
   const wanted = retainHandling === 0 || (retainHandling === 1 && old === undefined);
-  if (wanted && shared === undefined) {
-    const messages = new RetainedReplay(context, subscription);
-    if (!messages.isEmpty) replays.push(messages);
-  }
+  if (wanted && shared === undefined) replays.push(new RetainedReplay(context, subscription));
   return qos;
 }
 
@@ -111,22 +108,11 @@ function unsubscribe(connection: Connection, session: Session, key: string): num
   if (subscription === undefined) return ReasonCode.noSubscriptionExisted;
   const { context } = connection.core;
   session.subscriptions.delete(key);
+  session.replays?.delete(key);
   context.topics.tree.remove(subscription);
   if (session.durable) {
     context.ports.store.deleteSubscription(session.number, key);
     context.line.touch();
   }
   return ReasonCode.success;
-}
-
-function replay(connection: Connection, session: Session, replays: RetainedReplay[]): void {
-  for (const messages of replays) {
-    if (session.durable) {
-      messages.all(session);
-    } else {
-      connection.replays ??= [];
-      connection.replays.push(messages);
-    }
-  }
-  connection.pump();
 }
