@@ -63,6 +63,8 @@ function serve(wiring: Wiring, server: Server): void {
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
     if (!(socket instanceof Socket) || !offersMqtt(request)) {
+      // Half of a connection is let go, too, when the other side keeps its own half open.
+      socket.once("finish", () => socket.destroy());
       socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
       return;
     }

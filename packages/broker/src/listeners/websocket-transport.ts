@@ -18,6 +18,8 @@ export class WebSocketTransport implements Transport {
 
   attach(handler: TransportHandler): void {
     this.#webSocket.on("message", (data: RawData, isBinary: boolean) => {
+      // What comes after a frame of another type is not MQTT any more. @see MQTT 5.0 [MQTT-6.0.0-1]
+      if (this.#ended) return;
       if (!isBinary) this.#close(unsupportedData);
       else if (Buffer.isBuffer(data)) handler.onData(data);
     });

@@ -73,11 +73,17 @@ async function speaksBinary(version: Version): Promise<void> {
   assert.deepEqual([client.received[0], client.received[3]], [0x20, 0]);
 }
 
+/** And takes nothing that comes after it. */
 async function closesOnText(version: Version): Promise<void> {
+  const topic = unique("t");
+  await using watcher = await broker.connect(version);
+  await watcher.subscribe(topic, 0);
   using client = await WebSocketClient.open();
   client.send(packets.connect(version, { clientId: unique("c") }));
   client.send("text");
+  client.send(packets.publish(version, { topic, payload: "after the text" }));
   await client.expectClosed();
+  await watcher.expectNothing();
 }
 
 /** CONNECT in three frames; then SUBSCRIBE, PINGREQ and half a PUBLISH in one. */
