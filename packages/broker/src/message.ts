@@ -56,9 +56,9 @@ export class Message implements StoredMessage {
     return this.expiresAtMs <= nowMs;
   }
 
-  /** Seconds left of the message expiry interval, at least 1; `undefined` when it does not expire. @see MQTT 5.0 §3.3.2.3.3 */
+  /** Seconds left of the message expiry interval; `undefined` when it does not expire. @see MQTT 5.0 §3.3.2.3.3 */
   secondsLeft(nowMs: number): number | undefined {
     if (this.expiresAtMs === Infinity) return undefined;
-    return Math.max(1, Math.ceil((this.expiresAtMs - nowMs) / 1_000));
+    return Math.max(0, Math.ceil((this.expiresAtMs - nowMs) / 1_000));
   }
 }

@@ -187,6 +187,8 @@ export class SessionRegistry {
   }
 
   #expire(session: Session): void {
+    // The time of the last input may be long ago, and the will's expiry counts from now.
+    this.#context.readClock();
     this.#context.stats.sessionsExpired += 1;
     this.end(session);
   }

@@ -98,7 +98,10 @@ export class Wills {
   #schedule(clientId: string, dueAtMs: number): void {
     const pending = this.#pending.get(clientId);
     if (pending === undefined) return;
-    const timer = new WheelTimer(() => this.fire(clientId));
+    const timer = new WheelTimer(() => {
+      this.#context.readClock();
+      this.fire(clientId);
+    });
     pending.timer = timer;
     pending.will = { ...pending.will, dueAtMs };
     this.#context.ports.store.putWill(pending.number, pending.will);
