@@ -284,7 +284,7 @@ function connackProperties(
     properties.serverKeepAlive = connection.keepAliveMs / 1_500;
   const { responseInformation } = core.context.options;
   if (packet.properties.requestResponseInformation === 1 && responseInformation !== undefined)
-    properties.responseInformation = responseInformation.replace("${client}", clientId);
+    properties.responseInformation = responseInformation.replace("${client}", () => clientId);
   if (connection.authenticationMethod !== undefined)
     properties.authenticationMethod = connection.authenticationMethod;
   if (authenticationData !== undefined) properties.authenticationData = authenticationData;
