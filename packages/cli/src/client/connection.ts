@@ -21,7 +21,7 @@ import type { Target } from "./target.ts";
 import { openTransport, type Transport } from "./transport.ts";
 
 /** How long to wait before connecting again: doubled each time nothing was gained, up to the second. */
-const retryMsMin = 1_000;
+const defaultRetryMsMin = 1_000;
 const retryMsMax = 30_000;
 /** A server that lets us in and closes so many times in a row, with nothing done in between, will not stop doing so. */
 const fruitlessMax = 5;
@@ -40,6 +40,8 @@ export interface ConnectionPorts {
   readonly reporter: Reporter;
   /** Ends the connection; everything waiting then rejects with `InterruptedError`. */
   readonly signal: AbortSignal;
+  /** How long to wait before the first attempt to connect again; a second unless given. */
+  readonly retryMsMin?: number;
   /** Called before the first packet: the place to hook into the client. */
   prepare?(client: MqttClient): void;
   /** Called after each CONNACK and before any message that follows it. */
@@ -66,7 +68,7 @@ function limitsOf(properties: IConnackPacket["properties"]): ServerLimits {
   };
 }
 
-function clientOptions(settings: ConnectSettings): IClientOptions {
+function clientOptions(settings: ConnectSettings, retryMsMin: number): IClientOptions {
   const { protocolVersion, will, username, password } = settings;
   const properties = protocolVersion === 5 ? { properties: toConnectProperties(settings.properties) } : {};
   return {
@@ -128,13 +130,16 @@ export class Connection {
   /** The loss that was told last; told again only after something was done in between. */
   #toldLoss = "";
   #fruitless = 0;
-  #retryMs = retryMsMin;
+  readonly #retryMsMin: number;
+  #retryMs: number;
 
   constructor(target: Target, settings: ConnectSettings, ports: ConnectionPorts) {
     this.target = target;
     this.#settings = settings;
     this.#ports = ports;
-    this.client = new MqttClient(() => this.#openStream(), clientOptions(settings));
+    this.#retryMsMin = ports.retryMsMin ?? defaultRetryMsMin;
+    this.#retryMs = this.#retryMsMin;
+    this.client = new MqttClient(() => this.#openStream(), clientOptions(settings, this.#retryMsMin));
     ports.prepare?.(this.client);
     this.client.on("packetreceive", (packet) => this.#onPacket(packet));
     this.client.on("error", (error) => this.#onError(error));
@@ -234,7 +239,8 @@ export class Connection {
       this.#onError(new Error(`${packet.cmd.toUpperCase()} without a Packet Identifier (MQTT 5.0 §2.2.1)`));
     } else {
       this.#fruitless = 0;
-      this.#retryMs = retryMsMin;
+      this.#retryMs = this.#retryMsMin;
+      this.client.options.reconnectPeriod = this.#settings.reconnect ? this.#retryMs : 0;
       this.#toldLoss = "";
     }
   }
