@@ -36,6 +36,12 @@ function accepting(react: (socket: Socket, packet: Buffer) => void): Script[numb
 
 const closing: Script[number] = (socket) => socket.end(connack);
 
+/** Lets the client in, and ends the connection for another one with its client id. */
+const takenOver: Script[number] = (socket) => {
+  socket.write(connack);
+  socket.end(Buffer.of(0xe0, 1, 0x8e));
+};
+
 function refusing(reasonCode: number): Script[number] {
   return (socket) => socket.end(Buffer.of(0x20, 3, 0, reasonCode, 0));
 }
@@ -121,12 +127,8 @@ describe("a lost connection", () => {
     assert.equal(peer.connections(), 5);
   });
 
-  it("is not made again when another client took over the session, whoever comes first would lose (MQTT 5.0 §3.14.2.1)", async () => {
-    const taken: Script[number] = (socket) => {
-      socket.write(connack);
-      socket.end(Buffer.of(0xe0, 1, 0x8e));
-    };
-    await using peer = await startScripted([taken]);
+  it("is not made again when another client took over the session (MQTT 5.0 §3.14.2.1)", async () => {
+    await using peer = await startScripted([takenOver]);
     await using opened = await open(peer.port);
     assert.match(String(await opened.failure), /Session taken over/);
     assert.equal(peer.connections(), 1);
