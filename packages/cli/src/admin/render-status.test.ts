@@ -23,7 +23,13 @@ const status: Status = {
   },
   retained: { messages: 0, bytes: 0 },
   rates: { publishReceived: 12.5 },
-  counters: { publishReceived: 1_000 },
+  counters: {
+    publishReceived: 1_000,
+    publishDropped: 2,
+    queueDropped: 3,
+    connectRefused: 4,
+    connectionsRefused: 5,
+  },
   certificates: [
     { name: "server", notAfter: "2027-04-01T00:00:00.000Z", daysLeft: 3, warning: true },
     { name: "device a", notAfter: "2026-12-01T00:00:00.000Z", daysLeft: -31, warning: true },
@@ -44,7 +50,7 @@ queues        3 messages, 1.5 KB; 0 B in memory
 retained      0 messages, 0 B
 last minute   12.5 messages/s in, 0 messages/s out
               0 B/s in, 0 B/s out
-since start   1,000 messages in, 0 out, 0 dropped, 0 connections refused
+since start   1,000 messages in, 0 out, 2 dropped at slow readers, 3 from full queues, 9 connections refused
 certificates  server: 3 days left (2027-04-01), EXPIRES SOON
               device a: EXPIRED 2026-12-01T00:00:00.000Z
 `,

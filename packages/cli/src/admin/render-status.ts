@@ -48,6 +48,8 @@ export function printable(text: string): string {
 export function renderStatus(status: Status): string {
   const { clients, sessions, queues, retained, rates, counters } = status;
   const rate = (name: string): string => count(rates[name] ?? 0);
+  const total = (...names: readonly string[]): string =>
+    count(names.reduce((sum, name) => sum + (counters[name] ?? 0), 0));
   const lines = [
     ...section("server", [
       `Postern ${status.version}, process ${status.pid}, up ${formatDuration(status.uptimeSeconds)}, ${formatBytes(status.memoryBytes)} of memory`,
@@ -79,7 +81,7 @@ export function renderStatus(status: Status): string {
       `${formatBytes(rates["bytesReceived"] ?? 0)}/s in, ${formatBytes(rates["bytesSent"] ?? 0)}/s out`,
     ]),
     ...section("since start", [
-      `${count(counters["publishReceived"] ?? 0)} messages in, ${count(counters["publishSent"] ?? 0)} out, ${count(counters["publishDropped"] ?? 0)} dropped, ${count(counters["connectRefused"] ?? 0)} connections refused`,
+      `${total("publishReceived")} messages in, ${total("publishSent")} out, ${total("publishDropped")} dropped at slow readers, ${total("queueDropped")} from full queues, ${total("connectRefused", "connectionsRefused")} connections refused`,
     ]),
     ...section(
       "certificates",
