@@ -105,14 +105,15 @@ describe("a deleted session with a long queue", () => {
     await commit(store);
     for (let number = 1; number <= 1000; number += 1) store.deleteSession(number);
     await commit(store);
-    let doomed = (await countRows(directory)).doomed;
-    assert.equal(doomed, 1000);
+    // The store sweeps on by itself, so a look may find that a few slices of 63 have been done since the last one.
+    const slicesBetweenLooksMax = 8;
+    let doomed = 1000;
     for (let turn = 0; doomed > 0; turn += 1) {
       assert.ok(turn < 1000, "the sessions do not go away");
-      await commit(store);
       const left = (await countRows(directory)).doomed;
-      assert.ok(doomed - left <= 3 * 64, `${doomed - left} sessions in one slice`);
+      assert.ok(doomed - left <= slicesBetweenLooksMax * 63, `${doomed - left} sessions at once`);
       doomed = left;
+      await commit(store);
     }
     await store.close();
   });
