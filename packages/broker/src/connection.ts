@@ -107,6 +107,7 @@ export class Connection implements TransportHandler, PacketReader {
 
   onClose(): void {
     this.core.context.readClock();
+    this.#inbound.stop();
     this.#outbound.close();
     this.#end(true);
     this.core.closed(this);
@@ -128,10 +129,24 @@ export class Connection implements TransportHandler, PacketReader {
     return handlePacket(this, bytes, frame);
   }
 
-  onUnreadable(result: "malformed" | "tooLarge"): void {
-    if (result === "tooLarge")
-      this.fail(ReasonCode.packetTooLarge, `packet above ${this.packetBytesMax} bytes`);
-    else this.fail(ReasonCode.malformedPacket, "malformed remaining length or packet type");
+  onUnreadable(result: "malformed" | "tooLarge" | "tooMuch"): void {
+    switch (result) {
+      case "tooLarge":
+        this.fail(ReasonCode.packetTooLarge, `packet above ${this.packetBytesMax} bytes`);
+        break;
+      case "tooMuch":
+        this.fail(ReasonCode.serverBusy, "unfinished packets fill the server (inboundBytesTotalMax)");
+        break;
+      case "malformed":
+        this.fail(ReasonCode.malformedPacket, "malformed remaining length or packet type");
+        break;
+    }
+  }
+
+  onHeld(bytesMore: number): boolean {
+    const { context } = this.core;
+    context.inboundBytes += bytesMore;
+    return bytesMore <= 0 || context.inboundBytes <= context.limits.inboundBytesTotalMax;
   }
 
   // ── to the client ─────────────────────────────────────────────────────────────────────────────

@@ -22,8 +22,16 @@ class Recorder implements PacketReader {
     return this.next(this.packets.length - 1);
   }
 
-  onUnreadable(result: "malformed" | "tooLarge"): void {
+  onUnreadable(result: "malformed" | "tooLarge" | "tooMuch"): void {
     this.unreadable = result;
+  }
+
+  held = 0;
+  heldMax = Infinity;
+
+  onHeld(bytesMore: number): boolean {
+    this.held += bytesMore;
+    return this.held <= this.heldMax;
   }
 }
 
@@ -62,6 +70,7 @@ describe("Inbound", () => {
         feed(new Inbound(reader), Buffer.concat(packets), at);
         assert.deepEqual(reader.packets, packets);
         assert.deepEqual(reader.views, packets);
+        assert.equal(reader.held, 0);
       }),
       { numRuns: 300 },
     );
@@ -125,5 +134,19 @@ describe("Inbound", () => {
     inbound.take(Buffer.of(0x30, 0xff, 0xff, 0xff, 0x5f, 1, 2, 3));
     for (let index = 0; index < 1_000; index += 1) inbound.take(Buffer.of(1));
     assert.ok(process.memoryUsage().arrayBuffers - before < 1_000_000);
+  });
+
+  it("says what it holds, gives it back, and stops where the server holds too much in all", () => {
+    const reader = new Recorder();
+    reader.heldMax = 200;
+    const inbound = new Inbound(reader);
+    const whole = packet(600, 1);
+    inbound.take(whole.subarray(0, 100));
+    assert.ok(reader.held >= 100 && reader.held <= 200, `${reader.held} bytes`);
+    inbound.take(whole.subarray(100, 500));
+    assert.equal(reader.unreadable, "tooMuch");
+    assert.equal(reader.held, 0);
+    inbound.take(packet(1, 0));
+    assert.equal(reader.packets.length, 0);
   });
 });

@@ -18,7 +18,9 @@ export interface PacketReader {
   readonly packetBytesMax: number;
   onPacket(bytes: Buffer, frame: Frame): Next;
   /** The bytes cannot be a packet (`malformed`) or would be a longer one than allowed (`tooLarge`). */
-  onUnreadable(result: "malformed" | "tooLarge"): void;
+  onUnreadable(result: "malformed" | "tooLarge" | "tooMuch"): void;
+  /** The memory held for an incomplete packet grew or shrank; false when the server holds too much of that in all. */
+  onHeld(bytesMore: number): boolean;
 }
 
 const restBytesMin = 64;
@@ -68,7 +70,7 @@ export class Inbound {
 
   stop(): void {
     this.#stopped = true;
-    this.#rest = undefined;
+    this.#release();
     this.#waiting = undefined;
   }
 
@@ -126,8 +128,7 @@ export class Inbound {
     );
     if (result === FrameResult.incomplete) return true;
     if (!this.#isReadable(result)) return false;
-    this.#rest = undefined;
-    this.#restLength = 0;
+    this.#release();
     return this.#goesOn(this.#reader.onPacket(rest, this.#frame), bytes, offset);
   }
 
@@ -150,6 +151,12 @@ export class Inbound {
     return false;
   }
 
+  #release(): void {
+    if (this.#rest !== undefined) this.#reader.onHeld(-this.#rest.length);
+    this.#rest = undefined;
+    this.#restLength = 0;
+  }
+
   #keep(bytes: Buffer, offset: number): void {
     this.#restLength = 0;
     this.#append(bytes, offset, bytes.length - offset);
@@ -160,7 +167,14 @@ export class Inbound {
     const length = this.#restLength + count;
     let rest = this.#rest;
     if (rest === undefined || rest.length < length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(restBytesMin, length, (rest?.length ?? 0) * 2));
+      const capacity = Math.max(restBytesMin, length, (rest?.length ?? 0) * 2);
+      if (!this.#reader.onHeld(capacity - (rest?.length ?? 0))) {
+        this.#reader.onHeld((rest?.length ?? 0) - capacity);
+        this.stop();
+        this.#reader.onUnreadable("tooMuch");
+        return;
+      }
+      const grown = Buffer.allocUnsafeSlow(capacity);
       if (rest !== undefined) grown.set(rest.subarray(0, this.#restLength));
       rest = grown;
       this.#rest = rest;

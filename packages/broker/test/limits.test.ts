@@ -102,6 +102,22 @@ describe("limits", () => {
     }
   });
 
+  it("inboundBytesTotalMax: disconnects with 0x89 whose unfinished packet is too much, and counts it out again", async () => {
+    const { address } = await start({ inboundBytesTotalMax: 200_000 });
+    const bytes = packets.publish(5, { topic: "big", payload: "x".repeat(100_000) });
+    for (let round = 0; round < 3; round += 1) {
+      await using first = await client(address);
+      first.send(bytes.subarray(0, 80_000));
+      await using second = await client(address);
+      second.send(bytes.subarray(0, 99_000));
+      await using third = await client(address);
+      third.send(bytes.subarray(0, 99_000));
+      await third.expectDisconnect(0x89);
+      first.send(bytes.subarray(80_000));
+      await first.ping();
+    }
+  });
+
   it("subscriptionsPerSessionMax: refuses what is beyond it with 0x97, in MQTT 3.1.1 with 0x80", async () => {
     const { address } = await start({ subscriptionsPerSessionMax: 2 });
     await using five = await client(address);
