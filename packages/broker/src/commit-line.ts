@@ -4,6 +4,8 @@ import type { SessionStore } from "@postern/core/session-store";
 import type { Stats } from "./stats.ts";
 
 const retryMs = 1_000;
+/** What an append counts for until it is on disk, besides the message it brings: about what the store holds of it. */
+const appendBytes = 128;
 
 /** Something with output to send at the end of the turn. */
 export interface Flushable {
@@ -11,6 +13,12 @@ export interface Flushable {
   flush(group: number): void;
   /** The groups up to `group` are on disk. */
   release(group: number): void;
+}
+
+/** Somebody who was asked to append nothing more for a while. */
+export interface Writer {
+  /** The disk has caught up. */
+  goOn(): void;
 }
 
 /**
@@ -24,6 +32,7 @@ export class CommitLine {
   readonly #store: SessionStore;
   readonly #log: Log;
   readonly #stats: Stats;
+  readonly #pendingBytesMax: number;
   #dirty: Flushable[] = [];
   #holders: Flushable[] = [];
   #scheduled = false;
@@ -31,6 +40,12 @@ export class CommitLine {
   /** The last group known to be on disk. */
   #durableGroup = 0;
   #retry: NodeJS.Timeout | undefined;
+  /** Bytes that were appended and are not on disk; those in the open group; those in each group before it. */
+  #pendingBytes = 0;
+  #openBytes = 0;
+  #pendingGroups: { readonly group: number; readonly bytes: number }[] = [];
+  /** In the order in which they were stopped. */
+  readonly #stopped = new Set<Writer>();
   /** Grows with every append: whoever compares it before and after knows whether an answer must wait. */
   appends = 0;
   /** The error of the last commit, as long as none has succeeded since: nothing durable may be promised. */
@@ -39,10 +54,15 @@ export class CommitLine {
   onHealthChange: (failure: Error | undefined) => void = () => {};
   readonly #flush = (): void => this.flush();
 
-  constructor(store: SessionStore, log: Log, stats: Stats) {
-    this.#store = store;
-    this.#log = log;
-    this.#stats = stats;
+  /** @param pendingBytesMax More than this must not wait for the disk: whoever appends is to stop then. */
+  constructor(
+    parts: { readonly store: SessionStore; readonly log: Log; readonly stats: Stats },
+    pendingBytesMax: number,
+  ) {
+    this.#store = parts.store;
+    this.#log = parts.log;
+    this.#stats = parts.stats;
+    this.#pendingBytesMax = pendingBytesMax;
   }
 
   /** The group that appends go into now. */
@@ -50,10 +70,22 @@ export class CommitLine {
     return this.#lastGroup + 1;
   }
 
-  /** Says that something was appended to the store in this turn. */
-  touch(): void {
+  /** Says that something was appended to the store in this turn, with a message of `bytes`. */
+  touch(bytes = 0): void {
     this.appends += 1;
+    this.#openBytes += appendBytes + bytes;
+    this.#pendingBytes += appendBytes + bytes;
     this.schedule();
+  }
+
+  /** The disk does not keep up with what is appended. */
+  get isBehind(): boolean {
+    return this.#pendingBytes > this.#pendingBytesMax;
+  }
+
+  /** Has the writer told when the disk has caught up. */
+  stop(writer: Writer): void {
+    this.#stopped.add(writer);
   }
 
   /** Has the turn end with a flush, also when no connection has output (timers append too). */
@@ -81,6 +113,7 @@ export class CommitLine {
     this.#dirty = [];
     const commits = this.#store.dirty;
     if (commits) this.#lastGroup += 1;
+    this.#closeGroup(commits);
     for (const flushable of dirty) flushable.flush(this.#lastGroup);
     if (commits) this.#commit();
     else if (this.#holders.length > 0) this.#releaseIfIdle();
@@ -117,6 +150,30 @@ export class CommitLine {
     }
     for (const holder of holders) holder.release(this.#durableGroup);
     this.#releaseIfIdle();
+    this.#caughtUp();
+  }
+
+  /** What was said to be appended waits for its group, or for nothing when nothing was after all. */
+  #closeGroup(commits: boolean): void {
+    if (commits) this.#pendingGroups.push({ group: this.#lastGroup, bytes: this.#openBytes });
+    else this.#pendingBytes -= this.#openBytes;
+    this.#openBytes = 0;
+  }
+
+  /** Lets those go on who were stopped, one after the other, as long as there is room for them. */
+  #caughtUp(): void {
+    let done = 0;
+    for (const { group, bytes } of this.#pendingGroups) {
+      if (group > this.#durableGroup) break;
+      this.#pendingBytes -= bytes;
+      done += 1;
+    }
+    this.#pendingGroups.splice(0, done);
+    for (const writer of this.#stopped) {
+      if (this.#pendingBytes > this.#pendingBytesMax / 2) return;
+      this.#stopped.delete(writer);
+      writer.goOn();
+    }
   }
 
   #failed(error: Error, holders: readonly Flushable[]): void {

@@ -5,6 +5,7 @@ import type { Frame } from "@postern/mqtt/frame";
 import { noProperties, PacketType, type ProtocolVersion, type Properties } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeAllowed, reasonCodeName } from "@postern/mqtt/reason-codes";
 
+import type { Writer } from "./commit-line.ts";
 import type { Core } from "./core.ts";
 import type { Delivery } from "./delivery.ts";
 import { Inbound, type Next, type PacketReader } from "./inbound.ts";
@@ -29,7 +30,7 @@ const fairBytesMax = 262_144;
 export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
 
 /** One client's network connection, from the first byte to the last. */
-export class Connection implements TransportHandler, PacketReader {
+export class Connection implements TransportHandler, PacketReader, Writer {
   readonly core: Core;
   readonly peer: Peer;
   readonly limits: Limits;
@@ -94,9 +95,9 @@ export class Connection implements TransportHandler, PacketReader {
     context.readClock();
     context.stats.bytesReceived += bytes.length;
     if (this.state === "closing") return;
+    const appendsBefore = context.line.appends;
     this.#inbound.take(bytes);
-    // A client that does not read its answers could otherwise have us hold any number of them.
-    if (!this.isClosing && this.#isChoked()) this.pause(PauseReason.output);
+    this.#holdBack(appendsBefore);
     if (this.#throttle !== undefined) this.#slowDown(bytes.length);
   }
 
@@ -250,7 +251,9 @@ export class Connection implements TransportHandler, PacketReader {
     if (this.#pauses !== 0 || this.state === "closing") return;
     this.core.context.readClock();
     if (reason !== PauseReason.output) this.#lastReceivedMs = this.core.context.monotonicMs;
+    const appendsBefore = this.core.context.line.appends;
     this.#inbound.resume();
+    this.#holdBack(appendsBefore);
     // What had come meanwhile may have brought a new pause.
     if (this.#pauses === 0) this.#transport.resume();
   }
@@ -339,6 +342,21 @@ export class Connection implements TransportHandler, PacketReader {
   #onDrain(): void {
     if ((this.#pauses & PauseReason.output) !== 0 && !this.#isChoked()) this.resume(PauseReason.output);
     this.pump();
+  }
+
+  /** Reads no more from a client that does not read its answers, or that has more written than the disk takes. */
+  #holdBack(appendsBefore: number): void {
+    if (this.isClosing) return;
+    if (this.#isChoked()) this.pause(PauseReason.output);
+    const { line } = this.core.context;
+    if (!line.isBehind || line.appends === appendsBefore) return;
+    this.pause(PauseReason.disk);
+    line.stop(this);
+  }
+
+  /** The disk has caught up. */
+  goOn(): void {
+    this.resume(PauseReason.disk);
   }
 
   #slowDown(bytes: number): void {

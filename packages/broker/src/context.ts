@@ -62,7 +62,10 @@ export class BrokerContext {
     this.stats = new Stats(this.nowMs);
     this.wheel = new TimerWheel(ports.clock);
     this.retained = new Retained(ports.store, options.limits);
-    this.line = new CommitLine(ports.store, ports.log, this.stats);
+    this.line = new CommitLine(
+      { store: ports.store, log: ports.log, stats: this.stats },
+      options.limits.uncommittedBytesMax,
+    );
     this.messageRate = new TokenBucket(options.limits.messagesPerSecondTotalMax, this.monotonicMs);
     this.byteRate = new TokenBucket(options.limits.bytesPerSecondTotalMax, this.monotonicMs);
     this.#nextSessionNumber = ports.store.nextSessionNumber();

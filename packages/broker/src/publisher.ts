@@ -51,7 +51,7 @@ export class Publisher {
   /** False when the limits of retained messages leave no room. */
   #retain(message: Message): boolean {
     const result = this.#context.retained.put(message, true);
-    this.#context.line.touch();
+    this.#context.line.touch(message.bytes);
     return result !== "over-limit";
   }
 }

@@ -209,7 +209,9 @@ export class StoredOutbox implements Outbox {
     const { store } = this.#context.ports;
     const { line } = this.#context;
     // A body may be named only within the group it was added in.
+    let bodyBytes = 0;
     if (message.group !== line.openGroup) {
+      bodyBytes = message.bytes;
       message.detach();
       message.number = store.addMessage(message);
       message.group = line.openGroup;
@@ -223,7 +225,7 @@ export class StoredOutbox implements Outbox {
       retain,
       subscriptionIdentifiers: identifiers,
     });
-    line.touch();
+    line.touch(bodyBytes);
   }
 
   #sendQueued(entry: LoadedQueueEntry, message: Message): void {
