@@ -20,6 +20,7 @@ import {
 
 import { Purpose } from "./certificate.ts";
 import { formatDeviceUri } from "./device-uri.ts";
+import { toPem } from "./pem.ts";
 
 /** A certificate and its private key. */
 export interface KeyPair {
@@ -43,14 +44,6 @@ function randomSerialNumber(): string {
   const bytes = randomBytes(16);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
   return bytes.toString("hex");
-}
-
-function toPem(label: string, der: ArrayBuffer): string {
-  const lines =
-    Buffer.from(der)
-      .toString("base64")
-      .match(/.{1,64}/g) ?? [];
-  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
 async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
@@ -92,7 +85,7 @@ async function issue({ commonName, validity, issuer, extensions }: Profile): Pro
   });
   return {
     certificate: `${certificate.toString("pem")}\n`,
-    key: toPem("PRIVATE KEY", await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)),
+    key: toPem("PRIVATE KEY", new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey))),
   };
 }
 
