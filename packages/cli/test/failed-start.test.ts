@@ -237,8 +237,8 @@ describe("a start that cannot succeed", () => {
       /first-device\.json .* open to other users/,
     );
     assertSentence(
-      await startDamaged((data) => writeFileSync(join(data, "pki", "devices.json"), "{}")),
-      /devices\.json, the list of devices, is damaged/,
+      await startDamaged((data) => writeFileSync(join(data, "pki", "devices.jsonl"), "{}")),
+      /devices\.jsonl, the list of devices, is damaged/,
     );
   });
 

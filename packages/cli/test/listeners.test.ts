@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
@@ -126,18 +126,6 @@ metrics: { url: off }
         second.on("session", (fresh) => (session = fresh));
         assert.equal(await connackCode(second), 0, version);
         second.destroy();
-
-        const path = join(server.data, "pki", "devices.json");
-        writeFileSync(
-          path,
-          readFileSync(path, "utf8").replace(/"created"/, `"removed": "2027-01-01T00:00:00Z", "created"`),
-        );
-        server.process.signal("SIGHUP");
-        // The reload answers through the same loop as this question, and after it.
-        await postern(["status", "--data", server.data]);
-        const third = await handshake(server, { ...versions, session });
-        assert.equal(await connackCode(third), 5, `${version}: a removed device`);
-        third.destroy();
       }
     }
   });

@@ -177,7 +177,7 @@ describe("postern up", () => {
       directory.path,
       tlsOnly.replace("127.0.0.1:0", `127.0.0.1:${await freePort()}`).replace(/.*wss.*\n.*web\n/, ""),
     );
-    const files = ["pki/root.crt", "pki/server.pem", "pki/devices.json", "bundles/first-device.json"];
+    const files = ["pki/root.crt", "pki/server.pem", "pki/devices.jsonl", "bundles/first-device.json"];
     const seen: string[][] = [];
     for (let start = 0; start < 2; start += 1) {
       await using server = await up(args);
@@ -206,7 +206,7 @@ describe("postern up", () => {
     await using server = await up(configured(directory.path, tlsOnly));
     const [url = ""] = server.urls;
     const before = await serverFingerprint(portOf(url));
-    writeFileSync(join(server.data, "pki", "devices.json"), "{");
+    writeFileSync(join(server.data, "pki", "issuing.crt"), "{");
     server.process.signal("SIGHUP");
     await server.process.until(/could not be read again; the old ones stay/);
     assert.equal(await serverFingerprint(portOf(url)), before);

@@ -7,7 +7,7 @@ import { issueDevice, issueServer } from "@postern/pki/issue";
 
 import { CertificateAuthenticator } from "./authenticator.ts";
 import { parseBundle } from "./bundle.ts";
-import type { Device } from "./registry.ts";
+import { newDevice, type Device } from "./device.ts";
 import { startInstallation, temporaryDataDirectory } from "./testing.ts";
 
 const dayMs = 86_400_000;
@@ -42,7 +42,7 @@ async function prepare(cacheMax?: number) {
   function register(pem: string, name: string): void {
     const { fingerprint, serialNumber, notAfterMs } = decodeCertificate(pem) ?? assert.fail();
     const certificates = [{ fingerprint, serialNumber, notAfter: new Date(notAfterMs).toISOString() }];
-    registry.put({ name, tenant: "default", created: new Date(startMs).toISOString(), certificates });
+    registry.put({ ...newDevice({ name, tenant: "default" }, startMs), certificates });
   }
 
   return {
@@ -141,6 +141,30 @@ describe("certificate authenticator", () => {
     const device: Device = t.registry.find("first-device") ?? assert.fail();
     t.registry.put({ ...device, removed: new Date(startMs).toISOString() });
     assert.equal(t.authenticate(t.bundle.certificate).kind, "refused");
+  });
+
+  it("refuses a revoked device, a revoked certificate and one whose overlap is over, at once", async () => {
+    using t = await prepare();
+    const at = new Date(startMs).toISOString();
+    const device: Device = t.registry.find("first-device") ?? assert.fail();
+    const marked = (mark: object): Device => ({
+      ...device,
+      certificates: device.certificates.map((certificate) => ({ ...certificate, ...mark })),
+    });
+    const revoked = { at, reason: "keyCompromise" } as const;
+    const cases: readonly (readonly [Device, RegExp | undefined])[] = [
+      [{ ...device, revoked }, /the device was revoked at .* \(keyCompromise\)/],
+      [marked({ revoked }), /it was revoked at .* \(keyCompromise\)/],
+      [marked({ ends: at }), /it was replaced, and ended at/],
+      [marked({ ends: new Date(startMs + 1).toISOString() }), undefined],
+      [device, undefined],
+    ];
+    for (const [changed, reason] of cases) {
+      t.registry.put(changed);
+      const result = t.authenticate(t.bundle.certificate);
+      assert.equal(result.kind, reason === undefined ? "accepted" : "refused");
+      if (result.kind === "refused" && reason !== undefined) assert.match(result.reason, reason);
+    }
   });
 
   it("remembers what it verified, within its bound", async () => {

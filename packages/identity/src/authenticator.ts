@@ -4,7 +4,8 @@ import { Purpose, decodeCertificate, deviceOf, verifyLeaf, type Certificate } fr
 
 import type { Clock } from "@postern/core/clock";
 
-import type { Device, DeviceRegistry } from "./registry.ts";
+import { refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
+import type { DeviceRegistry } from "./registry.ts";
 
 /** The reason codes of a refused CONNECT. @see MQTT 5.0 §3.2.2.2 */
 const badUserNameOrPassword = 0x86;
@@ -85,10 +86,14 @@ export class CertificateAuthenticator {
     const fingerprint = hash("sha256", der, "hex")
       .toUpperCase()
       .replace(/..(?=.)/g, "$&:");
-    const device = this.#options.registry.findByFingerprint(fingerprint);
-    if (device === undefined)
+    const known = this.#options.registry.findByFingerprint(fingerprint);
+    if (known === undefined)
       return refused(notAuthorized, `no device has its certificate (SHA-256 ${fingerprint})`);
-    const reason = this.#verify(der, fingerprint, device);
+    const { device, certificate } = known;
+    const reason =
+      refusalOfDevice(device) ??
+      refusalOfCertificate(certificate, this.#options.clock.wallMs()) ??
+      this.#verify(der, fingerprint, device);
     if (reason !== undefined)
       return refused(notAuthorized, `the certificate of ${device.name} is refused: ${reason}`);
     return { kind: "accepted", identity: { name: device.name, anonymous: false } };

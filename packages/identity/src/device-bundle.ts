@@ -5,8 +5,9 @@ import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 
 import { backdatedMs, type Authority } from "./authority.ts";
 import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
+import { newDevice, refusalOfDevice, type Device } from "./device.ts";
 import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
-import type { Device, DeviceRegistry } from "./registry.ts";
+import type { DeviceRegistry } from "./registry.ts";
 import { renewalDueMs } from "./server-certificate.ts";
 
 const deviceDays = 365;
@@ -26,26 +27,19 @@ function bundlePath(bundles: string, device: string): string {
   return join(bundles, `${device}.json`);
 }
 
-function registered(
-  device: Device | undefined,
-  name: string,
-  tenant: string,
-  certificate: Certificate,
-  nowMs: number,
-): Device {
-  const entry = {
-    fingerprint: certificate.fingerprint,
-    serialNumber: certificate.serialNumber,
-    notAfter: new Date(certificate.notAfterMs).toISOString(),
-  };
-  const running = device?.certificates.filter(({ notAfter }) => Date.parse(notAfter) >= nowMs) ?? [];
-  return {
-    name,
-    tenant,
-    created: new Date(nowMs).toISOString(),
-    ...device,
-    certificates: [...running, entry],
-  };
+/** `device` with one more certificate, without those that have ended. */
+function withCertificate(device: Device, certificate: Certificate, nowMs: number): Device {
+  const { fingerprint, serialNumber, notAfterMs } = certificate;
+  const running = device.certificates.filter(({ notAfter }) => Date.parse(notAfter) >= nowMs);
+  const entry = { fingerprint, serialNumber, notAfter: new Date(notAfterMs).toISOString() };
+  return { ...device, certificates: [...running, entry] };
+}
+
+/** Whom a bundle is for; the roles count only for a device that is not there yet. */
+export interface NewBundle {
+  readonly tenant: string;
+  readonly device: string;
+  readonly roles?: readonly string[];
 }
 
 /**
@@ -55,7 +49,7 @@ function registered(
  */
 export async function createBundle(
   { bundles, authority, registry, servers, nowMs }: BundleRequest,
-  { tenant, device }: { readonly tenant: string; readonly device: string },
+  { tenant, device, roles = [] }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
   const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + deviceDays * dayMs };
@@ -72,7 +66,8 @@ export async function createBundle(
   };
   const path = bundlePath(bundles, device);
   writePrivateFile(`${path}.tmp`, formatBundle(bundle));
-  registry.put(registered(registry.find(device), device, tenant, certificate, nowMs));
+  const present = registry.find(device) ?? newDevice({ name: device, tenant, roles }, nowMs);
+  registry.put(withCertificate(present, certificate, nowMs));
   moveIntoPlace(`${path}.tmp`, path);
   return path;
 }
@@ -118,8 +113,9 @@ export async function refreshBundles(request: BundleRequest): Promise<string[]> 
     const path = join(bundles, name);
     const found = readBundle(path);
     const device =
-      found === undefined ? undefined : registry.findByFingerprint(found.certificate.fingerprint);
+      found === undefined ? undefined : registry.findByFingerprint(found.certificate.fingerprint)?.device;
     if (found === undefined || device === undefined || basename(name, ".json") !== device.name) continue;
+    if (refusalOfDevice(device) !== undefined) continue;
     if (nowMs >= renewalDueMs(found.certificate)) {
       await createBundle(request, { tenant: device.tenant, device: device.name });
     } else if (JSON.stringify(found.bundle.servers) !== JSON.stringify(servers)) {

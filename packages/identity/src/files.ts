@@ -109,11 +109,18 @@ export function readTextIfThere(path: string): string | undefined {
 export function readSecretIfThere(path: string): string | undefined {
   const text = readTextIfThere(path);
   if (text === undefined) return undefined;
-  const mode = attempt(`read ${path}`, () => statSync(path).mode & 0o777);
-  if ((mode & 0o077) !== 0) {
-    throw new PkiFileError(
-      `${path} holds a private key and is open to other users (mode ${mode.toString(8).padStart(4, "0")}): run chmod 600 ${path}`,
-    );
-  }
+  checkSecretMode(
+    path,
+    attempt(`read ${path}`, () => statSync(path).mode),
+  );
   return text;
+}
+
+/** @throws {PkiFileError} when `mode` lets others than its owner read or write the file with secrets at `path`. */
+export function checkSecretMode(path: string, mode: number): void {
+  if ((mode & 0o077) === 0) return;
+  const octal = (mode & 0o777).toString(8).padStart(4, "0");
+  throw new PkiFileError(
+    `${path} holds secrets and is open to other users (mode ${octal}): run chmod 600 ${path}`,
+  );
 }

@@ -27,7 +27,7 @@ describe("installation", () => {
     assert.ok(firstBundle !== undefined);
     const bundle = parseBundle(readFileSync(firstBundle, "utf8"), firstBundle);
     const fingerprint = decodeCertificate(bundle.certificate)?.fingerprint ?? "";
-    assert.equal(installation.registry.findByFingerprint(fingerprint)?.name, "first-device");
+    assert.equal(installation.registry.findByFingerprint(fingerprint)?.device.name, "first-device");
     assert.equal(bundle.ca, installation.authority.rootPem);
     assert.deepEqual(bundle.servers, [{ url: "mqtts://127.0.0.1:8883" }]);
   });
@@ -46,7 +46,7 @@ describe("installation", () => {
     ]) {
       assert.equal(mode(path), 0o700, path);
     }
-    for (const name of ["root.key", "issuing.key", "server.pem", "devices.json"]) {
+    for (const name of ["root.key", "issuing.key", "server.pem", "devices.jsonl"]) {
       assert.equal(mode(join(directory.pki, name)), 0o600, name);
     }
     assert.equal(mode(join(directory.bundles, "first-device.json")), 0o600);
@@ -62,7 +62,7 @@ describe("installation", () => {
     assert.equal(second.authority.root.fingerprint, first.authority.root.fingerprint);
     assert.equal(second.server.certificate.fingerprint, first.server.certificate.fingerprint);
     assert.equal(readFileSync(second.firstBundle ?? "", "utf8"), bundle);
-    assert.equal(second.registry.devices.length, 1);
+    assert.equal(second.registry.count, 1);
   });
 
   it("renews the server's certificate after two thirds of its validity, and for a new address", async () => {
@@ -110,7 +110,7 @@ describe("installation", () => {
     assert.notEqual(renewed.key, old.key);
     for (const { certificate } of [old, renewed]) {
       assert.equal(
-        registry.findByFingerprint(decodeCertificate(certificate)?.fingerprint ?? "")?.name,
+        registry.findByFingerprint(decodeCertificate(certificate)?.fingerprint ?? "")?.device.name,
         "first-device",
       );
     }
@@ -123,7 +123,7 @@ describe("installation", () => {
     renameSync(firstBundle ?? "", join(directory.path, "elsewhere.json"));
     const second = await startInstallation(directory);
     assert.equal(second.firstBundle, undefined);
-    assert.equal(second.registry.devices.length, 1);
+    assert.equal(second.registry.count, 1);
   });
 
   it("makes no bundle while the server has no address with TLS", async () => {
@@ -171,15 +171,11 @@ describe("installation", () => {
         /issuing\.crt is damaged \(no certificate in it\)/,
       ],
       [
-        "devices.json",
+        "devices.jsonl",
         (path) => writeFileSync(path, "{"),
-        /devices\.json, the list of devices, is damaged \(no JSON\)/,
+        /devices\.jsonl, the list of devices, is damaged in line 1/,
       ],
-      [
-        "devices.json",
-        (path) => writeFileSync(path, '{"postern":1,"devices":[{}]}'),
-        /damaged \("devices\.0\./,
-      ],
+      ["devices.jsonl", (path) => chmodSync(path, 0o644), /open to other users/],
     ];
     for (const [name, damage, message] of damages) {
       using temporary = temporaryDataDirectory();

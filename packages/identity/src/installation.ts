@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { checkClock, createAuthority, hasAuthority, loadAuthority, type Authority } from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { createBundle, findBundle, refreshBundles, repairBundles } from "./device-bundle.ts";
+import { createBundle, findBundle, refreshBundles, repairBundles, type NewBundle } from "./device-bundle.ts";
 import { attempt } from "./files.ts";
 import { DeviceRegistry } from "./registry.ts";
 import { obtainServerCertificate, type ServerCertificate } from "./server-certificate.ts";
@@ -15,6 +15,8 @@ export interface InstallationRequest {
   readonly hosts: readonly string[];
   /** Wall clock. */
   readonly nowMs: number;
+  /** The registry when this process has it open already. */
+  readonly registry?: DeviceRegistry | undefined;
 }
 
 /** Everything about who is who on one server, read or made. */
@@ -35,6 +37,7 @@ export async function openInstallation({
   directory,
   hosts,
   nowMs,
+  registry: open,
 }: InstallationRequest): Promise<Installation> {
   const { pki, bundles } = directory;
   checkClock(nowMs);
@@ -43,7 +46,7 @@ export async function openInstallation({
   if (created) await createAuthority(pki, nowMs);
   const authority = loadAuthority(pki, nowMs);
   const server = await obtainServerCertificate({ pki, authority, hosts, nowMs });
-  const registry = new DeviceRegistry(join(pki, "devices.json"));
+  const registry = open ?? new DeviceRegistry(join(pki, "devices.jsonl"));
   repairBundles({ bundles, registry });
   return { authority, registry, server, created };
 }
@@ -54,7 +57,7 @@ export interface ProvideBundlesRequest {
   /** Where devices find the server over TLS; with none, no bundle is made. */
   readonly servers: Bundle["servers"];
   /** The device that gets a bundle while the registry is empty. */
-  readonly firstDevice: { readonly tenant: string; readonly device: string };
+  readonly firstDevice: NewBundle;
   /** Wall clock. */
   readonly nowMs: number;
 }

@@ -39,7 +39,7 @@ export async function startInstallation(
   } = changes;
   const directory = openDataDirectory(path.path);
   const installation = await openInstallation({ directory, hosts, nowMs });
-  const firstDevice = { tenant: "default", device: "first-device" };
+  const firstDevice = { tenant: "default", device: "first-device", roles: ["administrator"] };
   const firstBundle = await provideBundles({ directory, installation, servers, firstDevice, nowMs });
   return { ...installation, firstBundle };
 }

@@ -31,7 +31,11 @@ describe("a first start that is killed", () => {
       assert.ok(firstBundle !== undefined, `change ${killAt}`);
       const bundle = parseBundle(readFileSync(firstBundle, "utf8"), firstBundle);
       const leaf = new X509Certificate(bundle.certificate);
-      assert.equal(registry.findByFingerprint(leaf.fingerprint256)?.name, "first-device", `change ${killAt}`);
+      assert.equal(
+        registry.findByFingerprint(leaf.fingerprint256)?.device.name,
+        "first-device",
+        `change ${killAt}`,
+      );
       assert.equal(bundle.ca, authority.rootPem);
       assert.ok(leaf.verify(authority.issuing.x509.publicKey));
       const leftOver = readdirSync(directory.path, { recursive: true, encoding: "utf8" }).filter((name) =>

@@ -6,6 +6,7 @@ import type { Log } from "@postern/core/log";
 import { CertificateAuthenticator } from "@postern/identity/authenticator";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { openInstallation, type Installation } from "@postern/identity/installation";
+import type { DeviceRegistry } from "@postern/identity/registry";
 
 import type { Configuration } from "../config/configuration.ts";
 import type { Status } from "../admin/protocol.ts";
@@ -44,20 +45,23 @@ export class Certificates {
     return new Certificates(options, await Certificates.#read(options));
   }
 
-  static #read({ directory, hosts, clock }: CertificatesOptions): Promise<Installation> {
-    return openInstallation({ directory, hosts, nowMs: clock.wallMs() });
+  static #read(
+    { directory, hosts, clock }: CertificatesOptions,
+    registry?: DeviceRegistry,
+  ): Promise<Installation> {
+    return openInstallation({ directory, hosts, nowMs: clock.wallMs(), registry });
   }
 
   get installation(): Installation {
     return this.#installation;
   }
 
-  /** Reads everything again, renews what is due. @returns whether the server's certificate is another now. @throws and changes nothing. */
+  /** Reads certificates again, renews what is due. @returns whether the server's certificate is another now. @throws and changes nothing. */
   async reload(): Promise<boolean> {
     const { registry, server } = this.#installation;
-    const read = await Certificates.#read(this.#options);
-    registry.reload();
-    this.#installation = { ...read, registry };
+    const read = await Certificates.#read(this.#options, registry);
+    registry.compact();
+    this.#installation = read;
     this.authenticator.clearCache();
     return read.server.certificate.fingerprint !== server.certificate.fingerprint;
   }
@@ -91,7 +95,7 @@ export class Certificates {
       const daysLeft = Math.floor((notAfterMs - nowMs) / dayMs);
       return { name, notAfter: new Date(notAfterMs).toISOString(), daysLeft, warning: daysLeft < warnDays };
     };
-    const devices = registry.devices
+    const devices = [...registry.all()]
       .filter(({ removed }) => removed === undefined)
       .map(({ name, certificates }) =>
         entry(`device ${name}`, Math.max(...certificates.map(({ notAfter }) => Date.parse(notAfter)))),

@@ -27,7 +27,7 @@ import { Rates } from "./rates.ts";
 import { describeStatus } from "./status.ts";
 import { openStore } from "./store.ts";
 
-const firstDevice = { tenant: "default", device: "first-device" } as const;
+const firstDevice = { tenant: "default", device: "first-device", roles: ["administrator"] } as const;
 
 /** How often certificates are looked at. */
 const renewalMs = 3_600_000;
@@ -58,7 +58,7 @@ export interface RunningServer extends AsyncDisposable {
   readonly firstBundle: string | undefined;
   /** What the person who started it should know. */
   readonly warnings: readonly string[];
-  /** Reads certificates and devices again. Never throws: what went wrong is logged, and the old ones stay. */
+  /** Reads certificates again. Never throws: what went wrong is logged, and the old ones stay. */
   reload(): Promise<void>;
 }
 
@@ -88,6 +88,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const machine = thisMachine();
   const hosts = certificateHosts(configuration, machine);
   const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
+  stack.defer(() => certificates.installation.registry.close());
   const audit = stack.use(new FileAuditLog(directory.audit, { clock: systemClock, log }));
   const broker = stack.adopt(createBroker(options, { store, audit, certificates }), (started) =>
     started.close(),
@@ -219,7 +220,7 @@ async function reloadCertificates(
   } catch (thrown) {
     options.log.error(
       { error: errorText(thrown) },
-      "certificates and devices could not be read again; the old ones stay",
+      "certificates could not be read again; the old ones stay",
     );
   }
 }
