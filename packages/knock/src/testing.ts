@@ -1,0 +1,104 @@
+import { parseIpAddress, type IpAddress } from "./ip-address.ts";
+import { deriveKnockSecret, hintEpoch, knockKeys } from "./spa1/keys.ts";
+import { sealPacket, type SealOptions, type Spa1Request } from "./spa1/packet.ts";
+import type { ReplayState } from "./spa1/replay-window.ts";
+import { Spa1Verifier, type CounterMemory, type KnockingDevice, type Spa1Options } from "./spa1/verifier.ts";
+
+/** The address, which must be one. */
+export function ip(text: string): IpAddress {
+  const address = parseIpAddress(text);
+  if (address === undefined) throw new RangeError(`${text} is no IP address`);
+  return address;
+}
+
+/** What the test vector of SPA1 is made of. */
+export const vector = {
+  master: Buffer.alloc(32, 0x11),
+  owner: { tenant: "tenant-a", device: "dev-1", keyVersion: 1 },
+  gateId: "gate-0001",
+  nonce: Buffer.from("000102030405060708090a0b", "hex"),
+  nowMs: 1_795_418_364_000,
+  request: {
+    action: "open",
+    clockless: false,
+    timestampMs: 1_795_418_364_000,
+    counter: 42,
+    address: ip("10.9.0.2"),
+    sourcePort: 0,
+    serviceId: 1,
+    windowSeconds: 30,
+    certBind: Buffer.from("a1b2c3d4e5f6", "hex"),
+  },
+} as const;
+
+export function vectorKeys() {
+  return knockKeys(deriveKnockSecret(vector.master, vector.owner));
+}
+
+/** A packet like the vector's, with these differences. */
+export function packet(request: Partial<Spa1Request> = {}, options: Partial<SealOptions> = {}): Buffer {
+  const whole = { ...vector.request, ...request };
+  const epoch = hintEpoch(whole.timestampMs);
+  return sealPacket(whole, {
+    keys: vectorKeys(),
+    gateId: vector.gateId,
+    epoch,
+    nonce: vector.nonce,
+    ...options,
+  });
+}
+
+/** Counters in memory. */
+export class MemoryCounters implements CounterMemory {
+  readonly states = new Map<string, ReplayState>();
+
+  get(device: string, keyVersion: number): ReplayState | undefined {
+    return this.states.get(`${device}|${keyVersion}`);
+  }
+
+  put(device: string, keyVersion: number, state: ReplayState): void {
+    this.states.set(`${device}|${keyVersion}`, state);
+  }
+}
+
+export function knockingDevice(changes: Partial<KnockingDevice> = {}): KnockingDevice {
+  return {
+    name: vector.owner.device,
+    keys: vectorKeys(),
+    keyVersion: 1,
+    clockless: false,
+    services: undefined,
+    roaming: false,
+    addresses: undefined,
+    ...changes,
+  };
+}
+
+/** A verifier that knows these devices (the vector's one when not given), with its hints made. */
+export function verifierOf(
+  devices: readonly KnockingDevice[] = [knockingDevice()],
+  options: Partial<Spa1Options> = {},
+): Spa1Verifier {
+  const verifier = new Spa1Verifier(
+    {
+      gateId: vector.gateId,
+      counters: new MemoryCounters(),
+      services: new Map([
+        [1, [8883]],
+        [2, [8883, 8884]],
+      ]),
+      countersLostAtMs: undefined,
+      windowSecondsDefault: 10,
+      windowSecondsMax: 300,
+      disguisedPerSecondMax: 1000,
+      ...options,
+    },
+    vector.nowMs,
+  );
+  for (const device of devices) verifier.table.set(device);
+  while (verifier.table.step(1000));
+  return verifier;
+}
+
+/** Where the vector's packet comes from. */
+export const source = { address: vector.request.address, port: 40_000 };
