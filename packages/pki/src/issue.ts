@@ -21,6 +21,7 @@ import {
 import { Purpose } from "./certificate.ts";
 import { formatDeviceUri } from "./device-uri.ts";
 import { toPem } from "./pem.ts";
+import type { PublicKey } from "./public-key.ts";
 
 /** A certificate and its private key. */
 export interface KeyPair {
@@ -63,8 +64,14 @@ function wholeSecond(ms: number): Date {
   return new Date(Math.floor(ms / 1000) * 1000);
 }
 
-async function issue({ commonName, validity, issuer, extensions }: Profile): Promise<KeyPair> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+type PublicKeyBits = webcrypto.CryptoKey | Uint8Array<ArrayBuffer>;
+
+/** @returns PEM */
+async function certify(
+  { commonName, validity, issuer, extensions }: Profile,
+  publicKey: PublicKeyBits,
+  signingKey: webcrypto.CryptoKey,
+): Promise<string> {
   const authority = issuer === undefined ? undefined : new X509Certificate(issuer.certificate);
   const subject = [{ CN: [commonName] }];
   const notAfterMs = Math.min(validity.notAfterMs, authority?.notAfter.getTime() ?? Number.POSITIVE_INFINITY);
@@ -74,17 +81,24 @@ async function issue({ commonName, validity, issuer, extensions }: Profile): Pro
     issuer: authority?.subjectName.toJSON() ?? subject,
     notBefore: wholeSecond(validity.notBeforeMs),
     notAfter: wholeSecond(notAfterMs),
-    publicKey: keys.publicKey,
-    signingKey: issuer === undefined ? keys.privateKey : await importKey(issuer.key),
+    publicKey,
+    signingKey,
     signingAlgorithm: algorithm,
     extensions: [
       ...extensions,
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await AuthorityKeyIdentifierExtension.create(authority?.publicKey ?? keys.publicKey),
+      await SubjectKeyIdentifierExtension.create(publicKey),
+      await AuthorityKeyIdentifierExtension.create(authority?.publicKey ?? publicKey),
     ],
   });
+  return `${certificate.toString("pem")}\n`;
+}
+
+async function issue(profile: Profile): Promise<KeyPair> {
+  const { issuer } = profile;
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const signingKey = issuer === undefined ? keys.privateKey : await importKey(issuer.key);
   return {
-    certificate: `${certificate.toString("pem")}\n`,
+    certificate: await certify(profile, keys.publicKey, signingKey),
     key: toPem("PRIVATE KEY", new Uint8Array(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey))),
   };
 }
@@ -142,20 +156,35 @@ export function issueServer(request: {
   });
 }
 
-/**
- * A device's certificate, which names it `urn:iot:<tenant>:<device>`. Never outlives its issuer.
- * @throws {RangeError} when tenant or device is not a legal name.
- */
-export async function issueDevice(request: {
+interface DeviceRequest {
   readonly tenant: string;
   readonly device: string;
   readonly validity: Validity;
   readonly issuer: KeyPair;
-}): Promise<KeyPair> {
-  const names = [{ type: "url" as const, value: formatDeviceUri(request) }];
-  return issue({
-    ...request,
-    commonName: request.device,
-    extensions: leafExtensions(Purpose.clientAuth, names),
-  });
+}
+
+function deviceProfile({ tenant, device, validity, issuer }: DeviceRequest): Profile {
+  const names = [{ type: "url" as const, value: formatDeviceUri({ tenant, device }) }];
+  return { commonName: device, validity, issuer, extensions: leafExtensions(Purpose.clientAuth, names) };
+}
+
+/**
+ * A device's certificate, which names it `urn:iot:<tenant>:<device>`. Never outlives its issuer.
+ * @throws {RangeError} when tenant or device is not a legal name.
+ */
+export async function issueDevice(request: DeviceRequest): Promise<KeyPair> {
+  return issue(deviceProfile(request));
+}
+
+/**
+ * The same for a device that keeps its private key to itself.
+ * @returns the certificate in PEM.
+ * @throws {RangeError} when tenant or device is not a legal name.
+ */
+export async function issueDeviceFor(request: DeviceRequest, publicKey: PublicKey): Promise<string> {
+  return certify(
+    deviceProfile(request),
+    Uint8Array.from(publicKey.spki),
+    await importKey(request.issuer.key),
+  );
 }
