@@ -3,9 +3,15 @@ import { randomBytes } from "node:crypto";
 import { encodeConnack } from "@postern/mqtt/connack";
 import { decodeConnect } from "@postern/mqtt/connect";
 import { decodeAuth } from "@postern/mqtt/control";
-import { type ConnectPacket, noProperties, type Properties, type Will } from "@postern/mqtt/packets";
+import {
+  type ConnectPacket,
+  noProperties,
+  PacketType,
+  type Properties,
+  type Will,
+} from "@postern/mqtt/packets";
 import { encodeForwardedProperties } from "@postern/mqtt/publish";
-import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
+import { ReasonCode, reasonCodeAllowed, reasonCodeName } from "@postern/mqtt/reason-codes";
 import { topicLevelCount } from "@postern/mqtt/topics";
 
 import type { Connection } from "./connection.ts";
@@ -13,11 +19,11 @@ import { Next } from "./inbound.ts";
 import { PauseReason } from "./pause-reason.ts";
 import { refuse, valueOrRefuse } from "./refuse.ts";
 import type {
+  Accepted,
   AuthenticateRequest,
   AuthenticateResult,
   AuthenticationExchange,
   AuthenticationStep,
-  Identity,
   Permissions,
 } from "./ports.ts";
 import { neverExpires } from "./session.ts";
@@ -63,6 +69,8 @@ export function handleAuth(connection: Connection, bytes: Buffer, start: number,
   if (method === undefined || properties.authenticationMethod !== method)
     return refuse(connection, ReasonCode.protocolError, "AUTH with another method than CONNECT named");
   if (reasonCode === ReasonCode.reAuthenticate && connection.state === "connected") {
+    if (!connection.mayReauthenticate())
+      return refuse(connection, ReasonCode.messageRateTooHigh, "too many re-authentications");
     const request = requestOf(connection, undefined);
     connection.exchange = connection.core.context.ports.authenticator.exchange(method, request);
   } else if (reasonCode !== ReasonCode.continueAuthentication) {
@@ -118,12 +126,12 @@ function authenticate(attempt: Attempt): Next {
     connection.authenticationMethod = method;
     connection.exchange = exchange;
     connection.state = "authenticating";
-    connection.pendingConnect = (identity, data) => accept(attempt, identity, data);
+    connection.pendingConnect = (accepted, data) => accept(attempt, accepted, data);
     return step(connection, exchange, packet.properties.authenticationData);
   }
   return whenKnown(connection, authenticator.authenticate(request), (result: AuthenticateResult) =>
     result.kind === "accepted"
-      ? accept(attempt, result.identity, undefined)
+      ? accept(attempt, result, undefined)
       : refuseConnect(connection, packet.protocolVersion, result.reasonCode, result.reason),
   );
 }
@@ -176,18 +184,26 @@ function stepped(connection: Connection, next: AuthenticationStep): Next {
     case "refused":
       if (connection.session === undefined)
         return refuseConnect(connection, connection.version, next.reasonCode, next.reason);
-      return refuse(connection, next.reasonCode, next.reason);
+      return refuseAgain(connection, next.reasonCode, next.reason);
     case "accepted":
       break;
   }
   connection.exchange = undefined;
   const pending = connection.pendingConnect;
   connection.pendingConnect = undefined;
-  if (pending !== undefined) return pending(next.identity, next.data);
+  if (pending !== undefined) return pending(next, next.data);
   if (connection.identity?.name !== next.identity.name)
     return refuse(connection, ReasonCode.notAuthorized, "re-authentication as another identity");
+  connection.provedAgain(next.untilMs);
+  connection.core.audit("re-authenticated", connection, next.by ?? authenticationMethod);
   connection.sendAuth(ReasonCode.success, authProperties(authenticationMethod, next.data));
   return Next.go;
+}
+
+/** A running connection did not prove again who it is. Some codes of CONNACK cannot be said in DISCONNECT. */
+function refuseAgain(connection: Connection, reasonCode: number, reason: string): Next {
+  const sayable = reasonCodeAllowed(PacketType.disconnect, reasonCode);
+  return refuse(connection, sayable ? reasonCode : ReasonCode.notAuthorized, reason);
 }
 
 function authProperties(authenticationMethod: string, data: Uint8Array | undefined): Properties {
@@ -195,10 +211,11 @@ function authProperties(authenticationMethod: string, data: Uint8Array | undefin
 }
 
 /** The client has proved who it is: opens the session and answers. */
-function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8Array | undefined): Next {
+function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8Array | undefined): Next {
   const { connection, packet, clientId } = attempt;
   const { core, limits, version } = connection;
   const { context } = core;
+  const { identity, untilMs, by } = accepted;
   connection.identity = identity;
   const permissions = context.ports.authorizer.permissionsOf({
     identity,
@@ -234,12 +251,13 @@ function accept(attempt: Attempt, identity: Identity, authenticationData: Uint8A
   const { session, present } = opened;
   session.permissions = permissions;
   if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
-  connection.established(session);
+  connection.established(session, untilMs);
   // What CONNACK says of the session must be on disk, also when an earlier attempt, whose CONNACK was never sent,
   // forgot the session; and the will. Where nothing waits for the disk this costs nothing.
   connection.hold();
   connection.send(connack(present));
-  core.audit("connected", connection, present ? "session resumed" : "new session");
+  const opening = present ? "session resumed" : "new session";
+  core.audit("connected", connection, by === undefined ? opening : `${opening}, by ${by}`);
   session.outbox.resume();
   return Next.go;
 }

@@ -14,7 +14,7 @@ import type { Limits } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
 import { handlePacket } from "./packet-handlers.ts";
 import { PauseReason } from "./pause-reason.ts";
-import type { AuthenticationExchange, Identity, Peer } from "./ports.ts";
+import type { Accepted, AuthenticationExchange, Identity, Peer } from "./ports.ts";
 import { PublishWriter } from "./publish-writer.ts";
 import type { Session } from "./session.ts";
 import { WheelTimer } from "./timer-wheel.ts";
@@ -25,6 +25,13 @@ import type { Transport, TransportHandler } from "./transport.ts";
 const roomBytesMax = 1_048_576;
 /** What a connection may still buffer while the broker as a whole is over its output limit. */
 const fairBytesMax = 262_144;
+
+/** The wall clock may be set: how long the end of a proof is at most left to the other one. */
+const proofLookMsMax = 60_000;
+
+/** Re-authentications of one connection that may follow each other at once, and what each takes to be forgotten. */
+const reauthenticationsMax = 10;
+const reauthenticationMs = 6_000;
 
 /** Where a connection stands. `closing`: what is left to send goes out, nothing is read any more. */
 export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
@@ -51,7 +58,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   authenticationMethod: string | undefined = undefined;
   exchange: AuthenticationExchange | undefined = undefined;
   /** Opens the session once the exchange that CONNECT started has succeeded. */
-  pendingConnect: ((identity: Identity, data: Uint8Array | undefined) => Next) | undefined = undefined;
+  pendingConnect: ((accepted: Accepted, data: Uint8Array | undefined) => Next) | undefined = undefined;
   /** Reason strings and user properties are wanted in any packet. @see MQTT 5.0 §3.1.2.11.7 */
   problemInformation = true;
   /** The most QoS 1 and 2 messages in flight to the client. */
@@ -61,6 +68,10 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** The topic of the last PUBLISH: most clients repeat themselves. */
   lastTopic: TopicEntry | undefined = undefined;
   keepAliveMs = 0;
+  /** Wall clock, ms: when the proof of who the client is ends. */
+  #untilMs = Infinity;
+  /** Monotonic ms: when all re-authentications so far are forgotten. */
+  #reauthenticatedMs = 0;
   #lastReceivedMs: number;
   #connectedAtMs = 0;
   #ended = false;
@@ -230,13 +241,26 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   // ── life ──────────────────────────────────────────────────────────────────────────────────────
 
   /** CONNECT was accepted: keep-alive counts from now. */
-  established(session: Session): void {
+  established(session: Session, untilMs: number): void {
     this.session = session;
+    this.#untilMs = untilMs;
     session.connection = this;
     this.state = "connected";
     this.#connectedAtMs = this.core.context.nowMs;
-    if (this.keepAliveMs > 0) this.core.context.wheel.set(this.#timer, this.keepAliveMs);
-    else this.core.context.wheel.clear(this.#timer);
+    this.#watch(this.keepAliveMs);
+  }
+
+  /** The client has proved again who it is. */
+  provedAgain(untilMs: number): void {
+    this.#untilMs = untilMs;
+    this.#watch(0);
+  }
+
+  /** Counts a re-authentication; false when there were too many of late. */
+  mayReauthenticate(): boolean {
+    const { monotonicMs } = this.core.context;
+    this.#reauthenticatedMs = Math.max(this.#reauthenticatedMs, monotonicMs) + reauthenticationMs;
+    return this.#reauthenticatedMs - monotonicMs <= reauthenticationsMax * reauthenticationMs;
   }
 
   /** Reads nothing more until `resume` is called with the same reason. */
@@ -335,8 +359,19 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     // Silence counts against the client only while it is listened to, or when it is the one that does not read.
     const excused = (this.#pauses & ~PauseReason.output) !== 0;
     const idleMs = excused ? 0 : context.monotonicMs - this.#lastReceivedMs;
-    if (idleMs < this.keepAliveMs) context.wheel.set(this.#timer, this.keepAliveMs - idleMs);
+    if (context.nowMs >= this.#untilMs) {
+      this.core.audit("proof-ended", this, new Date(this.#untilMs).toISOString());
+      this.disconnect(ReasonCode.notAuthorized, "the proof of who the client is has ended");
+    } else if (idleMs < this.keepAliveMs) this.#watch(this.keepAliveMs - idleMs);
     else this.disconnect(ReasonCode.keepAliveTimeout, "nothing came for one and a half times the keep alive");
+  }
+
+  /** Looks at the client again when it has been silent for `silenceMs` from now, or when its proof ends. */
+  #watch(silenceMs: number): void {
+    const { context } = this.core;
+    const proofMs = Math.min(this.#untilMs - context.nowMs, proofLookMsMax);
+    const delayMs = this.#untilMs === Infinity ? silenceMs : Math.min(silenceMs, proofMs);
+    context.wheel.set(this.#timer, delayMs);
   }
 
   #onDrain(): void {

@@ -22,6 +22,9 @@ export interface Identity {
   readonly name: string;
   /** True on listeners that ask for no proof: then the client id alone tells sessions apart. */
   readonly anonymous: boolean;
+  /** What a directory outside says of somebody who is not in the device registry. */
+  readonly roles?: readonly string[];
+  readonly groups?: readonly string[];
 }
 
 /** Where a connection comes from and what its transport proved. */
@@ -30,6 +33,8 @@ export interface Peer {
   readonly listener: string;
   /** True when the listener lets clients in without proof. */
   readonly anonymousAllowed: boolean;
+  /** Nobody on the way reads what is sent: TLS, a Unix socket, or a listener whose owner says that it does not matter. */
+  readonly confidential: boolean;
   /** Textual IP address; empty for a Unix socket. */
   readonly address: string;
   readonly port: number;
@@ -47,15 +52,25 @@ export interface AuthenticateRequest {
   readonly password: Uint8Array | undefined;
 }
 
+/** Somebody proved who they are. */
+export interface Accepted {
+  readonly kind: "accepted";
+  readonly identity: Identity;
+  /** Wall clock, ms: when the proof ends, and the connection with it (0x87); `Infinity` for one that does not end. */
+  readonly untilMs: number;
+  /** What the proof was, in a word or two for the audit log. */
+  readonly by?: string;
+}
+
 export type AuthenticateResult =
-  | { readonly kind: "accepted"; readonly identity: Identity }
+  | Accepted
   /** `reasonCode` as in CONNACK of MQTT 5 (0x86, 0x87, …); `reason` is for the log, not for the client. */
   | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
 
 /** One step of an enhanced authentication. @see MQTT 5.0 §4.12 */
 export type AuthenticationStep =
   | { readonly kind: "continue"; readonly data: Uint8Array | undefined }
-  | { readonly kind: "accepted"; readonly identity: Identity; readonly data: Uint8Array | undefined }
+  | (Accepted & { readonly data: Uint8Array | undefined })
   | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
 
 /** The server's side of one enhanced authentication exchange; `next` is called with each AUTH from the client. */
@@ -108,6 +123,8 @@ export interface AuditEvent {
   readonly kind:
     | "connect-refused"
     | "connected"
+    | "re-authenticated"
+    | "proof-ended"
     | "taken-over"
     | "publish-refused"
     | "subscribe-refused"

@@ -39,7 +39,7 @@ function byName(delayMs = 0): Partial<BrokerPorts> {
         return username !== undefined &&
           password !== undefined &&
           Buffer.from(password).toString() === "right"
-          ? { kind: "accepted", identity: { name: username, anonymous: false } }
+          ? { kind: "accepted", identity: { name: username, anonymous: false }, untilMs: Infinity }
           : { kind: "refused", reasonCode: 0x86, reason: "wrong password" };
       },
     },
@@ -158,6 +158,7 @@ function challenge(identity: () => string = () => "device"): Partial<BrokerPorts
               ? {
                   kind: "accepted",
                   identity: { name: identity(), anonymous: false },
+                  untilMs: Infinity,
                   data: Buffer.from("done"),
                 }
               : { kind: "refused", reasonCode: 0x87, reason: "wrong response" };

@@ -66,6 +66,7 @@ describe("certificate authenticator", () => {
     assert.deepEqual(t.authenticate(t.bundle.certificate), {
       kind: "accepted",
       identity: { name: "first-device", anonymous: false },
+      untilMs: startMs + 365 * dayMs,
     });
   });
 
@@ -76,7 +77,11 @@ describe("certificate authenticator", () => {
     const password = t.authenticate(undefined, { username: "admin" });
     assert.ok(password.kind === "refused" && password.reasonCode === 0x86);
     const allowed = t.authenticate(undefined, { anonymousAllowed: true, username: "admin" });
-    assert.deepEqual(allowed, { kind: "accepted", identity: { name: "", anonymous: true } });
+    assert.deepEqual(allowed, {
+      kind: "accepted",
+      identity: { name: "", anonymous: true },
+      untilMs: Infinity,
+    });
   });
 
   it("refuses a certificate that the registry does not know, even one of our authority and on an anonymous listener", async () => {

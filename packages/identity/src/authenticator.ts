@@ -22,11 +22,16 @@ export interface CredentialsRequest {
 }
 
 export type CredentialsResult =
-  | { readonly kind: "accepted"; readonly identity: { readonly name: string; readonly anonymous: boolean } }
+  | {
+      readonly kind: "accepted";
+      readonly identity: { readonly name: string; readonly anonymous: boolean };
+      /** Wall clock, ms: when the proof ends. */
+      readonly untilMs: number;
+    }
   | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
 
 /** All who gave no proof, on listeners that ask for none. The broker knows its anonymous sessions by the empty name. */
-const anonymous = { kind: "accepted", identity: { name: "", anonymous: true } } as const;
+const anonymous = { kind: "accepted", identity: { name: "", anonymous: true }, untilMs: Infinity } as const;
 
 export interface CertificateAuthenticatorOptions {
   readonly registry: DeviceRegistry;
@@ -96,7 +101,8 @@ export class CertificateAuthenticator {
       this.#verify(der, fingerprint, device);
     if (reason !== undefined)
       return refused(notAuthorized, `the certificate of ${device.name} is refused: ${reason}`);
-    return { kind: "accepted", identity: { name: device.name, anonymous: false } };
+    const untilMs = this.#verified.get(fingerprint)?.untilMs ?? this.#options.clock.wallMs();
+    return { kind: "accepted", identity: { name: device.name, anonymous: false }, untilMs };
   }
 
   /** The reason against it, or `undefined`. */

@@ -22,6 +22,8 @@ export interface ListenerOptions {
   readonly port: number;
   /** Clients need not prove who they are. */
   readonly anonymous: boolean;
+  /** Secrets may be sent to it: see `Peer.confidential`. */
+  readonly confidential: boolean;
   /** Limits of this listener alone. */
   readonly limits: ListenerLimits;
   /** Asked at start and at each `reloadTls`; needed by `mqtts` and `wss`. */

@@ -15,13 +15,14 @@ export const socketOptions = {
 
 /** Who is at the other end, as far as the transport knows. */
 export function peerOf(
-  listener: { readonly name: string; readonly anonymous: boolean },
+  listener: { readonly name: string; readonly anonymous: boolean; readonly confidential: boolean },
   socket: Socket,
 ): Peer {
   const { certificate, certificateError } = certificateOf(socket);
   return {
     listener: listener.name,
     anonymousAllowed: listener.anonymous,
+    confidential: listener.confidential,
     address: socket.remoteAddress ?? "",
     port: socket.remotePort ?? 0,
     certificate,

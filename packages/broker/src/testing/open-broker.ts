@@ -9,7 +9,7 @@ import type { AuditEvent, Authenticator, Authorizer, BrokerPorts } from "../port
 
 /** Lets everybody in without proof. */
 const anonymousAuthenticator: Authenticator = {
-  authenticate: () => ({ kind: "accepted", identity: { name: "", anonymous: true } }),
+  authenticate: () => ({ kind: "accepted", identity: { name: "", anonymous: true }, untilMs: Infinity }),
   exchange: () => undefined,
 };
 
@@ -65,6 +65,15 @@ export function openBroker(options: OpenBrokerOptions): OpenBroker {
     broker,
     events,
     listen: (kind = "mqtt", limits = {}, host = "127.0.0.1") =>
-      broker.listen({ name: kind, kind, host, port: 0, anonymous: true, limits, tls: undefined }),
+      broker.listen({
+        name: kind,
+        kind,
+        host,
+        port: 0,
+        anonymous: true,
+        confidential: true,
+        limits,
+        tls: undefined,
+      }),
   };
 }

@@ -6,7 +6,11 @@ import { openBroker } from "../../src/testing/open-broker.ts";
 import type { Address } from "./raw-client.ts";
 import type { Listeners } from "./target.ts";
 
-export const anonymous = { kind: "accepted", identity: { name: "", anonymous: true } } as const;
+export const anonymous = {
+  kind: "accepted",
+  identity: { name: "", anonymous: true },
+  untilMs: Infinity,
+} as const;
 
 /** Lets everybody in on listeners that ask for no proof, and nobody elsewhere. */
 const authenticator: Authenticator = {
@@ -50,6 +54,7 @@ export async function startInProcess(ports: Partial<BrokerPorts> = {}): Promise<
       host: "127.0.0.1",
       port: 0,
       anonymous: true,
+      confidential: true,
       limits: {},
       tls: undefined,
       ...options,

@@ -168,11 +168,12 @@ function createBroker(
 }
 
 function listenerOptions(configuration: ListenerConfiguration, certificates: Certificates): ListenerOptions {
-  const { name, address, anonymous, limits } = configuration;
+  const { name, address, anonymous, insecure, limits } = configuration;
   const where =
     address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
   const tls = isTls(address) ? () => certificates.tlsMaterial() : undefined;
-  return { name, kind: address.kind, ...where, anonymous, limits, tls };
+  const confidential = tls !== undefined || address.kind === "unix" || insecure;
+  return { name, kind: address.kind, ...where, anonymous, confidential, limits, tls };
 }
 
 /** Whether somebody answers on a Unix socket. */

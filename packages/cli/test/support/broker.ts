@@ -23,10 +23,11 @@ const authorizer: Authorizer = {
 /** Who gives a user name must be `alice` with the password `geheim`; others are anonymous. */
 const authenticator: Authenticator = {
   authenticate: ({ username, password }): AuthenticateResult => {
-    if (username === undefined) return { kind: "accepted", identity: { name: "", anonymous: true } };
+    if (username === undefined)
+      return { kind: "accepted", identity: { name: "", anonymous: true }, untilMs: Infinity };
     const isAlice = username === "alice" && Buffer.from(password ?? []).toString() === "geheim";
     return isAlice
-      ? { kind: "accepted", identity: { name: "alice", anonymous: false } }
+      ? { kind: "accepted", identity: { name: "alice", anonymous: false }, untilMs: Infinity }
       : { kind: "refused", reasonCode: 0x86, reason: "not alice" };
   },
   exchange: () => undefined,
@@ -72,7 +73,16 @@ export class TestBroker implements AsyncDisposable {
             requestCertificate: true,
           });
     const host = kind === "unix" ? join(this.directory, "socket") : "127.0.0.1";
-    return this.broker.listen({ name: kind, kind, host, port: 0, anonymous: true, limits: {}, tls });
+    return this.broker.listen({
+      name: kind,
+      kind,
+      host,
+      port: 0,
+      anonymous: true,
+      confidential: true,
+      limits: {},
+      tls,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
