@@ -101,7 +101,11 @@ export class CertificateAuthenticator {
       this.#verify(der, fingerprint, device);
     if (reason !== undefined)
       return refused(notAuthorized, `the certificate of ${device.name} is refused: ${reason}`);
-    const untilMs = this.#verified.get(fingerprint)?.untilMs ?? this.#options.clock.wallMs();
+    const verifiedMs = this.#verified.get(fingerprint)?.untilMs ?? this.#options.clock.wallMs();
+    const untilMs = Math.min(
+      verifiedMs,
+      certificate.ends === undefined ? Infinity : Date.parse(certificate.ends),
+    );
     return { kind: "accepted", identity: { name: device.name, anonymous: false }, untilMs };
   }
 
