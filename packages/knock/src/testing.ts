@@ -1,3 +1,8 @@
+import { createCipheriv, createHash, createHmac } from "node:crypto";
+
+import { keyAndIv, strippedPrefix } from "./fwknop/cipher.ts";
+import { fwknopDigests, unpadded, type FwknopDigest } from "./fwknop/digests.ts";
+import type { FwknopStanza, PacketMemory } from "./fwknop/verifier.ts";
 import { parseIpAddress, type IpAddress } from "./ip-address.ts";
 import { deriveKnockSecret, hintEpoch, knockKeys } from "./spa1/keys.ts";
 import { sealPacket, type SealOptions, type Spa1Request } from "./spa1/packet.ts";
@@ -102,3 +107,72 @@ export function verifierOf(
 
 /** Where the vector's packet comes from. */
 export const source = { address: vector.request.address, port: 40_000 };
+
+/** Packets in memory, up to a number of them. */
+export class MemoryPackets implements PacketMemory {
+  readonly digests = new Set<string>();
+  readonly #max: number;
+
+  constructor(max = 1000) {
+    this.#max = max;
+  }
+
+  has(digest: string): boolean {
+    return this.digests.has(digest);
+  }
+
+  add(digest: string): boolean {
+    if (this.digests.size >= this.#max) return false;
+    this.digests.add(digest);
+    return true;
+  }
+}
+
+/** The keys of the deterministic fwknop packet, and what may be done with them. */
+export function fwknopStanza(changes: Partial<FwknopStanza> = {}): FwknopStanza {
+  return {
+    name: "fwknop-client",
+    key: Buffer.from("correct horse"),
+    hmacKey: Buffer.from("battery staple"),
+    hmacDigest: "sha256",
+    ports: new Set([8883]),
+    roaming: false,
+    username: undefined,
+    weakDigests: false,
+    ...changes,
+  };
+}
+
+export interface FwknopPacket {
+  readonly type?: string;
+  readonly message?: string;
+  /** Fields between message and digest, as they are to stand there. */
+  readonly more?: readonly string[];
+  readonly username?: string;
+  readonly seconds?: string;
+  readonly version?: string;
+  readonly digest?: FwknopDigest;
+  /** Everything before the digest, instead of the fields above. */
+  readonly plain?: string;
+}
+
+function encoded(text: string): string {
+  return unpadded(Buffer.from(text));
+}
+
+/** A packet as the fwknop client would make it, or would not. */
+export function fwknopPacket(fields: FwknopPacket = {}, stanza: FwknopStanza = fwknopStanza()): Buffer {
+  const { type = "1", message = "10.9.0.2,tcp/8883", more = [], username = "iot" } = fields;
+  const { seconds = `${vector.nowMs / 1000}`, version = "3.0.0", digest = "sha256" } = fields;
+  const covered =
+    fields.plain ??
+    ["1234567890123456", encoded(username), seconds, version, type, encoded(message), ...more].join(":");
+  const plain = `${covered}:${unpadded(createHash(fwknopDigests[digest].hash).update(covered).digest())}`;
+  const salt = Buffer.from("0102030405060708", "hex");
+  const { key, iv } = keyAndIv(stanza.key, salt);
+  const cipher = createCipheriv("aes-256-cbc", key, iv);
+  const bytes = Buffer.concat([Buffer.from("Salted__"), salt, cipher.update(plain), cipher.final()]);
+  const text = unpadded(bytes);
+  const hmac = createHmac(fwknopDigests[stanza.hmacDigest].hash, stanza.hmacKey).update(text).digest();
+  return Buffer.from(text.slice(strippedPrefix.length) + unpadded(hmac));
+}
