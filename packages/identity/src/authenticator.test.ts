@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
 import { decodeCertificate } from "@postern/pki/certificate";
 import { issueDevice, issueServer } from "@postern/pki/issue";
 
 import { CertificateAuthenticator } from "./authenticator.ts";
-import { parseBundle } from "./bundle.ts";
 import { newDevice, type Device } from "./device.ts";
-import { startInstallation, temporaryDataDirectory } from "./testing.ts";
+import { readCertificateBundle, startInstallation, temporaryDataDirectory } from "./testing.ts";
 
 const dayMs = 86_400_000;
 const startMs = Date.UTC(2027, 0, 1);
@@ -27,7 +25,7 @@ async function prepare(cacheMax?: number) {
     clock: { wallMs: () => now.ms, monotonicMs: () => 0 },
     ...(cacheMax === undefined ? {} : { cacheMax }),
   });
-  const bundle = parseBundle(readFileSync(firstBundle, "utf8"), firstBundle);
+  const bundle = readCertificateBundle(firstBundle);
 
   function authenticate(
     pem: string | undefined,

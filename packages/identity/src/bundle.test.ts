@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
+import { credentialsOf, formatBundle, parseBundle, type Bundle } from "./bundle.ts";
 import { BundleError } from "./errors.ts";
 
 const bundle: Bundle = {
@@ -28,6 +28,30 @@ function refusal(text: string): string {
 describe("device bundle", () => {
   it("is read back as it was written", () => {
     assert.deepEqual(parseBundle(formatBundle(bundle), "b.json"), bundle);
+  });
+
+  it("holds whatever proves who the device is, the strongest first", () => {
+    const { certificate, key, ...rest } = bundle;
+    const all: Bundle = {
+      ...bundle,
+      password: "S3CRET",
+      token: "a.b.c",
+      psk: { identity: "b", key: "S3U=" },
+    };
+    assert.deepEqual(
+      credentialsOf(parseBundle(formatBundle(all), "b.json")).map(({ kind }) => kind),
+      ["certificate", "psk", "token", "password"],
+    );
+    assert.deepEqual(credentialsOf({ ...rest, password: "S3CRET" }), [
+      { kind: "password", username: "boiler-7", password: "S3CRET" },
+    ]);
+    assert.deepEqual(credentialsOf({ ...rest, certificate }), [
+      { kind: "certificate", certificate, key: undefined },
+    ]);
+    assert.match(
+      refusal(formatBundle({ ...rest, key })),
+      /it has neither "certificate" nor "psk", "token" or "password"$/,
+    );
   });
 
   it("ignores fields of later versions", () => {

@@ -7,7 +7,7 @@ import { BundleError } from "./errors.ts";
 const pem = (label: RegExp, what: string) => z.string().regex(label, { error: `not ${what} in PEM` });
 
 /**
- * All that a device needs to find its server and to prove who it is, in one file. It holds the device's private key:
+ * All that a device needs to find its server and to prove who it is, in one file. It holds the device's secret:
  * mode 0600, and never in a log.
  */
 const bundleSchema = z.object({
@@ -27,13 +27,45 @@ const bundleSchema = z.object({
   /** The certificate authority (PEM) that the server's certificate must lead to; the only one to trust. */
   ca: pem(/^-----BEGIN CERTIFICATE-----/, "a certificate"),
   /** The device's certificate and the issuing authority's, leaf first (PEM). */
-  certificate: pem(/^-----BEGIN CERTIFICATE-----/, "a certificate"),
-  /** The private key of the certificate (PEM, PKCS #8). */
-  key: pem(/^-----BEGIN PRIVATE KEY-----/, "a private key"),
+  certificate: pem(/^-----BEGIN CERTIFICATE-----/, "a certificate").optional(),
+  /** The private key of the certificate (PEM, PKCS #8); absent when the device made it and keeps it. */
+  key: pem(/^-----BEGIN PRIVATE KEY-----/, "a private key").optional(),
+  /** The user name is the device's name. */
+  password: z.string().min(1).optional(),
+  /** For a listener with pre-shared keys; the key in base64. */
+  psk: z.object({ identity: z.string().min(1), key: z.base64() }).optional(),
+  /** A JSON Web Token, sent in the place of a password. */
+  token: z.string().min(1).optional(),
 });
 
 /** @see bundleSchema for the fields. Fields of later versions are optional and ignored by earlier ones. */
 export type Bundle = z.infer<typeof bundleSchema>;
+
+/** A bundle of a device that proves itself by a certificate, with the key. */
+export type CertificateBundle = Bundle & { readonly certificate: string; readonly key: string };
+
+export function hasCertificate(bundle: Bundle): bundle is CertificateBundle {
+  return bundle.certificate !== undefined && bundle.key !== undefined;
+}
+
+/** One way in which a bundle proves who the device is. */
+export type Credential =
+  | { readonly kind: "certificate"; readonly certificate: string; readonly key: string | undefined }
+  | { readonly kind: "psk"; readonly identity: string; readonly key: Uint8Array }
+  | { readonly kind: "token"; readonly username: string; readonly token: string }
+  | { readonly kind: "password"; readonly username: string; readonly password: string };
+
+/** What the bundle holds to prove who the device is, the strongest first; a bundle that was parsed has at least one. */
+export function credentialsOf(bundle: Bundle): Credential[] {
+  const { device: username, certificate, key, psk, token, password } = bundle;
+  const credentials: Credential[] = [];
+  if (certificate !== undefined) credentials.push({ kind: "certificate", certificate, key });
+  if (psk !== undefined)
+    credentials.push({ kind: "psk", identity: psk.identity, key: Buffer.from(psk.key, "base64") });
+  if (token !== undefined) credentials.push({ kind: "token", username, token });
+  if (password !== undefined) credentials.push({ kind: "password", username, password });
+  return credentials;
+}
 
 /** The file's text. */
 export function formatBundle(bundle: Bundle): string {
@@ -53,7 +85,12 @@ export function parseBundle(text: string, source: string): Bundle {
     throw new BundleError(`${source} is not a device bundle: it is not JSON`);
   }
   const result = bundleSchema.safeParse(value);
-  if (result.success) return result.data;
+  if (result.success) {
+    if (credentialsOf(result.data).length > 0) return result.data;
+    throw new BundleError(
+      `${source} is not a usable device bundle: it has neither "certificate" nor "psk", "token" or "password"`,
+    );
+  }
   const issue = result.error.issues[0];
   const field = issue?.path.join(".") ?? "";
   const problem = issue === undefined ? errorText(result.error) : issue.message;

@@ -93,7 +93,7 @@ function readBundle(
   if (text === undefined) return undefined;
   try {
     const bundle = parseBundle(text, path);
-    const certificate = decodeCertificate(bundle.certificate);
+    const certificate = decodeCertificate(bundle.certificate ?? "");
     return certificate === undefined ? undefined : { bundle, certificate };
   } catch {
     return undefined;

@@ -46,13 +46,15 @@ export const deviceSchema = z.strictObject({
     .strictObject({
       /** A PHC string. */
       hash: z.string().startsWith("$argon2id$"),
-      /** @see RFC 5802 §3 */
-      scram: z.strictObject({
-        salt: base64,
-        iterations: z.int().min(4_096),
-        storedKey: base64,
-        serverKey: base64,
-      }),
+      /** For SCRAM-SHA-256; absent for a password that a person chose. @see RFC 5802 §3 */
+      scram: z
+        .strictObject({
+          salt: base64,
+          iterations: z.int().min(4_096),
+          storedKey: base64,
+          serverKey: base64,
+        })
+        .optional(),
     })
     .optional(),
   /** The key in base64. */

@@ -5,9 +5,8 @@ import { describe, it } from "node:test";
 
 import { answersFor, decodeCertificate } from "@postern/pki/certificate";
 
-import { parseBundle } from "./bundle.ts";
 import { ClockError, PkiFileError } from "./errors.ts";
-import { startInstallation, temporaryDataDirectory } from "./testing.ts";
+import { readCertificateBundle, startInstallation, temporaryDataDirectory } from "./testing.ts";
 
 const dayMs = 86_400_000;
 const startMs = Date.UTC(2027, 0, 1);
@@ -25,7 +24,7 @@ describe("installation", () => {
     assert.ok(answersFor(installation.server.certificate, "127.0.0.1"));
     const { firstBundle } = installation;
     assert.ok(firstBundle !== undefined);
-    const bundle = parseBundle(readFileSync(firstBundle, "utf8"), firstBundle);
+    const bundle = readCertificateBundle(firstBundle);
     const fingerprint = decodeCertificate(bundle.certificate)?.fingerprint ?? "";
     assert.equal(installation.registry.findByFingerprint(fingerprint)?.device.name, "first-device");
     assert.equal(bundle.ca, installation.authority.rootPem);
@@ -100,13 +99,13 @@ describe("installation", () => {
     const { directory } = temporary;
     const first = await startInstallation(directory);
     const path = first.firstBundle ?? "";
-    const old = parseBundle(readFileSync(path, "utf8"), path);
+    const old = readCertificateBundle(path);
     await startInstallation(directory, { servers: [{ url: "mqtts://127.0.0.1:18883" }] });
-    const moved = parseBundle(readFileSync(path, "utf8"), path);
+    const moved = readCertificateBundle(path);
     assert.deepEqual(moved, { ...old, servers: [{ url: "mqtts://127.0.0.1:18883" }] });
 
     const { registry } = await startInstallation(directory, { nowMs: startMs + 250 * dayMs });
-    const renewed = parseBundle(readFileSync(path, "utf8"), path);
+    const renewed = readCertificateBundle(path);
     assert.notEqual(renewed.key, old.key);
     for (const { certificate } of [old, renewed]) {
       assert.equal(

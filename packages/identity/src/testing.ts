@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { Bundle } from "./bundle.ts";
+import { hasCertificate, parseBundle, type Bundle, type CertificateBundle } from "./bundle.ts";
 import { dataDirectoryAt, openDataDirectory, type DataDirectory } from "./data-directory.ts";
 import { openInstallation, provideBundles, type Installation } from "./installation.ts";
 
@@ -42,4 +42,11 @@ export async function startInstallation(
   const firstDevice = { tenant: "default", device: "first-device", roles: ["administrator"] };
   const firstBundle = await provideBundles({ directory, installation, servers, firstDevice, nowMs });
   return { ...installation, firstBundle };
+}
+
+/** Reads the bundle of a device that has a certificate. @throws when it is another. */
+export function readCertificateBundle(path: string): CertificateBundle {
+  const bundle = parseBundle(readFileSync(path, "utf8"), path);
+  if (!hasCertificate(bundle)) throw new Error(`${path} holds no certificate with its key`);
+  return bundle;
 }

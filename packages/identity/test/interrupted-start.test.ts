@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { readFileSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { parseBundle } from "../src/bundle.ts";
-import { startInstallation, temporaryDataDirectory } from "../src/testing.ts";
+import { readCertificateBundle, startInstallation, temporaryDataDirectory } from "../src/testing.ts";
 
 const fixture = fileURLToPath(new URL("fixtures/interrupted-start.ts", import.meta.url));
 
@@ -29,7 +28,7 @@ describe("a first start that is killed", () => {
 
       const { firstBundle, registry, authority } = await startInstallation(directory, { nowMs: Date.now() });
       assert.ok(firstBundle !== undefined, `change ${killAt}`);
-      const bundle = parseBundle(readFileSync(firstBundle, "utf8"), firstBundle);
+      const bundle = readCertificateBundle(firstBundle);
       const leaf = new X509Certificate(bundle.certificate);
       assert.equal(
         registry.findByFingerprint(leaf.fingerprint256)?.device.name,

@@ -39,7 +39,7 @@ export function readInput(file: string, what: string, ports: Pick<FilePorts, "cw
 }
 
 /** Reads a file that holds a secret, and warns when others can read it too. */
-function readSecretInput(file: string, what: string, ports: FilePorts): string {
+export function readSecretInput(file: string, what: string, ports: FilePorts): string {
   const text = readInput(file, what, ports).toString("utf8");
   const status = statSync(resolve(ports.cwd, file));
   if (status.isFile() && (status.mode & 0o077) !== 0) {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 
+import { credentialsOf } from "@postern/identity/bundle";
 import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
 import { isTopicName } from "@postern/mqtt/topics";
 
@@ -11,6 +12,7 @@ import {
   readBundle,
   readPassword,
   readPemFiles,
+  readSecretInput,
   type FilePorts,
   type TlsCredentials,
 } from "./credentials.ts";
@@ -54,19 +56,51 @@ interface Server {
   readonly targets: readonly Target[];
   readonly tls: TlsCredentials;
   readonly username: string | undefined;
+  /** Of a bundle. */
+  readonly password: Buffer | undefined;
 }
 
+function bundleSaysIt(option: string): UsageError {
+  return new UsageError(`--bundle already says where the server is and whom to trust: leave out --${option}`);
+}
+
+/** What a bundle says of where the server is, whom to trust and who we are. */
 function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts): Server {
-  const others = (["url", "ca", "cert", "key"] as const).filter((name) => options[name] !== undefined);
-  if (others.length > 0) {
-    throw new UsageError(
-      `--bundle already says where the server is and whom to trust: leave out --${others[0]}`,
-    );
+  const other = (["url", "ca", "cert"] as const).find((name) => options[name] !== undefined);
+  if (other !== undefined) throw bundleSaysIt(other);
+  const bundle = readBundle(file, ports);
+  const keepsKey = bundle.certificate !== undefined && bundle.key === undefined;
+  if (options.key !== undefined && !keepsKey) throw bundleSaysIt("key");
+  const credentials = credentialsOf(bundle);
+  const targets = bundle.servers.map(({ url }) => parseTarget(url).target);
+  const nobody = { ca: bundle.ca, cert: undefined, key: undefined };
+  for (const credential of credentials) {
+    switch (credential.kind) {
+      case "certificate": {
+        if (credential.key === undefined && options.key === undefined)
+          throw new UsageError(`${file} holds no key, as the device keeps it: name its file with --key`);
+        const key = credential.key ?? readSecretInput(options.key ?? "", "the key", ports);
+        const tls = { ca: bundle.ca, cert: credential.certificate, key };
+        checkCredentials(tls, file);
+        return { targets, tls, username: undefined, password: undefined };
+      }
+      case "token":
+      case "password": {
+        const { username } = credential;
+        const password = Buffer.from(
+          credential.kind === "token" ? credential.token : credential.password,
+          "utf8",
+        );
+        checkCredentials(nobody, file);
+        return { targets, tls: nobody, username, password };
+      }
+      case "psk":
+        break;
+      default:
+        credential satisfies never;
+    }
   }
-  const { servers, ca, certificate, key } = readBundle(file, ports);
-  const tls = { ca, cert: certificate, key };
-  checkCredentials(tls, file);
-  return { targets: servers.map(({ url }) => parseTarget(url).target), tls, username: undefined };
+  throw new UsageError(`${file} holds a pre-shared key alone, which this command cannot use`);
 }
 
 function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Server {
@@ -76,7 +110,7 @@ function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Se
     throw new UsageError(`--ca, --cert and --key are for mqtts:// and wss://, not for ${target.url}`);
   }
   checkCredentials(tls, "--ca, --cert, --key");
-  return { targets: [target], tls, username };
+  return { targets: [target], tls, username, password: undefined };
 }
 
 function serverOf(options: ConnectOptions, ports: FilePorts): Server {
@@ -151,7 +185,7 @@ export function connectSettings(
   refuseProperties(options, placed);
   const server = serverOf(options, ports);
   const username = options.username ?? server.username;
-  const password = passwordOf(options, context, ports);
+  const password = passwordOf(options, context, ports) ?? server.password;
   if (password !== undefined && username === undefined && options.mqttVersion !== 5) {
     throw new UsageError("a password needs --username before MQTT 5");
   }

@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { parseBundle, type Bundle } from "@postern/identity/bundle";
+import type { CertificateBundle } from "@postern/identity/bundle";
+import { readCertificateBundle } from "@postern/identity/testing";
 
 export const bin = fileURLToPath(new URL("../../bin/postern.js", import.meta.url));
 
@@ -153,9 +154,9 @@ export async function up(args: readonly string[], options?: StartOptions): Promi
 }
 
 /** The first device's bundle of a server. */
-export function firstBundle(data: string): Bundle {
+export function firstBundle(data: string): CertificateBundle {
   const path = join(data, "bundles", "first-device.json");
-  return parseBundle(readFileSync(path, "utf8"), path);
+  return readCertificateBundle(path);
 }
 
 /** A port that was free a moment ago. */
