@@ -17,7 +17,7 @@ import { licencesOf } from "./third-party.ts";
 const nodeMin = "24.12";
 
 /** Packages with native code stay outside of the bundle and are installed beside it. */
-const external = ["lmdb"];
+const external = ["koffi", "lmdb"];
 
 /** What CommonJS modules inside of the bundle expect to find around them. */
 const commonJsShim = [

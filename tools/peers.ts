@@ -6,12 +6,17 @@ import { ended, start } from "./processes.ts";
 /** Programs of Debian 12 that tests talk to, and what shows that each is there: a command, or one of some files. */
 const peers = [
   { package: "ca-certificates", shownBy: { file: "/etc/ssl/certs/ca-certificates.crt" } },
+  { package: "fwknop-client", shownBy: { command: "fwknop" } },
   { package: "git", shownBy: { command: "git" } },
+  { package: "iproute2", shownBy: { command: "ip" } },
   { package: "mosquitto", shownBy: { command: "mosquitto" } },
   { package: "mosquitto-clients", shownBy: { command: "mosquitto_pub" } },
+  { package: "nftables", shownBy: { command: "nft" } },
+  { package: "nmap", shownBy: { command: "nmap" } },
   { package: "openssl", shownBy: { command: "openssl" } },
   { package: "python3", shownBy: { command: "python3" } },
   { package: "python3-paho-mqtt", shownBy: { file: "/usr/lib/python3/dist-packages/paho/mqtt/client.py" } },
+  { package: "tcpdump", shownBy: { command: "tcpdump" } },
 ] as const;
 
 type Peer = {

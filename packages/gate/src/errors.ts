@@ -1,0 +1,16 @@
+import { PosternError } from "@postern/core/errors";
+
+/** This process cannot use the kernel's firewall: another system, no libnftables, no right to it. Nothing was changed. */
+export class FirewallUnavailableError extends PosternError {
+  readonly code = "FIREWALL_UNAVAILABLE";
+}
+
+/** The kernel refused a change. Nothing of it has happened. */
+export class FirewallRefusedError extends PosternError {
+  readonly code = "FIREWALL_REFUSED";
+}
+
+/** As many windows are open as there may be. Nothing was opened. */
+export class FirewallFullError extends PosternError {
+  readonly code = "FIREWALL_FULL";
+}
