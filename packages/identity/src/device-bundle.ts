@@ -2,6 +2,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
+import { keyIdOf } from "@postern/pki/public-key";
 
 import { backdatedMs, type Authority } from "./authority.ts";
 import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
@@ -28,10 +29,11 @@ function bundlePath(bundles: string, device: string): string {
 }
 
 /** `device` with one more certificate, without those that have ended. */
-function withCertificate(device: Device, certificate: Certificate, nowMs: number): Device {
-  const { fingerprint, serialNumber, notAfterMs } = certificate;
+export function withCertificate(device: Device, certificate: Certificate, nowMs: number): Device {
+  const { fingerprint, serialNumber, notAfterMs, x509 } = certificate;
   const running = device.certificates.filter(({ notAfter }) => Date.parse(notAfter) >= nowMs);
-  const entry = { fingerprint, serialNumber, notAfter: new Date(notAfterMs).toISOString() };
+  const keyId = keyIdOf(x509.publicKey.export({ format: "der", type: "spki" }));
+  const entry = { fingerprint, serialNumber, notAfter: new Date(notAfterMs).toISOString(), keyId };
   return { ...device, certificates: [...running, entry] };
 }
 

@@ -37,6 +37,11 @@ export const deviceSchema = z.strictObject({
       fingerprint: z.string().regex(/^[0-9A-F]{2}(:[0-9A-F]{2}){31}$/),
       serialNumber: z.string().regex(/^[0-9A-F]+$/),
       notAfter: time,
+      /** SHA-256 of the public key, as in `PublicKey.id`: a key belongs to one device. Those registered by earlier versions have none. */
+      keyId: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/)
+        .optional(),
       /** When a rotation ends its use before `notAfter`. */
       ends: time.optional(),
       revoked: revocation.optional(),

@@ -24,3 +24,8 @@ export class PkiFileError extends PosternError {
 export class ClockError extends PosternError {
   readonly code = "CLOCK_WRONG";
 }
+
+/** An enrolment token cannot be made or found as asked for. */
+export class EnrolmentError extends PosternError {
+  readonly code = "ENROLMENT";
+}

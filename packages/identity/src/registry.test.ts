@@ -71,6 +71,26 @@ describe("device registry", () => {
     }
   });
 
+  it("finds devices by the keys of their certificates, and gives a key to one device only", () => {
+    using place = prepare();
+    using registry = new DeviceRegistry(place.path);
+    const keyId = "ab".repeat(32);
+    const withKey = (name: string, byte: string): Device => ({
+      ...device(name),
+      certificates: [
+        { fingerprint: fingerprint(byte), serialNumber: byte, notAfter: "2028-01-01T00:00:00.000Z", keyId },
+      ],
+    });
+    registry.put(withKey("a", "AA"));
+    assert.throws(() => registry.put(withKey("b", "BB")), /cannot have what "a" is known by/);
+    registry.close();
+    using read = new DeviceRegistry(place.path);
+    assert.equal(read.findByKeyId(keyId)?.device.name, "a");
+    read.put(device("a", "AA"));
+    assert.equal(read.findByKeyId(keyId), undefined);
+    read.put(withKey("b", "BB"));
+  });
+
   it("is a file for its owner alone", () => {
     using place = prepare();
     using registry = new DeviceRegistry(place.path);

@@ -40,6 +40,7 @@ export class DeviceRegistry {
   readonly #devices = new Map<string, Device>();
   readonly #byFingerprint = new Map<string, KnownCertificate>();
   readonly #bySerialNumber = new Map<string, KnownCertificate>();
+  readonly #byKeyId = new Map<string, KnownCertificate>();
   readonly #byPskIdentity = new Map<string, Device>();
   readonly #listeners = new Set<(changes: readonly DeviceChange[]) => void>();
 
@@ -82,6 +83,11 @@ export class DeviceRegistry {
     return this.#bySerialNumber.get(serialNumber);
   }
 
+  /** The device that has or had this key, by the newest of its certificates for it. */
+  findByKeyId(keyId: string): KnownCertificate | undefined {
+    return this.#byKeyId.get(keyId);
+  }
+
   findByPskIdentity(identity: string): Device | undefined {
     return this.#byPskIdentity.get(identity);
   }
@@ -103,7 +109,7 @@ export class DeviceRegistry {
 
   /**
    * Adds or replaces devices, all in one step that is on disk when this returns; then tells those that listen.
-   * @throws {RangeError} for a device that breaks the schema or has a certificate or PSK identity of another;
+   * @throws {RangeError} for a device that breaks the schema or has a certificate, key or PSK identity of another;
    * {@link DataDirectoryError} when the disk refuses. Nothing has changed then.
    */
   putAll(devices: readonly Device[]): void {
@@ -140,6 +146,7 @@ export class DeviceRegistry {
       throw new RangeError(`the device "${device.name}" cannot be: ${problemOf(result.error)}`);
     const others = [
       ...device.certificates.map(({ fingerprint }) => this.#byFingerprint.get(fingerprint)?.device),
+      ...device.certificates.map(({ keyId = "" }) => this.#byKeyId.get(keyId)?.device),
       device.psk === undefined ? undefined : this.#byPskIdentity.get(device.psk.identity),
     ];
     const other = others.find((found) => found !== undefined && found.name !== device.name);
@@ -149,9 +156,10 @@ export class DeviceRegistry {
 
   #index(device: Device): void {
     const before = this.#devices.get(device.name);
-    for (const { fingerprint, serialNumber } of before?.certificates ?? []) {
+    for (const { fingerprint, serialNumber, keyId = "" } of before?.certificates ?? []) {
       this.#byFingerprint.delete(fingerprint);
       this.#bySerialNumber.delete(serialNumber);
+      this.#byKeyId.delete(keyId);
     }
     if (before?.psk !== undefined) this.#byPskIdentity.delete(before.psk.identity);
     this.#devices.set(device.name, device);
@@ -159,6 +167,7 @@ export class DeviceRegistry {
       const known = { device, certificate };
       this.#byFingerprint.set(certificate.fingerprint, known);
       this.#bySerialNumber.set(certificate.serialNumber, known);
+      if (certificate.keyId !== undefined) this.#byKeyId.set(certificate.keyId, known);
     }
     if (device.psk !== undefined) this.#byPskIdentity.set(device.psk.identity, device);
   }
