@@ -1,5 +1,7 @@
 import { isIP } from "node:net";
 
+import { parseIpAddress } from "@postern/knock/ip-address";
+
 /** A port for knock packets. */
 export type KnockPort = {
   readonly transport: "udp" | "tcp";
@@ -79,8 +81,8 @@ export function registered(sources: readonly string[]): {
   readonly addresses: readonly string[];
   readonly prefixes: readonly string[];
 } {
-  const addresses: string[] = [];
-  const prefixes: string[] = [];
+  const addresses = new Set<string>();
+  const prefixes = new Set<string>();
   for (const source of sources) {
     const [address = "", length, ...rest] = source.split("/");
     const family = isIP(address);
@@ -90,8 +92,9 @@ export function registered(sources: readonly string[]): {
     }
     const bits = family === 4 ? 32 : 128;
     if (Number(length ?? bits) > bits) throw new RangeError(`${source} has a prefix longer than its address`);
-    if (Number(length ?? bits) === bits) addresses.push(address);
-    else prefixes.push(source);
+    // An IPv4 address that IPv6 maps is the IPv4 address: packets come with that.
+    if (Number(length ?? bits) === bits) addresses.add(parseIpAddress(address) ?? address);
+    else prefixes.add(source);
   }
-  return { addresses, prefixes };
+  return { addresses: [...addresses], prefixes: [...prefixes] };
 }

@@ -35,6 +35,8 @@ export type NftablesOptions = { readonly clock: Clock };
 /** Changes of one turn of the event loop are one transaction; more than this are several. */
 const batchMax = 512;
 
+const sweepIntervalMs = 5_000;
+
 type Change = {
   readonly commands: string;
   /** Takes it out of the book again, when the kernel does not want it. */
@@ -51,16 +53,19 @@ export class NftablesFirewall implements Firewall {
   readonly #netlink: Netlink;
   readonly #table: KernelTable;
   readonly #book: FirewallBook;
+  readonly #clock: Clock;
   #plan: GuardPlan | undefined;
   #fingerprint: string | undefined;
   #generation = 0;
   #suspect = false;
+  #sweptAtMs = 0;
   #waiting: Change[] = [];
 
   private constructor(native: Native, { clock }: NftablesOptions) {
     this.#netlink = openNetlink(native);
     this.#commands = openLibnftables(native);
     this.#table = new KernelTable(this.#netlink, tableName);
+    this.#clock = clock;
     this.#book = new FirewallBook({ clock, windowsMax, bansMax });
   }
 
@@ -162,7 +167,7 @@ export class NftablesFirewall implements Firewall {
   inspect(): Inspection {
     const plan = this.#plan;
     if (plan === undefined) return { kind: "intact" };
-    this.#book.sweep();
+    this.#sweepNowAndThen();
     let found = "rules that cannot be read";
     try {
       if (!this.#suspect && this.#table.generation() === this.#generation) return { kind: "intact" };
@@ -227,6 +232,14 @@ export class NftablesFirewall implements Firewall {
       this.#waiting.push({ commands, undo, settle: { resolve, reject } });
       if (this.#waiting.length >= batchMax) this.flush();
     });
+  }
+
+  /** It looks at every window and ban. */
+  #sweepNowAndThen(): void {
+    const now = this.#clock.monotonicMs();
+    if (now - this.#sweptAtMs < sweepIntervalMs) return;
+    this.#sweptAtMs = now;
+    this.#book.sweep();
   }
 
   /** One transaction of ours. The number of the last change tells whether others made some in between. */
