@@ -14,3 +14,8 @@ export class FirewallRefusedError extends PosternError {
 export class FirewallFullError extends PosternError {
   readonly code = "FIREWALL_FULL";
 }
+
+/** A network of hosts in namespaces cannot be made or used on this machine. */
+export class HostsError extends PosternError {
+  readonly code = "HOSTS";
+}
