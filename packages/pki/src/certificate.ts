@@ -7,6 +7,7 @@ import { parseDeviceUri, type DeviceUri } from "./device-uri.ts";
 export const Purpose = {
   serverAuth: "1.3.6.1.5.5.7.3.1",
   clientAuth: "1.3.6.1.5.5.7.3.2",
+  ocspSigning: "1.3.6.1.5.5.7.3.9",
 } as const;
 export type Purpose = (typeof Purpose)[keyof typeof Purpose];
 

@@ -67,13 +67,20 @@ export function integer(value: number): Buffer {
 
 /** A non-negative INTEGER from hexadecimal, of whole bytes, as serial numbers are written. @throws {RangeError} for another text. */
 export function serialNumber(hexadecimal: string): Buffer {
-  if (!/^([0-9A-Fa-f]{2})+$/.test(hexadecimal))
+  const bytes = Buffer.from(hexadecimal, "hex");
+  // What is no hexadecimal ends the conversion early.
+  if (bytes.length === 0 || bytes.length * 2 !== hexadecimal.length)
     throw new RangeError(`"${hexadecimal}" is no hexadecimal number`);
-  const magnitude = Buffer.from(hexadecimal.replace(/^(00)+(?=..)/, ""), "hex");
+  let start = 0;
+  while (bytes[start] === 0 && start < bytes.length - 1) start += 1;
   // A leading one would be a minus sign.
-  return (magnitude[0] ?? 0) >= 0x80
-    ? element(Tag.integer, Uint8Array.of(0), magnitude)
-    : element(Tag.integer, magnitude);
+  const padding = (bytes[start] ?? 0) >= 0x80 ? 1 : 0;
+  const length = bytes.length - start + padding;
+  const target = Buffer.allocUnsafe(headerBytes(length) + length);
+  let offset = writeHeader(target, 0, { tag: Tag.integer, length });
+  if (padding === 1) target[offset++] = 0;
+  bytes.copy(target, offset, start);
+  return target;
 }
 
 export function enumerated(value: number): Buffer {
@@ -119,22 +126,44 @@ export function ia5String(text: string, tag: number = Tag.ia5String): Buffer {
   return element(tag, Buffer.from(text, "ascii"));
 }
 
-function timeText(ms: number): string {
+/** Bytes of `YYYYMMDDHHMMSSZ`. */
+const generalizedTimeBytes = 15;
+
+function writeDigits(target: Buffer, offset: number, value: number): void {
+  target[offset] = 0x30 + Math.floor(value / 10);
+  target[offset + 1] = 0x30 + (value % 10);
+}
+
+/** Whole seconds, cut. A CRL has hundreds of thousands of these, so it is written digit by digit. @see RFC 5280 §4.1.2.5.2, RFC 6960 §4.2.2.1 */
+export function generalizedTime(ms: number): Buffer {
   const date = new Date(ms);
   const year = date.getUTCFullYear();
   if (!(year >= 1000 && year <= 9999)) throw new RangeError(`${ms} ms is no time of the years 1000 to 9999`);
-  return `${date.toISOString().replace(/[-:T]|\.\d+Z$/g, "")}Z`;
-}
-
-/** Whole seconds, cut. @see RFC 5280 §4.1.2.5.2, RFC 6960 §4.2.2.1 */
-export function generalizedTime(ms: number): Buffer {
-  return element(Tag.generalizedTime, Buffer.from(timeText(ms), "ascii"));
+  const target = Buffer.allocUnsafe(2 + generalizedTimeBytes);
+  target[0] = Tag.generalizedTime;
+  target[1] = generalizedTimeBytes;
+  writeDigits(target, 2, Math.floor(year / 100));
+  writeDigits(target, 4, year % 100);
+  writeDigits(target, 6, date.getUTCMonth() + 1);
+  writeDigits(target, 8, date.getUTCDate());
+  writeDigits(target, 10, date.getUTCHours());
+  writeDigits(target, 12, date.getUTCMinutes());
+  writeDigits(target, 14, date.getUTCSeconds());
+  target[16] = 0x5a;
+  return target;
 }
 
 /** UTCTime for the years 1950 to 2049, GeneralizedTime for others; whole seconds, cut. @see RFC 5280 §4.1.2.5 */
 export function time(ms: number): Buffer {
-  const text = timeText(ms);
-  return text < "1950" || text >= "2050"
-    ? generalizedTime(ms)
-    : element(Tag.utcTime, Buffer.from(text.slice(2), "ascii"));
+  const target = generalizedTime(ms);
+  const isShort = ms >= utcTimeFirstMs && ms < utcTimeEndMs;
+  if (!isShort) return target;
+  const short = target.subarray(2);
+  short[0] = Tag.utcTime;
+  short[1] = generalizedTimeBytes - 2;
+  return short;
 }
+
+/** UTCTime has years of two digits, of 1950 to 2049. */
+const utcTimeFirstMs = Date.UTC(1950, 0);
+const utcTimeEndMs = Date.UTC(2050, 0);
