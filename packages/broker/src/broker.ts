@@ -4,6 +4,7 @@ import { Connection } from "./connection.ts";
 import { BrokerContext, type BrokerOptions } from "./context.ts";
 import { Admission } from "./listeners/admission.ts";
 import { startListener, type ListenerOptions, type RunningListener } from "./listeners/listener.ts";
+import { TlsSessions, type Resumption } from "./listeners/tls-sessions.ts";
 import { Message } from "./message.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { AuditEvent, BrokerPorts } from "./ports.ts";
@@ -26,6 +27,7 @@ export class Broker {
   readonly #connections = new Set<Connection>();
   readonly #listeners: RunningListener[] = [];
   readonly #admission: Admission;
+  readonly #tlsSessions: TlsSessions[] = [];
   readonly #systemTopics: SystemTopics;
   readonly #sweep: NodeJS.Timeout;
 
@@ -62,16 +64,16 @@ export class Broker {
 
   /** Opens a listener; resolves when it accepts connections, rejects with the system's error when it cannot. */
   async listen(options: ListenerOptions): Promise<RunningListener> {
-    const listener = await startListener(
-      options,
-      this.#context,
-      this.#admission,
-      (transport, peer, limits) => {
-        const connection = new Connection(this.#core, transport, peer, limits);
+    const listener = await startListener(options, {
+      context: this.#context,
+      admission: this.#admission,
+      accept: (transport, peer, limits, proven) => {
+        const connection = new Connection(this.#core, transport, peer, limits, proven);
         this.#connections.add(connection);
         return connection;
       },
-    );
+      sessionsFor: (resumption) => this.#tlsSessionsFor(resumption),
+    });
     this.#listeners.push(listener);
     return listener;
   }
@@ -105,6 +107,8 @@ export class Broker {
     this.#context.readClock();
     clearInterval(this.#sweep);
     this.#systemTopics.close();
+    this.#admission.close();
+    for (const sessions of this.#tlsSessions) sessions.close();
     const listeners = Promise.all(this.#listeners.map((listener) => listener.close()));
     const { serverReference } = this.#context.options;
     const properties = serverReference === undefined ? {} : { serverReference };
@@ -116,6 +120,17 @@ export class Broker {
     await listeners;
     this.#context.wheel.close();
     this.#context.line.close();
+  }
+
+  #tlsSessionsFor(resumption: Resumption): TlsSessions {
+    const { tickets, ids, seconds } = resumption;
+    const known = this.#tlsSessions.find(
+      ({ resumption: other }) => other.tickets === tickets && other.ids === ids && other.seconds === seconds,
+    );
+    if (known !== undefined) return known;
+    const sessions = new TlsSessions(resumption, this.#context.ports.clock);
+    this.#tlsSessions.push(sessions);
+    return sessions;
   }
 
   async #untilClosed(): Promise<void> {

@@ -42,6 +42,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   readonly peer: Peer;
   readonly limits: Limits;
   readonly #transport: Transport;
+  readonly #proven: () => void;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   /** Puts messages into the form this client takes. */
@@ -77,11 +78,13 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   #ended = false;
   #pauses = 0;
 
-  constructor(core: Core, transport: Transport, peer: Peer, limits: Limits) {
+  /** `proven` is called when CONNECT was accepted. */
+  constructor(core: Core, transport: Transport, peer: Peer, limits: Limits, proven: () => void) {
     this.core = core;
     this.peer = peer;
     this.limits = limits;
     this.#transport = transport;
+    this.#proven = proven;
     this.#inbound = new Inbound(this);
     this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
     this.writer = new PublishWriter(this.#outbound, core.context, limits.topicAliasOutboundMaximum);
@@ -246,6 +249,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#untilMs = untilMs;
     session.connection = this;
     this.state = "connected";
+    this.#proven();
     this.#connectedAtMs = this.core.context.nowMs;
     this.#watch(this.keepAliveMs);
   }

@@ -43,6 +43,8 @@ export class BrokerContext {
   /** Monotonic clock, ms, read together with it. */
   monotonicMs: number;
   connectionCount = 0;
+  /** Of these, those whose clients have not proved yet who they are. */
+  halfOpenCount = 0;
   /** Bytes held for packets that are not complete, over all connections. */
   inboundBytes = 0;
   /** Messages that wait in durable queues, and their bytes. */

@@ -29,6 +29,8 @@ const perListener = {
   inflightMessagesMax: count(65_535),
   outboundBytesMax: count(),
   connectionsPerAddressMax: count(),
+  halfOpenPerAddressMax: count(),
+  connectionsPerSecondPerAddressMax: rate(),
   messagesPerSecondPerClientMax: rate(),
   bytesPerSecondPerClientMax: rate(),
 };
@@ -36,6 +38,9 @@ const perListener = {
 /** Limits of the broker as a whole. */
 const overall = {
   connectionsMax: count(),
+  halfOpenMax: count(),
+  connectionsPerSecondTotalMax: rate(),
+  takeOversPerMinuteMax: rate(),
   sessionsMax: count(),
   sessionsPerIdentityMax: count(),
   queuedBytesTotalMax: count(),
@@ -73,9 +78,14 @@ export const defaultLimits: Limits = {
   inflightMessagesMax: 1_024,
   outboundBytesMax: 16_777_216,
   connectionsPerAddressMax: 1_000,
+  halfOpenPerAddressMax: 256,
+  connectionsPerSecondPerAddressMax: 100,
   messagesPerSecondPerClientMax: 0,
   bytesPerSecondPerClientMax: 0,
   connectionsMax: 100_000,
+  halfOpenMax: 5_000,
+  connectionsPerSecondTotalMax: 0,
+  takeOversPerMinuteMax: 10,
   sessionsMax: 500_000,
   sessionsPerIdentityMax: 100,
   queuedBytesTotalMax: 4_294_967_296,

@@ -9,6 +9,7 @@ import type { Router } from "./router.ts";
 import { neverExpires, Session } from "./session.ts";
 import type { Subscription } from "./subscription.ts";
 import { WheelTimer } from "./timer-wheel.ts";
+import { TakeOvers } from "./take-overs.ts";
 import type { Wills } from "./wills.ts";
 
 export interface OpenRequest {
@@ -30,11 +31,13 @@ export class SessionRegistry {
   readonly #context: BrokerContext;
   readonly #router: Router;
   readonly #wills: Wills;
+  readonly #takeOvers: TakeOvers;
 
   constructor(context: BrokerContext, router: Router, wills: Wills) {
     this.#context = context;
     this.#router = router;
     this.#wills = wills;
+    this.#takeOvers = new TakeOvers(context.limits.takeOversPerMinuteMax, context.ports.clock);
   }
 
   /** Brings back what the store kept. What was connected when the broker stopped counts as disconnected now. */
@@ -49,7 +52,11 @@ export class SessionRegistry {
     if (known !== undefined && !ownedBy(known, request.identity)) {
       return refused(ReasonCode.notAuthorized, "the client id belongs to a session of another identity");
     }
-    known?.connection?.takenOver();
+    if (known?.connection !== undefined) {
+      if (!this.#takeOvers.allow(request.clientId))
+        return refused(ReasonCode.connectionRateExceeded, "too many take-overs (takeOversPerMinuteMax)");
+      known.connection.takenOver();
+    }
     const existing = sessions.get(request.clientId);
     if (existing !== undefined && request.cleanStart) this.end(existing);
     else if (existing !== undefined)

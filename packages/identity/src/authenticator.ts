@@ -5,6 +5,7 @@ import { Purpose, decodeCertificate, deviceOf, verifyLeaf, type Certificate } fr
 import type { Clock } from "@postern/core/clock";
 
 import { refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
+import { authenticatePsk } from "./psk.ts";
 import type { DeviceRegistry } from "./registry.ts";
 
 /** The reason codes of a refused CONNECT. @see MQTT 5.0 §3.2.2.2 */
@@ -17,6 +18,8 @@ export interface CredentialsRequest {
     readonly anonymousAllowed: boolean;
     /** DER of the leaf that the client presented; TLS proved that it holds the key, and nothing else is taken from TLS. */
     readonly certificate: Uint8Array | undefined;
+    /** The identity whose pre-shared key TLS proved the client to have. */
+    readonly pskIdentity?: string | undefined;
   };
   readonly username: string | undefined;
 }
@@ -70,6 +73,7 @@ export class CertificateAuthenticator {
   }
 
   authenticate({ peer, username }: CredentialsRequest): CredentialsResult {
+    if (peer.pskIdentity !== undefined) return authenticatePsk(this.#options.registry, peer.pskIdentity);
     if (peer.certificate !== undefined) return this.#authenticateCertificate(peer.certificate);
     if (peer.anonymousAllowed) return anonymous;
     return username === undefined

@@ -1,14 +1,18 @@
 import { createServer as createNetServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 
 import type { BrokerContext } from "../context.ts";
 import { limitsOfListener, type Limits, type ListenerLimits } from "../limits.ts";
 import type { Peer, TlsMaterial } from "../ports.ts";
+import { WheelTimer } from "../timer-wheel.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission, Entrance } from "./admission.ts";
 import { peerOf, socketOptions } from "./peer.ts";
+import type { PskLookup } from "./psk.ts";
 import { SocketTransport } from "./socket-transport.ts";
-import { createTlsListener } from "./tls-listener.ts";
-import { createWebSocketListener } from "./websocket-listener.ts";
+import { TlsProtocol } from "./tls-listener.ts";
+import type { Resumption, TlsSessions } from "./tls-sessions.ts";
+import { createWebSocketProtocol } from "./websocket-listener.ts";
 
 export type ListenerKind = "mqtt" | "mqtts" | "ws" | "wss" | "unix";
 
@@ -28,6 +32,12 @@ export interface ListenerOptions {
   readonly limits: ListenerLimits;
   /** Asked at start and at each `reloadTls`; needed by `mqtts` and `wss`. */
   readonly tls: (() => TlsMaterial) | undefined;
+  /** Lets TLS clients take up an earlier session. Not given, or with pre-shared keys: nobody does. */
+  readonly resumption?: Resumption | undefined;
+  /** TLS clients prove themselves by a pre-shared key; neither side has a certificate. */
+  readonly psk?: PskLookup | undefined;
+  /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given. */
+  readonly origins?: readonly string[] | undefined;
 }
 
 export interface RunningListener {
@@ -39,45 +49,91 @@ export interface RunningListener {
   readonly connectionCount: number;
   /** Takes up new certificates; open connections stay. */
   reloadTls(): void;
+  /** Nobody takes up a TLS session any more that began before: for when somebody's certificate was revoked. */
+  dropTickets(): void;
   /** Stops accepting and resolves when no connection is left. Those of clients are the broker's to close. */
   close(): Promise<void>;
   /** Cuts what is still open: also connections that never came as far as MQTT. */
   cut(): void;
 }
 
-/** Makes the owner of a new connection. */
-export type Accept = (transport: Transport, peer: Peer, limits: Limits) => TransportHandler;
+/** Makes the owner of a new connection, which calls `proven` once its client has shown who it is. */
+export type Accept = (
+  transport: Transport,
+  peer: Peer,
+  limits: Limits,
+  proven: () => void,
+) => TransportHandler;
+
+/** What a listener shares with the others of its broker. */
+export interface ListenerHost {
+  readonly context: BrokerContext;
+  readonly admission: Admission;
+  readonly accept: Accept;
+  /** The secrets of resumption, the same for all listeners that ask for the same. */
+  sessionsFor(resumption: Resumption): TlsSessions;
+}
 
 /** What the servers of one listener are built from. */
 export interface Wiring {
   readonly options: ListenerOptions;
   readonly limits: Limits;
   readonly context: BrokerContext;
-  readonly accept: Accept;
+  readonly sessions: TlsSessions | undefined;
+  /** The connection that came through `entrance` has come as far as MQTT. */
+  accept(transport: Transport, peer: Peer, entrance: Entrance): TransportHandler;
 }
 
-/** A server, and how it takes up new certificates (nothing to do without TLS). */
-export interface ListeningServer {
-  readonly server: Server;
-  readonly reloadTls: () => void;
+/** What is spoken below MQTT on a listener. */
+export interface Protocol {
+  /** Takes over a socket that nobody has read from. */
+  take(entrance: Entrance): void;
+  reloadTls(): void;
+  dropTickets(): void;
+  /** Lets go of timers; connections stay. */
+  close(): void;
 }
 
 /** More than a fleet's reconnect storm needs; the kernel caps it at net.core.somaxconn. */
 const backlog = 4_096;
 
 /** Binds and starts to accept; rejects with the system's error (`EADDRINUSE`, `EACCES`, …). */
-export async function startListener(
-  options: ListenerOptions,
-  context: BrokerContext,
-  admission: Admission,
-  accept: Accept,
-): Promise<RunningListener> {
+export async function startListener(options: ListenerOptions, host: ListenerHost): Promise<RunningListener> {
+  const { context, admission } = host;
   const limits = limitsOfListener(context.limits, options.limits);
-  const { server, reloadTls } = create({ options, limits, context, accept });
+  const begun = new WeakMap<Entrance, WheelTimer>();
+  const resumption = options.psk === undefined ? options.resumption : undefined;
+  const protocol = create({
+    options,
+    limits,
+    context,
+    sessions: resumption === undefined ? undefined : host.sessionsFor(resumption),
+    accept(transport, peer, entrance) {
+      const timer = begun.get(entrance);
+      if (timer !== undefined) context.wheel.clear(timer);
+      return host.accept(transport, peer, limits, () => entrance.proven());
+    },
+  });
   const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    const perLoopback = options.limits.connectionsPerAddressMax !== undefined;
-    if (!admission.admit(socket, limits, perLoopback)) return;
+  const { connectionsPerAddressMax, halfOpenPerAddressMax, connectionsPerSecondPerAddressMax } =
+    options.limits;
+  const gate = {
+    name: options.name,
+    limits,
+    countsLoopback:
+      (connectionsPerAddressMax ?? halfOpenPerAddressMax ?? connectionsPerSecondPerAddressMax) !== undefined,
+    start(entrance: Entrance) {
+      // TLS and HTTP have as long as CONNECT has after them.
+      const timer = new WheelTimer(() => entrance.socket.destroy());
+      begun.set(entrance, timer);
+      context.wheel.set(timer, limits.connectTimeoutSeconds * 1_000);
+      entrance.socket.once("close", () => context.wheel.clear(timer));
+      protocol.take(entrance);
+    },
+  };
+  // Nothing is read from a connection before its turn.
+  const server = createNetServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
+    if (!admission.enter(socket, gate)) return;
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
@@ -90,33 +146,56 @@ export async function startListener(
     get connectionCount() {
       return sockets.size;
     },
-    reloadTls,
-    close: () => closed(server),
+    reloadTls: () => protocol.reloadTls(),
+    dropTickets: () => protocol.dropTickets(),
+    async close() {
+      await closed(server);
+      protocol.close();
+    },
     cut() {
       for (const socket of sockets) socket.destroy();
     },
   };
 }
 
-function create(wiring: Wiring): ListeningServer {
+function create(wiring: Wiring): Protocol {
   switch (wiring.options.kind) {
     case "mqtt":
     case "unix":
-      return {
-        server: createNetServer(socketOptions, (socket) => acceptSocket(wiring, socket)),
-        reloadTls() {},
-      };
-    case "mqtts":
-      return createTlsListener(wiring, (socket) => acceptSocket(wiring, socket));
+      return plainProtocol(wiring);
+    case "mqtts": {
+      const protocol: TlsProtocol = new TlsProtocol(wiring, (options) =>
+        createTlsServer(options, (socket) => {
+          const entrance = protocol.entranceOf(socket);
+          if (entrance !== undefined) acceptSocket(wiring, socket, entrance, protocol.psk?.claimedBy(socket));
+        }),
+      );
+      return protocol;
+    }
     case "ws":
     case "wss":
-      return createWebSocketListener(wiring);
+      return createWebSocketProtocol(wiring);
   }
 }
 
-function acceptSocket(wiring: Wiring, socket: Socket): void {
+function plainProtocol(wiring: Wiring): Protocol {
+  return {
+    take: (entrance) => acceptSocket(wiring, entrance.socket, entrance, undefined),
+    reloadTls() {},
+    dropTickets() {},
+    close() {},
+  };
+}
+
+function acceptSocket(
+  wiring: Wiring,
+  socket: Socket,
+  entrance: Entrance,
+  pskIdentity: string | undefined,
+): void {
   const transport = new SocketTransport(socket);
-  transport.attach(wiring.accept(transport, peerOf(wiring.options, socket), wiring.limits));
+  transport.attach(wiring.accept(transport, peerOf(wiring.options, socket, pskIdentity), entrance));
+  socket.resume();
 }
 
 async function listening(server: Server, options: ListenerOptions): Promise<void> {

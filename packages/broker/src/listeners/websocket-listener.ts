@@ -2,13 +2,15 @@ import { createServer as createHttpServer, type IncomingMessage, type Server } f
 import { createServer as createHttpsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 import { type WebSocket, WebSocketServer } from "ws";
 
 import type { TransportHandler } from "../transport.ts";
-import type { ListeningServer, Wiring } from "./listener.ts";
+import type { Entrance } from "./admission.ts";
+import type { Protocol, Wiring } from "./listener.ts";
 import { peerOf, socketOptions } from "./peer.ts";
-import { tlsOptions } from "./tls-listener.ts";
+import { TlsProtocol } from "./tls-listener.ts";
 import { WebSocketTransport } from "./websocket-transport.ts";
 
 const headerBytesMax = 8_192;
@@ -16,45 +18,66 @@ const headerBytesMax = 8_192;
 const batchBytesMax = 65_536;
 /** What WebSocket framing may add to a CONNECT before it counts as too much. */
 const framingBytesMax = 1_024;
+/** Frames that one message may come in, and pieces of them that wait to be put together: each costs far more memory than its bytes. */
+const fragmentsMax = 1_024;
+const chunksMax = 16_384;
 /** @see MQTT 5.0 §6 [MQTT-6.0.0-3]; `mqttv3.1` is what clients of MQTT 3.1 ask for */
 const subprotocols = ["mqtt", "mqttv3.1"];
 
+/** What is known of a connection below HTTP. */
+interface Below {
+  readonly entrance: Entrance;
+  readonly pskIdentity: string | undefined;
+}
+
 /** MQTT over WebSocket, plain or over TLS. @see MQTT 5.0 §6 */
-export function createWebSocketListener(wiring: Wiring): ListeningServer {
-  const { options } = wiring;
-  if (options.kind !== "wss") {
-    const server = createHttpServer({ ...socketOptions, ...httpOptions(wiring) });
-    serve(wiring, server);
-    return { server, reloadTls() {} };
+export function createWebSocketProtocol(wiring: Wiring): Protocol {
+  if (wiring.options.kind === "wss") {
+    const protocol: TlsProtocol = new TlsProtocol(wiring, (options) => {
+      const server = createHttpsServer({
+        ...options,
+        maxHeaderSize: headerBytesMax,
+        keepAliveTimeout: 1_000,
+      });
+      serve(wiring, server, (socket) => {
+        if (!(socket instanceof TLSSocket)) return undefined;
+        const entrance = protocol.entranceOf(socket);
+        return entrance && { entrance, pskIdentity: protocol.psk?.claimedBy(socket) };
+      });
+      return server;
+    });
+    return protocol;
   }
-  const server = createHttpsServer({ ...tlsOptions(wiring), ...httpOptions(wiring) });
-  serve(wiring, server);
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
-  return {
-    server,
-    reloadTls() {
-      if (options.tls !== undefined) server.setSecureContext(options.tls().context);
-    },
-  };
-}
-
-function httpOptions({ limits }: Wiring) {
-  const timeoutMs = limits.connectTimeoutSeconds * 1_000;
-  return {
+  const entrances = new WeakMap<Socket, Below>();
+  const server = createHttpServer({
+    ...socketOptions,
     maxHeaderSize: headerBytesMax,
-    headersTimeout: timeoutMs,
-    requestTimeout: timeoutMs,
-    connectionsCheckingInterval: 1_000,
     keepAliveTimeout: 1_000,
+  });
+  serve(wiring, server, (socket) => entrances.get(socket));
+  return {
+    take(entrance) {
+      entrances.set(entrance.socket, { entrance, pskIdentity: undefined });
+      server.emit("connection", entrance.socket);
+      entrance.socket.resume();
+    },
+    reloadTls() {},
+    dropTickets() {},
+    close() {},
   };
 }
 
-function serve(wiring: Wiring, server: Server): void {
+function serve(wiring: Wiring, server: Server, belowOf: (socket: Socket) => Below | undefined): void {
+  const { options, limits, context } = wiring;
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: wiring.limits.packetBytesMax + batchBytesMax,
+    // Pings are answered where it can be seen how many they are.
+    autoPong: false,
+    maxPayload: limits.packetBytesMax + batchBytesMax,
+    maxFragments: fragmentsMax,
+    maxBufferedChunks: chunksMax,
     handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
   });
   server.on("request", (_request, response) => {
@@ -62,19 +85,40 @@ function serve(wiring: Wiring, server: Server): void {
   });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
-    if (!(socket instanceof Socket) || !offersMqtt(request)) {
-      // Half of a connection is let go, too, when the other side keeps its own half open.
-      socket.once("finish", () => socket.destroy());
-      socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    const below = socket instanceof Socket ? belowOf(socket) : undefined;
+    if (!(socket instanceof Socket) || below === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (!offersMqtt(request)) {
+      refuse(socket, "400 Bad Request", "the subprotocol mqtt is not offered");
+      return;
+    }
+    const { origin } = request.headers;
+    if (origin !== undefined && options.origins?.includes(origin) !== true) {
+      context.ports.log.warn(
+        { origin, listener: options.name },
+        "a web page may not connect: its origin is not listed",
+      );
+      refuse(socket, "403 Forbidden", "this origin is not listed under origins of the listener");
       return;
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const transport = new WebSocketTransport(webSocket);
-      const handler = wiring.accept(transport, peerOf(wiring.options, socket), wiring.limits);
+      const peer = peerOf(options, socket, below.pskIdentity);
+      const handler = wiring.accept(transport, peer, below.entrance);
       transport.attach(handler);
       limitUntilConnect(socket, handler, webSocket);
     });
   });
+}
+
+function refuse(socket: Socket, status: string, reason: string): void {
+  // Half of a connection is let go, too, when the other side keeps its own half open.
+  socket.once("finish", () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${reason.length + 1}\r\n\r\n${reason}\n`,
+  );
 }
 
 /** Cuts a client that sends more than a CONNECT may have, in whatever frames, before its CONNECT is complete. */

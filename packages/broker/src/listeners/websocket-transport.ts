@@ -6,11 +6,19 @@ import { lingerMs } from "./socket-transport.ts";
 /** @see RFC 6455 §7.4.1: 1000 normal closure, 1003 unsupported data */
 const normalClosure = 1_000;
 const unsupportedData = 1_003;
+/** @see RFC 6455 §7.4.1: 1008 policy violation */
+const policyViolation = 1_008;
+
+/** Pings of a client that has sent no message between them; MQTT has its own, which counts as a sign of life. */
+const pingsMax = 16;
+/** With this much waiting to be read by the client it does not read: more answers would only fill the memory. */
+const pongBytesMax = 65_536;
 
 /** MQTT in binary WebSocket frames; packets and frames need not align. @see MQTT 5.0 §6 */
 export class WebSocketTransport implements Transport {
   readonly #webSocket: WebSocket;
   #ended = false;
+  #pings = 0;
 
   constructor(webSocket: WebSocket) {
     this.#webSocket = webSocket;
@@ -20,9 +28,11 @@ export class WebSocketTransport implements Transport {
     this.#webSocket.on("message", (data: RawData, isBinary: boolean) => {
       // What comes after a frame of another type is not MQTT any more. @see MQTT 5.0 [MQTT-6.0.0-1]
       if (this.#ended) return;
+      this.#pings = 0;
       if (!isBinary) this.#close(unsupportedData);
       else if (Buffer.isBuffer(data)) handler.onData(data);
     });
+    this.#webSocket.on("ping", (data: Buffer) => this.#pong(data));
     this.#webSocket.once("close", () => handler.onClose());
     // A frame that breaks RFC 6455 closes the connection: "close" follows.
     this.#webSocket.on("error", ignore);
@@ -42,6 +52,14 @@ export class WebSocketTransport implements Transport {
 
   end(): void {
     this.#close(normalClosure);
+  }
+
+  /** @see RFC 6455 §5.5.2 */
+  #pong(data: Buffer): void {
+    if (this.#ended) return;
+    this.#pings += 1;
+    if (this.#pings > pingsMax || this.#webSocket.bufferedAmount > pongBytesMax) this.#close(policyViolation);
+    else this.#webSocket.pong(data);
   }
 
   #close(code: number): void {

@@ -26,13 +26,24 @@ export interface ListenerConfiguration {
   readonly systemTopics: boolean;
   /** Its own, over the broker's. */
   readonly limits: ListenerLimits;
+  /** Its clients prove themselves by a pre-shared key, and neither side has a certificate. */
+  readonly psk: boolean;
+  /** Web pages whose scripts may connect. */
+  readonly origins: readonly string[];
+  /** What it says over the `tls` of all. */
+  readonly tls: Partial<SessionConfiguration>;
 }
 
-export interface TlsConfiguration {
+/** How TLS clients may take up an earlier session; their certificate is checked at each CONNECT in any case. */
+export interface SessionConfiguration {
+  /** True for tickets and ids. */
+  readonly sessionResumption: boolean | "tickets" | "ids";
+  readonly sessionSeconds: number;
+}
+
+export interface TlsConfiguration extends SessionConfiguration {
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
-  /** Lets clients take up an earlier TLS session; their certificate is checked at each CONNECT in any case. */
-  readonly sessionResumption: boolean;
 }
 
 export interface MetricsConfiguration {
@@ -78,6 +89,9 @@ function defaultListeners(host: string): ListenerConfiguration[] {
     insecure: false,
     systemTopics: false,
     limits: {},
+    psk: false,
+    origins: [],
+    tls: {},
   }));
 }
 
@@ -92,8 +106,19 @@ function givenListeners({ given, errorAt }: ConfigFile): ListenerConfiguration[]
       insecure: listener.insecure ?? false,
       systemTopics: listener.systemTopics ?? false,
       limits: listener.limits ?? {},
+      psk: listener.psk ?? false,
+      origins: listener.origins ?? [],
+      tls: sessionOf(listener.tls),
     };
   });
+}
+
+function sessionOf(given: GivenConfiguration["tls"]): Partial<SessionConfiguration> {
+  const { sessionResumption, sessionSeconds } = given ?? {};
+  return {
+    ...(sessionResumption === undefined ? {} : { sessionResumption }),
+    ...(sessionSeconds === undefined ? {} : { sessionSeconds }),
+  };
 }
 
 /** What is dangerous in letting others than this machine use a listener, or `undefined`. */
@@ -102,6 +127,34 @@ function exposure({ address, anonymous }: ListenerConfiguration): string | undef
   if (plain && anonymous) return "takes anonymous clients and is in plain text";
   if (plain) return "is in plain text";
   return anonymous ? "takes anonymous clients" : undefined;
+}
+
+/** What a listener says that does not go with the rest of it. */
+function problemOf({
+  address,
+  anonymous,
+  psk,
+  origins,
+  tls,
+}: ListenerConfiguration): { readonly key: "psk" | "origins" | "tls"; readonly reason: string } | undefined {
+  const isWeb = address.kind === "ws" || address.kind === "wss";
+  if (psk && !isTls(address))
+    return { key: "psk", reason: "is for TLS: give the listener an mqtts:// or wss:// URL" };
+  if (psk && anonymous)
+    return { key: "psk", reason: "and anonymous contradict each other: a pre-shared key names its device" };
+  if (psk && Object.keys(tls).length > 0)
+    return {
+      key: "tls",
+      reason: "is about certificates' sessions: with psk: true nothing is resumed, and nothing needs to be",
+    };
+  if (Object.keys(tls).length > 0 && !isTls(address))
+    return { key: "tls", reason: "is for mqtts:// and wss:// listeners" };
+  if (origins.length > 0 && !isWeb)
+    return {
+      key: "origins",
+      reason: "is for ws:// and wss:// listeners: nothing else has web pages for clients",
+    };
+  return undefined;
 }
 
 /** @throws {ConfigError} for listeners that contradict each other or expose what nobody asked to expose. */
@@ -121,6 +174,13 @@ function checkListeners(listeners: readonly ListenerConfiguration[], { errorAt }
       throw errorAt(
         ["listeners", index, "systemTopics"],
         `listeners[${index}].systemTopics is for anonymous clients and this listener takes none: name devices under systemTopics.readers instead`,
+      );
+    }
+    const problem = problemOf(listener);
+    if (problem !== undefined) {
+      throw errorAt(
+        ["listeners", index, problem.key],
+        `listeners[${index}].${problem.key} ${problem.reason}`,
       );
     }
     const place = address.kind === "unix" ? address.path : hostAndPort(address.host, address.port);
@@ -195,6 +255,7 @@ export function resolveConfiguration(
     minVersion: given.tls?.minVersion ?? "1.2",
     maxVersion: given.tls?.maxVersion ?? "1.3",
     sessionResumption: given.tls?.sessionResumption ?? false,
+    sessionSeconds: given.tls?.sessionSeconds ?? 3_600,
   };
   if (tls.minVersion > tls.maxVersion) {
     throw errorAt(

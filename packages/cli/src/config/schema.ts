@@ -12,10 +12,23 @@ const tlsVersion = z.preprocess(
   z.enum(["1.2", "1.3"]),
 );
 
+/** A day: what RFC 5246 §F.1.4 advises as the most, and below the seven of RFC 8446 §4.6.1. */
+const sessionSecondsMax = 86_400;
+
+const sessionKeys = {
+  sessionResumption: z.union([z.boolean(), z.enum(["tickets", "ids"])]).optional(),
+  sessionSeconds: z.int().min(1).max(sessionSecondsMax).optional(),
+};
+
 const tlsSchema = z.strictObject({
   minVersion: tlsVersion.optional(),
   maxVersion: tlsVersion.optional(),
-  sessionResumption: z.boolean().optional(),
+  ...sessionKeys,
+});
+
+/** As browsers write it: scheme, host and port, and nothing behind them. @see RFC 6454 §6.2 */
+const origin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/?#\s@]+$/, {
+  error: "must be an origin as browsers write it, such as https://cockpit.example.org",
 });
 
 const listenerUrl = z.string().superRefine((url, context) => {
@@ -31,6 +44,10 @@ const listenerSchema = z.strictObject({
   insecure: z.boolean().optional(),
   systemTopics: z.boolean().optional(),
   limits: listenerLimitsSchema.optional(),
+  /** Clients prove themselves by a pre-shared key instead of a certificate. */
+  psk: z.boolean().optional(),
+  origins: z.array(origin).optional(),
+  tls: z.strictObject(sessionKeys).optional(),
 });
 
 const hostName = z

@@ -16,14 +16,19 @@ export function toFileShape(configuration: Configuration): object {
   } = configuration;
   const optional = { serverReference, responseInformation };
   return {
-    listeners: listeners.map(({ address, name, anonymous, insecure, systemTopics, limits: own }) => ({
-      url: formatListenerUrl(address),
-      name,
-      anonymous,
-      insecure,
-      systemTopics,
-      limits: own,
-    })),
+    listeners: listeners.map(
+      ({ address, name, anonymous, insecure, systemTopics, limits: own, psk, origins, tls: session }) => ({
+        url: formatListenerUrl(address),
+        name,
+        anonymous,
+        insecure,
+        systemTopics,
+        limits: own,
+        psk,
+        origins,
+        tls: session,
+      }),
+    ),
     names,
     tls,
     systemTopics: { readers: systemTopicReaders },

@@ -18,6 +18,9 @@ function listener(url: string, anonymous: boolean): RunningServerFacts["listener
     insecure: false,
     systemTopics: false,
     limits: {},
+    psk: false,
+    origins: [],
+    tls: {},
   };
   return { url, configuration };
 }

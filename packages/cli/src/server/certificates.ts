@@ -1,5 +1,3 @@
-import { constants } from "node:crypto";
-
 import type { TlsMaterial } from "@postern/broker/ports";
 import type { Clock } from "@postern/core/clock";
 import type { Log } from "@postern/core/log";
@@ -78,10 +76,6 @@ export class Certificates {
         ca: [authority.rootPem, authority.issuer.certificate],
         minVersion: `TLSv${tls.minVersion}`,
         maxVersion: `TLSv${tls.maxVersion}`,
-        honorCipherOrder: true,
-        // A resumed session saves a quarter of a handshake and skips the verification of the certificate; we verify it again in
-        // any case, but a stolen ticket key would open recorded traffic.
-        secureOptions: tls.sessionResumption ? 0 : constants.SSL_OP_NO_TICKET,
       },
       requestCertificate: true,
     };

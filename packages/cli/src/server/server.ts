@@ -14,11 +14,12 @@ import type { Logger } from "pino";
 import type { Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
-import { isTls, type ListenerAddress } from "../config/listener-url.ts";
+import type { ListenerAddress } from "../config/listener-url.ts";
 import { version } from "../version.ts";
 import { bundleServers, certificateHosts, thisMachine } from "./addresses.ts";
 import { FileAuditLog } from "./audit-log.ts";
 import { Certificates } from "./certificates.ts";
+import { listenerTls } from "./listener-tls.ts";
 import { listenError, metricsListenError } from "./listen-error.ts";
 import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
@@ -167,13 +168,17 @@ function createBroker(
   );
 }
 
-function listenerOptions(configuration: ListenerConfiguration, certificates: Certificates): ListenerOptions {
+function listenerOptions(
+  configuration: ListenerConfiguration,
+  options: Configuration,
+  certificates: Certificates,
+): ListenerOptions {
   const { name, address, anonymous, insecure, limits } = configuration;
   const where =
     address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
-  const tls = isTls(address) ? () => certificates.tlsMaterial() : undefined;
+  const { tls, ...proof } = listenerTls(configuration, options, certificates);
   const confidential = tls !== undefined || address.kind === "unix" || insecure;
-  return { name, kind: address.kind, ...where, anonymous, confidential, limits, tls };
+  return { name, kind: address.kind, ...where, anonymous, confidential, limits, tls, ...proof };
 }
 
 /** Whether somebody answers on a Unix socket. */
@@ -200,7 +205,9 @@ async function listenAll({ options, broker, certificates }: Parts): Promise<Runn
   for (const configuration of options.configuration.listeners) {
     try {
       await removeDeadSocket(configuration.address);
-      listeners.push(await broker.listen(listenerOptions(configuration, certificates)));
+      listeners.push(
+        await broker.listen(listenerOptions(configuration, options.configuration, certificates)),
+      );
     } catch (thrown) {
       throw listenError(configuration.address, thrown);
     }

@@ -1,0 +1,35 @@
+import { createHmac, randomBytes } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+
+/** The pre-shared key of an identity; `undefined` for one that has none. Asked in every handshake: a look-up, no more. */
+export type PskLookup = (identity: string) => Uint8Array | undefined;
+
+/** @see RFC 9257 §6: no less than 128 bits, and not a password */
+const keyBytesMin = 16;
+
+/** Answers for the keys of one listener and remembers which identity each connection claimed. */
+export class PskKeys {
+  readonly #lookup: PskLookup;
+  readonly #secret = randomBytes(32);
+  readonly #claimed = new WeakMap<TLSSocket, string>();
+
+  constructor(lookup: PskLookup) {
+    this.#lookup = lookup;
+  }
+
+  /**
+   * The key to go on with. An identity that is not known, or whose key is too short to be one, is given a key that nobody has, always
+   * the same one: the handshake fails as it does for a wrong key, and takes as long.
+   */
+  keyFor(socket: TLSSocket, identity: string): Uint8Array {
+    this.#claimed.set(socket, identity);
+    const nobodys = createHmac("sha256", this.#secret).update(identity).digest();
+    const key = this.#lookup(identity);
+    return key !== undefined && key.length >= keyBytesMin ? key : nobodys;
+  }
+
+  /** Claimed only, until the handshake is over; `undefined` when it did not come that far. */
+  claimedBy(socket: TLSSocket): string | undefined {
+    return this.#claimed.get(socket);
+  }
+}
