@@ -6,6 +6,7 @@ import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDown } from "./commands/down.ts";
+import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
 import { registerLog } from "./commands/log.ts";
 import { registerPub } from "./commands/pub.ts";
 import { registerStatus } from "./commands/status.ts";
@@ -29,6 +30,8 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerConfig,
   registerPub,
   registerSub,
+  registerLockdown,
+  registerAgent,
   registerZigbee,
   registerCompletion,
 ];
