@@ -127,6 +127,7 @@ export interface AuditEvent {
     | "connected"
     | "re-authenticated"
     | "proof-ended"
+    | "backed-off"
     | "taken-over"
     | "publish-refused"
     | "subscribe-refused"

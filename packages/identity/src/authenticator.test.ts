@@ -27,13 +27,9 @@ async function prepare(cacheMax?: number) {
   });
   const bundle = readCertificateBundle(firstBundle);
 
-  function authenticate(
-    pem: string | undefined,
-    options: { anonymousAllowed?: boolean; username?: string } = {},
-  ) {
+  function authenticate(pem: string | undefined) {
     const certificate = pem === undefined ? undefined : decodeCertificate(pem)?.x509.raw;
-    const { anonymousAllowed = false, username } = options;
-    return authenticator.authenticate({ peer: { anonymousAllowed, certificate }, username });
+    return authenticator.authenticate({ peer: { certificate } });
   }
 
   /** Enters a certificate in the registry under a device's name, whatever it says itself. */
@@ -68,21 +64,13 @@ describe("certificate authenticator", () => {
     });
   });
 
-  it("refuses whoever presents nothing, unless the listener takes anonymous clients (MQTT 5.0 §3.2.2.2)", async () => {
+  it("refuses whoever presents nothing (MQTT 5.0 §3.2.2.2)", async () => {
     using t = await prepare();
     const nothing = t.authenticate(undefined);
     assert.ok(nothing.kind === "refused" && nothing.reasonCode === 0x87);
-    const password = t.authenticate(undefined, { username: "admin" });
-    assert.ok(password.kind === "refused" && password.reasonCode === 0x86);
-    const allowed = t.authenticate(undefined, { anonymousAllowed: true, username: "admin" });
-    assert.deepEqual(allowed, {
-      kind: "accepted",
-      identity: { name: "", anonymous: true },
-      untilMs: Infinity,
-    });
   });
 
-  it("refuses a certificate that the registry does not know, even one of our authority and on an anonymous listener", async () => {
+  it("refuses a certificate that the registry does not know, even one of our authority", async () => {
     using t = await prepare();
     const issued = await issueDevice({
       tenant: "default",
@@ -90,11 +78,9 @@ describe("certificate authenticator", () => {
       validity,
       issuer: t.authority.issuer,
     });
-    for (const anonymousAllowed of [false, true]) {
-      const result = t.authenticate(issued.certificate, { anonymousAllowed });
-      assert.ok(result.kind === "refused" && result.reasonCode === 0x87);
-      assert.match(result.reason, /no device has its certificate/);
-    }
+    const result = t.authenticate(issued.certificate);
+    assert.ok(result.kind === "refused" && result.reasonCode === 0x87);
+    assert.match(result.reason, /no device has its certificate/);
   });
 
   it("refuses a known certificate of another purpose, another name or another authority", async () => {
@@ -192,8 +178,7 @@ describe("certificate authenticator", () => {
   it("refuses bytes that are no certificate", async () => {
     using t = await prepare();
     const result = t.authenticator.authenticate({
-      peer: { anonymousAllowed: true, certificate: new Uint8Array([1]) },
-      username: undefined,
+      peer: { certificate: new Uint8Array([1]) },
     });
     assert.equal(result.kind, "refused");
   });

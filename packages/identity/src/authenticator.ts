@@ -8,20 +8,17 @@ import { refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts"
 import { authenticatePsk } from "./psk.ts";
 import type { DeviceRegistry } from "./registry.ts";
 
-/** The reason codes of a refused CONNECT. @see MQTT 5.0 §3.2.2.2 */
-const badUserNameOrPassword = 0x86;
+/** @see MQTT 5.0 §3.2.2.2 */
 const notAuthorized = 0x87;
 
-/** The parts of a CONNECT and its connection that decide who it is. */
+/** What a connection's transport has to say about who it is. */
 export interface CredentialsRequest {
   readonly peer: {
-    readonly anonymousAllowed: boolean;
     /** DER of the leaf that the client presented; TLS proved that it holds the key, and nothing else is taken from TLS. */
     readonly certificate: Uint8Array | undefined;
     /** The identity whose pre-shared key TLS proved the client to have. */
     readonly pskIdentity?: string | undefined;
   };
-  readonly username: string | undefined;
 }
 
 export type CredentialsResult =
@@ -32,9 +29,6 @@ export type CredentialsResult =
       readonly untilMs: number;
     }
   | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string };
-
-/** All who gave no proof, on listeners that ask for none. The broker knows its anonymous sessions by the empty name. */
-const anonymous = { kind: "accepted", identity: { name: "", anonymous: true }, untilMs: Infinity } as const;
 
 export interface CertificateAuthenticatorOptions {
   readonly registry: DeviceRegistry;
@@ -51,8 +45,8 @@ interface Verified {
   readonly untilMs: number;
 }
 
-function refused(reasonCode: number, reason: string): CredentialsResult {
-  return { kind: "refused", reasonCode, reason };
+function refused(reason: string): CredentialsResult {
+  return { kind: "refused", reasonCode: notAuthorized, reason };
 }
 
 /**
@@ -72,18 +66,10 @@ export class CertificateAuthenticator {
     this.#cacheMax = options.cacheMax ?? 10_000;
   }
 
-  authenticate({ peer, username }: CredentialsRequest): CredentialsResult {
+  authenticate({ peer }: CredentialsRequest): CredentialsResult {
     if (peer.pskIdentity !== undefined) return authenticatePsk(this.#options.registry, peer.pskIdentity);
     if (peer.certificate !== undefined) return this.#authenticateCertificate(peer.certificate);
-    if (peer.anonymousAllowed) return anonymous;
-    return username === undefined
-      ? refused(notAuthorized, "it presented no client certificate")
-      : refused(badUserNameOrPassword, "it presented a user name and no client certificate");
-  }
-
-  /** No enhanced authentication method is known yet. @see MQTT 5.0 §4.12 */
-  exchange(): undefined {
-    return undefined;
+    return refused("it presented no client certificate");
   }
 
   /** Forgets what was verified; for when the authority changed. */
@@ -96,15 +82,13 @@ export class CertificateAuthenticator {
       .toUpperCase()
       .replace(/..(?=.)/g, "$&:");
     const known = this.#options.registry.findByFingerprint(fingerprint);
-    if (known === undefined)
-      return refused(notAuthorized, `no device has its certificate (SHA-256 ${fingerprint})`);
+    if (known === undefined) return refused(`no device has its certificate (SHA-256 ${fingerprint})`);
     const { device, certificate } = known;
     const reason =
       refusalOfDevice(device) ??
       refusalOfCertificate(certificate, this.#options.clock.wallMs()) ??
       this.#verify(der, fingerprint, device);
-    if (reason !== undefined)
-      return refused(notAuthorized, `the certificate of ${device.name} is refused: ${reason}`);
+    if (reason !== undefined) return refused(`the certificate of ${device.name} is refused: ${reason}`);
     const verifiedMs = this.#verified.get(fingerprint)?.untilMs ?? this.#options.clock.wallMs();
     const untilMs = Math.min(
       verifiedMs,

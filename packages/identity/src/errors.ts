@@ -29,3 +29,8 @@ export class ClockError extends PosternError {
 export class EnrolmentError extends PosternError {
   readonly code = "ENROLMENT";
 }
+
+/** The keys of a token issuer cannot be used: no JSON Web Key Set and no public key, or one that is too weak. */
+export class TokenKeysError extends PosternError {
+  readonly code = "TOKEN_KEYS";
+}

@@ -37,6 +37,19 @@ export const statusSchema = z.object({
   rates: z.record(z.string(), z.number()),
   /** Since the start. */
   counters: z.record(z.string(), z.number()),
+  /** Proofs that failed. */
+  authentication: z.object({
+    /** Since the start, by kind. */
+    failures: z.record(z.string(), z.number()),
+    /** Attempts that were refused unseen because of earlier failures. */
+    refused: z.number(),
+    /** Addresses that failed of late, and those that did most often. */
+    sources: z.number(),
+    worst: z.array(z.object({ source: z.string(), failures: z.number(), waitMs: z.number() })),
+    passwordsWaiting: z.number(),
+    /** Attempts that were turned away because too many passwords were waiting to be verified. */
+    passwordsTurnedAway: z.number(),
+  }),
   certificates: z.array(
     z.object({
       name: z.string(),

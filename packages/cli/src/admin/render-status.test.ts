@@ -30,6 +30,14 @@ const status: Status = {
     connectRefused: 4,
     connectionsRefused: 5,
   },
+  authentication: {
+    failures: { certificate: 0, password: 1_200, token: 0, psk: 0, permission: 3 },
+    refused: 4,
+    sources: 1,
+    worst: [{ source: "192.0.2.7", failures: 12, waitMs: 64_000 }],
+    passwordsWaiting: 0,
+    passwordsTurnedAway: 2,
+  },
   certificates: [
     { name: "server", notAfter: "2027-04-01T00:00:00.000Z", daysLeft: 3, warning: true },
     { name: "device a", notAfter: "2026-12-01T00:00:00.000Z", daysLeft: -31, warning: true },
@@ -51,6 +59,9 @@ retained      0 messages, 0 B
 last minute   12.5 messages/s in, 0 messages/s out
               0 B/s in, 0 B/s out
 since start   1,000 messages in, 0 out, 2 dropped at slow readers, 3 from full queues, 9 connections refused
+failures      1,200 by password, 3 by permission; 4 attempts put off, 2 turned away while passwords were waiting
+              addresses that failed of late: 1
+                192.0.2.7: 12, 1 min 4 s to wait
 certificates  server: 3 days left (2027-04-01), EXPIRES SOON
               device a: EXPIRED 2026-12-01T00:00:00.000Z
 `,

@@ -44,6 +44,24 @@ export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, "?");
 }
 
+/** Who could not prove who they are, or did what they may not. */
+function failureLines({ failures, refused, sources, worst, passwordsTurnedAway }: Status["authentication"]) {
+  const kinds = Object.entries(failures).filter(([, failed]) => failed > 0);
+  if (kinds.length === 0 && refused === 0 && passwordsTurnedAway === 0) return ["none"];
+  const turnedAway =
+    passwordsTurnedAway === 0
+      ? ""
+      : `, ${count(passwordsTurnedAway)} turned away while passwords were waiting`;
+  return [
+    `${kinds.map(([kind, failed]) => `${count(failed)} by ${kind}`).join(", ")}; ${count(refused)} attempts put off${turnedAway}`,
+    ...(sources === 0 ? [] : [`addresses that failed of late: ${count(sources)}`]),
+    ...worst.map(
+      ({ source, failures: failed, waitMs }) =>
+        `  ${printable(source)}: ${count(failed)}${waitMs === 0 ? "" : `, ${formatDuration(waitMs / 1_000)} to wait`}`,
+    ),
+  ];
+}
+
 /** A status for people. */
 export function renderStatus(status: Status): string {
   const { clients, sessions, queues, retained, rates, counters } = status;
@@ -83,6 +101,7 @@ export function renderStatus(status: Status): string {
     ...section("since start", [
       `${total("publishReceived")} messages in, ${total("publishSent")} out, ${total("publishDropped")} dropped at slow readers, ${total("queueDropped")} from full queues, ${total("connectRefused", "connectionsRefused")} connections refused`,
     ]),
+    ...section("failures", failureLines(status.authentication)),
     ...section(
       "certificates",
       status.certificates.map(({ name, notAfter, daysLeft, warning }) => {

@@ -1,5 +1,6 @@
 import { defaultLimits, type Limits, type ListenerLimits } from "@postern/broker/limits";
 
+import { resolveAuthentication, type AuthenticationConfiguration } from "./authentication.ts";
 import {
   formatListenerUrl,
   hostAndPort,
@@ -62,6 +63,7 @@ export interface Configuration {
   readonly limits: Limits;
   readonly names: readonly string[];
   readonly tls: TlsConfiguration;
+  readonly authentication: AuthenticationConfiguration;
   /** Devices that may read `$SYS/…`. */
   readonly systemTopicReaders: readonly string[];
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
@@ -276,6 +278,7 @@ export function resolveConfiguration(
     limits: given.limits ?? defaultLimits,
     names: given.names ?? [],
     tls,
+    authentication: resolveAuthentication(config),
     systemTopicReaders: given.systemTopics?.readers ?? [],
     log: { level: given.log?.level ?? "info", format: given.log?.format ?? "auto" },
     metrics,

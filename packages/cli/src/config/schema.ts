@@ -4,6 +4,7 @@ import { limitsSchema, listenerLimitsSchema } from "@postern/broker/limits";
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
 
+import { authenticationSchema } from "./authentication.ts";
 import { parseListenerUrl } from "./listener-url.ts";
 
 /** `1.2` is a number in YAML and meant as a version. */
@@ -75,6 +76,7 @@ export const configSchema = z.strictObject({
   /** More host names and addresses that devices use for this server: in its certificate and in bundles. */
   names: z.array(hostName).optional(),
   tls: tlsSchema.optional(),
+  authentication: authenticationSchema.optional(),
   systemTopics: z
     .strictObject({
       readers: z

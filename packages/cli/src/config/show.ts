@@ -1,6 +1,11 @@
 import type { Configuration } from "./configuration.ts";
 import { hostAndPort, formatListenerUrl } from "./listener-url.ts";
 
+/** Without the keys that were not given and have no default. */
+function withoutUndefined(value: object): object {
+  return JSON.parse(JSON.stringify(value));
+}
+
 /** The configuration in force in the shape of the file, every key spelled out. */
 export function toFileShape(configuration: Configuration): object {
   const {
@@ -8,6 +13,7 @@ export function toFileShape(configuration: Configuration): object {
     limits,
     names,
     tls,
+    authentication,
     systemTopicReaders,
     log,
     metrics,
@@ -31,6 +37,7 @@ export function toFileShape(configuration: Configuration): object {
     ),
     names,
     tls,
+    authentication: withoutUndefined(authentication),
     systemTopics: { readers: systemTopicReaders },
     log,
     metrics:

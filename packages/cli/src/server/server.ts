@@ -18,6 +18,7 @@ import type { ListenerAddress } from "../config/listener-url.ts";
 import { version } from "../version.ts";
 import { bundleServers, certificateHosts, thisMachine } from "./addresses.ts";
 import { FileAuditLog } from "./audit-log.ts";
+import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
 import { listenerTls } from "./listener-tls.ts";
 import { listenError, metricsListenError } from "./listen-error.ts";
@@ -71,6 +72,7 @@ interface Parts {
   readonly store: LmdbSessionStore;
   readonly audit: FileAuditLog;
   readonly certificates: Certificates;
+  readonly authentication: Authentication;
   readonly broker: Broker;
   readonly warnings: string[];
 }
@@ -91,7 +93,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
   stack.defer(() => certificates.installation.registry.close());
   const audit = stack.use(new FileAuditLog(directory.audit, { clock: systemClock, log }));
-  const broker = stack.adopt(createBroker(options, { store, audit, certificates }), (started) =>
+  const authentication = stack.use(
+    await Authentication.open({
+      configuration,
+      cwd: options.cwd,
+      pki: directory.pki,
+      certificates: certificates.authenticator,
+      registry: certificates.installation.registry,
+      audit,
+      clock: systemClock,
+      log,
+    }),
+  );
+  const broker = stack.adopt(createBroker(options, { store, audit, authentication }), (started) =>
     started.close(),
   );
   const parts: Parts = {
@@ -101,6 +115,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     store,
     audit,
     certificates,
+    authentication,
     broker,
     warnings: [...configuration.warnings],
   };
@@ -145,24 +160,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 function createBroker(
   { configuration, log }: ServerOptions,
-  { store, audit, certificates }: Pick<Parts, "store" | "audit" | "certificates">,
+  { store, audit, authentication }: Pick<Parts, "store" | "audit" | "authentication">,
 ): Broker {
   const { limits, systemTopicReaders, listeners, responseInformation, serverReference } = configuration;
   const authorizer = createSystemTopicAuthorizer({
     devices: new Set(systemTopicReaders),
     listeners: new Set(listeners.filter(({ systemTopics }) => systemTopics).map(({ name }) => name)),
   });
-  const { authenticator } = certificates;
   return new Broker(
     {
       clock: systemClock,
       log,
       store,
-      authenticator,
+      authenticator: authentication.authenticator,
       authorizer,
       payloadRule: undefined,
       bus: undefined,
-      audit,
+      audit: countingRefusals(audit, authentication.failures),
     },
     { limits, responseInformation, serverReference, version },
   );
@@ -216,9 +230,10 @@ async function listenAll({ options, broker, certificates }: Parts): Promise<Runn
 }
 
 async function reloadCertificates(
-  { options, certificates, audit }: Parts,
+  { options, certificates, authentication, audit }: Parts,
   listeners: readonly RunningListener[],
 ): Promise<void> {
+  authentication.reload();
   try {
     if (await certificates.reload()) {
       for (const listener of listeners) listener.reloadTls();
@@ -263,7 +278,7 @@ async function startMetrics({
 }
 
 async function startAdmin(
-  { options, stack, directory, store, audit, broker, certificates }: Parts,
+  { options, stack, directory, store, audit, broker, certificates, authentication }: Parts,
   metricsUrl: string | undefined,
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
@@ -276,6 +291,7 @@ async function startAdmin(
       storeFailure: broker.storeFailure?.message,
       metricsUrl,
       rates: rates.perSecond(),
+      authentication: authentication.status(),
       certificates: certificates.status(),
       nowMs: systemClock.wallMs(),
     });

@@ -5,7 +5,14 @@ import type { Status } from "../admin/protocol.ts";
 /** What a status says beside the broker's own numbers. */
 export interface StatusParts extends Pick<
   Status,
-  "version" | "data" | "logLevel" | "storeFailure" | "metricsUrl" | "rates" | "certificates"
+  | "version"
+  | "data"
+  | "logLevel"
+  | "storeFailure"
+  | "metricsUrl"
+  | "rates"
+  | "authentication"
+  | "certificates"
 > {
   /** Wall clock. */
   readonly nowMs: number;

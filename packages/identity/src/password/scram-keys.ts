@@ -4,7 +4,7 @@ import { createHash, createHmac, pbkdf2, randomBytes } from "node:crypto";
  * Rounds of PBKDF2 for new keys: what RFC 7677 §4 calls a tenth of a second on a handset. The client spends them at each
  * connection and we only once, so a small device decides how many can be asked for.
  */
-const scramIterations = 15_000;
+export const scramIterations = 15_000;
 
 const saltBytes = 16;
 
