@@ -6,6 +6,7 @@ import { ended, start } from "./processes.ts";
 /** Programs of Debian 12 that tests talk to, and what shows that each is there: a command, or one of some files. */
 const peers = [
   { package: "ca-certificates", shownBy: { file: "/etc/ssl/certs/ca-certificates.crt" } },
+  { package: "curl", shownBy: { command: "curl" } },
   { package: "fwknop-client", shownBy: { command: "fwknop" } },
   { package: "git", shownBy: { command: "git" } },
   { package: "iproute2", shownBy: { command: "ip" } },
@@ -16,6 +17,11 @@ const peers = [
   { package: "openssl", shownBy: { command: "openssl" } },
   { package: "python3", shownBy: { command: "python3" } },
   { package: "python3-paho-mqtt", shownBy: { file: "/usr/lib/python3/dist-packages/paho/mqtt/client.py" } },
+  {
+    package: "libstrongswan-standard-plugins",
+    shownBy: { file: "/usr/lib/ipsec/plugins/libstrongswan-openssl.so" },
+  },
+  { package: "strongswan-pki", shownBy: { command: "pki" } },
   { package: "tcpdump", shownBy: { command: "tcpdump" } },
 ] as const;
 

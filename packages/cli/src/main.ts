@@ -5,6 +5,7 @@ import { errorCode, errorText } from "@postern/core/errors";
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
+import { registerDeviceEnrol } from "./commands/device-enrol.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
 import { registerLog } from "./commands/log.ts";
@@ -28,6 +29,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerLog,
   registerBackup,
   registerConfig,
+  registerDeviceEnrol,
   registerPub,
   registerSub,
   registerLockdown,

@@ -24,6 +24,8 @@ const bundleSchema = z.object({
       }),
     )
     .min(1),
+  /** Where the device renews its certificate, the preferred address first. @see RFC 7030 */
+  est: z.array(z.object({ url: z.url({ protocol: /^https$/, error: "not an https:// URL" }) })).optional(),
   /** The certificate authority (PEM) that the server's certificate must lead to; the only one to trust. */
   ca: pem(/^-----BEGIN CERTIFICATE-----/, "a certificate"),
   /** The device's certificate and the issuing authority's, leaf first (PEM). */

@@ -21,6 +21,8 @@ export interface BundleRequest {
   readonly registry: DeviceRegistry;
   /** Where devices find the server, the preferred address first; at least one. */
   readonly servers: Bundle["servers"];
+  /** Where they renew their certificates. */
+  readonly est?: Bundle["est"];
   readonly nowMs: number;
 }
 
@@ -50,7 +52,7 @@ export interface NewBundle {
  * @returns the bundle's path.
  */
 export async function createBundle(
-  { bundles, authority, registry, servers, nowMs }: BundleRequest,
+  { bundles, authority, registry, servers, est, nowMs }: BundleRequest,
   { tenant, device, roles = [] }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
@@ -62,6 +64,7 @@ export async function createBundle(
     postern: 1,
     device,
     servers,
+    ...(est === undefined ? {} : { est }),
     ca: authority.rootPem,
     certificate: issued.certificate + authority.issuer.certificate,
     key: issued.key,
@@ -108,7 +111,7 @@ function readBundle(
  * @returns the devices whose bundle changed.
  */
 export async function refreshBundles(request: BundleRequest): Promise<string[]> {
-  const { bundles, registry, servers, nowMs } = request;
+  const { bundles, registry, servers, est, nowMs } = request;
   const changed: string[] = [];
   for (const name of attempt(`read the directory ${bundles}`, () => readdirSync(bundles))) {
     if (!name.endsWith(".json")) continue;
@@ -120,8 +123,8 @@ export async function refreshBundles(request: BundleRequest): Promise<string[]> 
     if (refusalOfDevice(device) !== undefined) continue;
     if (nowMs >= renewalDueMs(found.certificate)) {
       await createBundle(request, { tenant: device.tenant, device: device.name });
-    } else if (JSON.stringify(found.bundle.servers) !== JSON.stringify(servers)) {
-      replacePrivateFile(path, formatBundle({ ...found.bundle, servers }));
+    } else if (JSON.stringify([found.bundle.servers, found.bundle.est]) !== JSON.stringify([servers, est])) {
+      replacePrivateFile(path, formatBundle({ ...found.bundle, servers, est }));
     } else {
       continue;
     }

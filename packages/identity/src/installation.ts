@@ -56,6 +56,8 @@ export interface ProvideBundlesRequest {
   readonly installation: Pick<Installation, "authority" | "registry">;
   /** Where devices find the server over TLS; with none, no bundle is made. */
   readonly servers: Bundle["servers"];
+  /** Where devices renew their certificates. */
+  readonly est?: Bundle["est"];
   /** The device that gets a bundle while the registry is empty. */
   readonly firstDevice: NewBundle;
   /** Wall clock. */
@@ -67,9 +69,9 @@ export interface ProvideBundlesRequest {
  * @returns the path of the first device's bundle; `undefined` when it was moved away or never made.
  */
 export async function provideBundles(request: ProvideBundlesRequest): Promise<string | undefined> {
-  const { directory, installation, servers, firstDevice, nowMs } = request;
+  const { directory, installation, servers, est, firstDevice, nowMs } = request;
   const { bundles } = directory;
-  const bundleRequest = { bundles, ...installation, servers, nowMs };
+  const bundleRequest = { bundles, ...installation, servers, est, nowMs };
   if (servers.length > 0) {
     if (installation.registry.exists) await refreshBundles(bundleRequest);
     else await createBundle(bundleRequest, firstDevice);

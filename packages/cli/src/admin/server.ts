@@ -37,12 +37,13 @@ function routes(app: FastifyInstance, server: Administered): void {
 
 /**
  * The admin API: HTTP with JSON on a Unix socket that only the server's user can reach. There is nothing else to prove: who can
- * open the socket can read the keys beside it.
+ * open the socket can read the keys beside it. `more` adds the routes of parts that have their own.
  */
 export async function startAdminServer(
   run: string,
   cwd: string,
   server: Administered,
+  more: (app: FastifyInstance) => void,
 ): Promise<AsyncDisposable> {
   const app = Fastify({ bodyLimit: bodyBytesMax, logger: false });
   app.setErrorHandler(async (thrown, _request, reply) => {
@@ -54,6 +55,7 @@ export async function startAdminServer(
     await reply.status(wrong ? 400 : 500).send({ code, message });
   });
   routes(app, server);
+  more(app);
   const socket = adminSocketPath(run, cwd);
   // The lock on the data directory is ours: whatever is there is left over from a process that died.
   rmSync(socket.path, { force: true });

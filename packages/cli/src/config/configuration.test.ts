@@ -34,6 +34,7 @@ describe("configuration in force", () => {
     assert.deepEqual(warnings, [
       "mqtts://[::]:8883 can be reached from other machines, and nothing hides it yet",
       "wss://[::]:8884 can be reached from other machines, and nothing hides it yet",
+      "https://[::]:8885 can be reached from other machines, and nothing hides it yet",
     ]);
   });
 
@@ -114,6 +115,34 @@ describe("configuration in force", () => {
       "listeners:\n  - url: mqtts://127.0.0.1:0\n    name: a\n  - url: mqtts://127.0.0.1:0\n    name: b\n",
     );
     resolve("metrics:\n  url: http://0.0.0.0:9883\n  insecure: true\n");
+  });
+
+  it("gives certificates to devices beside the default listeners, elsewhere where asked, or not at all", () => {
+    const defaults = { certificateDays: 30, renewalGraceDays: 30, sameKeyRenewal: false };
+    const standard = { host: "127.0.0.1", port: 8885, required: false, ...defaults };
+    assert.deepEqual(resolveConfiguration(undefined).est, standard);
+    assert.deepEqual(resolve("est: { certificateDays: 1 }\n").est, { ...standard, certificateDays: 1 });
+    assert.equal(resolve("listeners: [{ url: 'mqtts://127.0.0.1:1' }]\n").est, undefined);
+    assert.equal(resolve("est: { url: off }\n").est, undefined);
+    assert.deepEqual(
+      resolve("listeners: [{ url: 'mqtts://127.0.0.1:1' }]\nest: { url: 'https://[::1]:2' }\n").est,
+      { host: "::1", port: 2, required: true, ...defaults },
+    );
+    for (const est of [
+      "{ url: 'http://127.0.0.1:1' }",
+      "{ url: 'https://127.0.0.1:70000' }",
+      "{ certificateDays: 0 }",
+      "{ certificateDays: 401 }",
+      "{ renewalGraceDays: -1 }",
+      "{ sameKeyRenewal: 1 }",
+      "{ urls: x }",
+    ])
+      assert.throws(() => resolve(`est: ${est}\n`), { name: "ConfigError" }, est);
+    assert.throws(
+      () =>
+        resolve("listeners: [{ url: 'mqtts://127.0.0.1:8885' }]\nest: { url: 'https://127.0.0.1:8885' }\n"),
+      /est\.url and listeners\[0\] are both on 127\.0\.0\.1:8885/,
+    );
   });
 
   it("serves metrics where asked, or not at all", () => {

@@ -55,6 +55,20 @@ export interface MetricsConfiguration {
   readonly insecure: boolean;
 }
 
+/** Where and how devices get certificates over the network. */
+export interface EstConfiguration {
+  readonly host: string;
+  readonly port: number;
+  /** Whether the configuration asked for this very address: then the server does not start without it. */
+  readonly required: boolean;
+  /** Life of the certificates that are issued. */
+  readonly certificateDays: number;
+  /** So long after its end a certificate can still be renewed. */
+  readonly renewalGraceDays: number;
+  /** Whether a renewal may keep the key. */
+  readonly sameKeyRenewal: boolean;
+}
+
 /** The configuration in force: what was given, and the default for what was not. */
 export interface Configuration {
   /** The file it came from; `undefined` when it is all defaults. */
@@ -69,6 +83,8 @@ export interface Configuration {
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Where metrics and health are served; `undefined` for nowhere. */
   readonly metrics: MetricsConfiguration | undefined;
+  /** `undefined` when devices get no certificates over the network. */
+  readonly est: EstConfiguration | undefined;
   /** As given, relative to the configuration file. */
   readonly data: string | undefined;
   readonly serverReference: string | undefined;
@@ -78,6 +94,7 @@ export interface Configuration {
 }
 
 const defaultMetricsPort = 9883;
+const defaultEstPort = 8885;
 
 function defaultListeners(host: string): ListenerConfiguration[] {
   const addresses: ListenerAddress[] = [
@@ -232,6 +249,35 @@ function metricsOf({ metrics }: GivenConfiguration): Configuration["metrics"] {
   return { ...parseHttpUrl(metrics.url), required: true, insecure: metrics.insecure ?? false };
 }
 
+/** Beside the default listeners on their address, beside others only where asked for. */
+function estOf({ est = {}, listeners }: GivenConfiguration, bind: string): EstConfiguration | undefined {
+  const { url, certificateDays = 30, renewalGraceDays = 30, sameKeyRenewal = false } = est;
+  if (url === "off" || (url === undefined && listeners !== undefined)) return undefined;
+  const place = url === undefined ? { host: bind, port: defaultEstPort } : parseHttpUrl(url);
+  return { ...place, required: url !== undefined, certificateDays, renewalGraceDays, sameKeyRenewal };
+}
+
+function estWarnings(est: EstConfiguration | undefined): string[] {
+  if (est === undefined || isLoopback(est.host)) return [];
+  const url = `https://${hostAndPort(est.host, est.port)}`;
+  return [`${url} can be reached from other machines, and nothing hides it yet`];
+}
+
+/** @throws {ConfigError} when EST is to be on a listener's port. */
+function checkEst(
+  est: EstConfiguration | undefined,
+  listeners: readonly ListenerConfiguration[],
+  { errorAt }: ConfigFile,
+): void {
+  if (est === undefined || est.port === 0) return;
+  const { host, port } = est;
+  const index = listeners.findIndex(
+    ({ address }) => address.kind !== "unix" && address.host === host && address.port === port,
+  );
+  if (index >= 0)
+    throw errorAt(["est", "url"], `est.url and listeners[${index}] are both on ${hostAndPort(host, port)}`);
+}
+
 const nothing: ConfigFile = {
   file: "",
   given: {},
@@ -272,6 +318,8 @@ export function resolveConfiguration(
       `metrics.url is on ${metrics.host}, which others than this machine can reach, and asks for no proof: add "insecure: true" beside it if that is meant`,
     );
   }
+  const est = estOf(given, options.bind ?? "127.0.0.1");
+  checkEst(est, listeners, config);
   return {
     file: source?.file,
     listeners,
@@ -282,9 +330,10 @@ export function resolveConfiguration(
     systemTopicReaders: given.systemTopics?.readers ?? [],
     log: { level: given.log?.level ?? "info", format: given.log?.format ?? "auto" },
     metrics,
+    est,
     data: given.data,
     serverReference: given.serverReference,
     responseInformation: given.responseInformation,
-    warnings: listeners.flatMap(listenerWarnings),
+    warnings: [...listeners.flatMap(listenerWarnings), ...estWarnings(est)],
   };
 }

@@ -67,6 +67,26 @@ const hostName = z
 export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export const logFormats = ["auto", "pretty", "json"] as const;
 
+const httpsUrl = /^https:\/\/(\[[0-9A-Fa-f:.]+\]|[^/:@?#[\]\s]+):(\d{1,5})\/?$/;
+
+/** A life in days, from a minute to a bit more than a year. */
+const days = z
+  .number()
+  .min(1 / 1440)
+  .max(400);
+
+const estSchema = z.strictObject({
+  url: z
+    .string()
+    .refine((url) => url === "off" || (httpsUrl.test(url) && Number(httpsUrl.exec(url)?.[2]) <= 65_535), {
+      error: "must be off or look like https://127.0.0.1:8885",
+    })
+    .optional(),
+  certificateDays: days.optional(),
+  renewalGraceDays: z.number().min(0).max(400).optional(),
+  sameKeyRenewal: z.boolean().optional(),
+});
+
 const httpUrl = /^http:\/\/(\[[0-9A-Fa-f:.]+\]|[^/:@?#[\]\s]+):(\d{1,5})\/?$/;
 
 /** `postern.yaml`. Every key may be left out. */
@@ -98,6 +118,8 @@ export const configSchema = z.strictObject({
       insecure: z.boolean().optional(),
     })
     .optional(),
+  /** Enrolment over Secure Transport: certificates for devices over the network. @see RFC 7030 */
+  est: estSchema.optional(),
   /** The data directory, relative to the configuration file. */
   data: z.string().min(1).optional(),
   /** @see MQTT 5.0 §4.11 */
@@ -109,8 +131,8 @@ export const configSchema = z.strictObject({
 /** What a configuration file says; see the schema. */
 export type GivenConfiguration = z.infer<typeof configSchema>;
 
-/** Host (IPv6 without brackets) and port of an `http://` URL that the schema let pass. */
+/** Host (IPv6 without brackets) and port of an `http://` or `https://` URL that the schema let pass. */
 export function parseHttpUrl(url: string): { readonly host: string; readonly port: number } {
-  const [, host = "", port = "0"] = httpUrl.exec(url) ?? [];
+  const [, host = "", port = "0"] = httpUrl.exec(url) ?? httpsUrl.exec(url) ?? [];
   return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
 }

@@ -1,9 +1,20 @@
-import type { Configuration } from "./configuration.ts";
+import type { Configuration, EstConfiguration } from "./configuration.ts";
 import { hostAndPort, formatListenerUrl } from "./listener-url.ts";
 
 /** Without the keys that were not given and have no default. */
 function withoutUndefined(value: object): object {
   return JSON.parse(JSON.stringify(value));
+}
+
+function estInFile({
+  host,
+  port,
+  certificateDays,
+  renewalGraceDays,
+  sameKeyRenewal,
+}: EstConfiguration): object {
+  const url = `https://${hostAndPort(host, port)}`;
+  return { url, certificateDays, renewalGraceDays, sameKeyRenewal };
 }
 
 /** The configuration in force in the shape of the file, every key spelled out. */
@@ -17,6 +28,7 @@ export function toFileShape(configuration: Configuration): object {
     systemTopicReaders,
     log,
     metrics,
+    est,
     serverReference,
     responseInformation,
   } = configuration;
@@ -44,6 +56,7 @@ export function toFileShape(configuration: Configuration): object {
       metrics === undefined
         ? { url: "off" }
         : { url: `http://${hostAndPort(metrics.host, metrics.port)}`, insecure: metrics.insecure },
+    est: est === undefined ? { url: "off" } : estInFile(est),
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     limits,
   };

@@ -26,13 +26,16 @@ const loopbackHosts = ["localhost", "127.0.0.1", "::1"] as const;
 const hostNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
 
 /** The names and addresses that the server's certificate must answer for. */
-export function certificateHosts({ listeners, names }: Configuration, machine: Machine): string[] {
+export function certificateHosts(
+  { listeners, names, est }: Pick<Configuration, "listeners" | "names" | "est">,
+  machine: Machine,
+): string[] {
   const hosts = new Set<string>([...loopbackHosts, ...names]);
   if (hostNamePattern.test(machine.hostname)) hosts.add(machine.hostname);
-  for (const { address } of listeners) {
-    if (address.kind === "unix") continue;
-    if (isWildcard(address.host)) for (const host of machine.addresses) hosts.add(host);
-    else hosts.add(address.host);
+  const places = listeners.flatMap(({ address }) => (address.kind === "unix" ? [] : [address.host]));
+  for (const place of est === undefined ? places : [...places, est.host]) {
+    if (isWildcard(place)) for (const host of machine.addresses) hosts.add(host);
+    else hosts.add(place);
   }
   return [...hosts];
 }
@@ -59,4 +62,15 @@ export function bundleServers(
     );
   });
   return [...new Set(urls)].map((url) => ({ url }));
+}
+
+/** The addresses where devices renew their certificates, for their bundles; `port` is the one that was really bound. */
+export function estServers(
+  { est, names }: Pick<Configuration, "est" | "names">,
+  port: number,
+  machine: Machine,
+): { url: string }[] {
+  if (est === undefined) return [];
+  const hosts = new Set(deviceHosts(est.host, names, machine));
+  return [...hosts].map((host) => ({ url: `https://${hostAndPort(host, port)}` }));
 }

@@ -16,6 +16,22 @@ import type { Clock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
 
+/** An event of enrolment. Never holds a secret. */
+export interface EnrolmentEvent {
+  readonly kind:
+    | "enrolled"
+    | "renewed"
+    | "enrolment-refused"
+    | "renewal-refused"
+    | "enrolment-token-made"
+    | "enrolment-token-cancelled";
+  /** Where the request came from; empty for the administrator's. */
+  readonly address: string;
+  /** The device, as claimed by whoever was refused. */
+  readonly identity: string;
+  readonly detail: string;
+}
+
 /** What the first line's `previous` is. */
 const beginning = "0".repeat(64);
 
@@ -93,6 +109,15 @@ export class FileAuditLog implements AuditLog, Disposable {
   }
 
   record(event: AuditEvent): void {
+    this.#recordLimited(event);
+  }
+
+  /** What became of a request for a certificate or a token, over the network or by the administrator. */
+  recordEnrolment(event: EnrolmentEvent): void {
+    this.#recordLimited(event);
+  }
+
+  #recordLimited(event: AuditEvent | EnrolmentEvent): void {
     const second = Math.floor(this.#clock.wallMs() / 1000);
     if (second !== this.#second) this.#beginSecond(second);
     const count = (this.#eventsInSecond.get(event.kind) ?? 0) + 1;

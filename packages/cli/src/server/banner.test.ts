@@ -29,6 +29,7 @@ const facts: RunningServerFacts = {
   directory: dataDirectoryAt("/srv/data"),
   listeners: [listener("mqtts://127.0.0.1:8883", false)],
   metricsUrl: undefined,
+  estUrl: undefined,
   authorityFingerprint: "AA:BB",
   created: true,
   firstBundle: "/srv/data/bundles/first-device.json",

@@ -17,7 +17,14 @@ function shortPath(path: string, cwd: string): string {
 /** The part of a running server that is told. */
 export type RunningServerFacts = Pick<
   RunningServer,
-  "directory" | "listeners" | "metricsUrl" | "authorityFingerprint" | "created" | "firstBundle" | "warnings"
+  | "directory"
+  | "listeners"
+  | "metricsUrl"
+  | "estUrl"
+  | "authorityFingerprint"
+  | "created"
+  | "firstBundle"
+  | "warnings"
 >;
 
 export interface BannerOptions {
@@ -43,7 +50,7 @@ function access({ configuration }: RunningServer["listeners"][number]): string {
 
 /** What a person reads when the server is up. */
 export function renderBanner(server: RunningServerFacts, { program, cwd, version }: BannerOptions): string {
-  const { listeners, metricsUrl, directory, authorityFingerprint, created, warnings } = server;
+  const { listeners, metricsUrl, estUrl, directory, authorityFingerprint, created, warnings } = server;
   const width = Math.max(...listeners.map(({ url }) => url.length));
   const rows: (readonly [string, string])[] = [
     ...listeners.map(
@@ -51,6 +58,7 @@ export function renderBanner(server: RunningServerFacts, { program, cwd, version
         [index === 0 ? "listening" : "", `${listener.url.padEnd(width)}  ${access(listener)}`] as const,
     ),
     ["metrics", metricsUrl === undefined ? "off" : `${metricsUrl}/metrics`],
+    ...(estUrl === undefined ? [] : [["enrolment", estUrl] as const]),
     ["data", `${directory.path}${created ? " (new)" : ""}`],
     ["authority", `SHA-256 ${authorityFingerprint}`],
   ];

@@ -48,16 +48,14 @@ export function listenError(address: ListenerAddress, thrown: unknown): ListenEr
   });
 }
 
-/** The sentence for the metrics address that could not be opened. */
-export function metricsListenError(
-  { host, port }: { readonly host: string; readonly port: number },
+/** The sentence for the address of a service beside the listeners that could not be opened; `key` is its place in the configuration. */
+export function serviceListenError(
+  { service, url, key }: { readonly service: string; readonly url: string; readonly key: string },
   thrown: unknown,
 ): ListenError {
   const cause =
     errorCode(thrown) === "EADDRINUSE"
-      ? `port ${port} is taken${byWhom(port)}: choose another with metrics.url, or metrics.url: off`
+      ? `port ${new URL(url).port} is taken${byWhom(Number(new URL(url).port))}: choose another with ${key}, or ${key}: off`
       : errorText(thrown);
-  return new ListenError(`cannot serve metrics on http://${hostAndPort(host, port)}: ${cause}`, {
-    cause: thrown,
-  });
+  return new ListenError(`cannot serve ${service} on ${url}: ${cause}`, { cause: thrown });
 }

@@ -6,22 +6,25 @@ import type { ListenerOptions, RunningListener } from "@postern/broker/listeners
 import { systemClock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import { createSystemTopicAuthorizer } from "@postern/identity/authorizer";
+import type { Bundle } from "@postern/identity/bundle";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
 import { provideBundles } from "@postern/identity/installation";
 import type { LmdbSessionStore } from "@postern/store/lmdb-session-store";
 import type { Logger } from "pino";
 
+import { enrolmentRoutes } from "../admin/enrolment-routes.ts";
 import type { Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
-import type { ListenerAddress } from "../config/listener-url.ts";
+import { hostAndPort, type ListenerAddress } from "../config/listener-url.ts";
 import { version } from "../version.ts";
-import { bundleServers, certificateHosts, thisMachine } from "./addresses.ts";
+import { bundleServers, certificateHosts, thisMachine, type Machine } from "./addresses.ts";
 import { FileAuditLog } from "./audit-log.ts";
 import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
+import { Enrolment } from "./enrolment.ts";
 import { listenerTls } from "./listener-tls.ts";
-import { listenError, metricsListenError } from "./listen-error.ts";
+import { listenError, serviceListenError } from "./listen-error.ts";
 import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { openFilesMax } from "./process-table.ts";
@@ -52,6 +55,8 @@ export interface RunningServer extends AsyncDisposable {
   /** With the ports that were really bound. */
   readonly listeners: readonly { readonly url: string; readonly configuration: ListenerConfiguration }[];
   readonly metricsUrl: string | undefined;
+  /** Where devices get and renew certificates; `undefined` when nowhere. */
+  readonly estUrl: string | undefined;
   /** SHA-256 of the authority's root certificate. */
   readonly authorityFingerprint: string;
   /** Whether this start made the authority. */
@@ -122,18 +127,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const listeners = await listenAll(parts);
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
+  const servers = bundleServers(configuration, ports, machine);
+  const enrolment = await startEnrolment(parts, { machine, servers });
   const firstBundle = await provideBundles({
     directory,
     installation: certificates.installation,
-    servers: bundleServers(configuration, ports, machine),
+    servers,
+    est: enrolment.places,
     firstDevice,
     nowMs: systemClock.wallMs(),
   });
-  const reload = () => reloadCertificates(parts, listeners);
+  const reload = () => reloadCertificates(parts, [...listeners, enrolment]);
   const timer = setInterval(() => void reload(), renewalMs).unref();
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
-  await startAdmin(parts, metricsUrl);
+  await startAdmin(parts, metricsUrl, enrolment);
   warnOfFewFiles(parts);
   audit.recordServer("started", `version ${version}`);
 
@@ -146,6 +154,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       configuration: listener,
     })),
     metricsUrl,
+    estUrl: enrolment.url,
     authorityFingerprint: authority.root.fingerprint,
     created,
     firstBundle,
@@ -229,9 +238,19 @@ async function listenAll({ options, broker, certificates }: Parts): Promise<Runn
   return listeners;
 }
 
+async function startEnrolment(
+  { options, stack, directory, certificates, audit, warnings }: Parts,
+  { machine, servers }: { readonly machine: Machine; readonly servers: Bundle["servers"] },
+): Promise<Enrolment> {
+  const { configuration, log } = options;
+  const warn = (sentence: string): void => void warnings.push(sentence);
+  const where = { configuration, directory, certificates, audit, machine, clock: systemClock, log };
+  return stack.use(await Enrolment.start({ ...where, servers: () => servers, warn }));
+}
+
 async function reloadCertificates(
   { options, certificates, authentication, audit }: Parts,
-  listeners: readonly RunningListener[],
+  listeners: readonly Pick<RunningListener, "reloadTls">[],
 ): Promise<void> {
   authentication.reload();
   try {
@@ -270,7 +289,8 @@ async function startMetrics({
     });
     return stack.use(server).url;
   } catch (thrown) {
-    const error = metricsListenError(metrics, thrown);
+    const url = `http://${hostAndPort(metrics.host, metrics.port)}`;
+    const error = serviceListenError({ service: "metrics", url, key: "metrics.url" }, thrown);
     if (metrics.required) throw error;
     warnings.push(`there are no metrics: ${error.message}`);
     return undefined;
@@ -280,6 +300,7 @@ async function startMetrics({
 async function startAdmin(
   { options, stack, directory, store, audit, broker, certificates, authentication }: Parts,
   metricsUrl: string | undefined,
+  enrolment: Enrolment,
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
   const rates = stack.use(new Rates(() => ({ ...broker.counters() }), systemClock));
@@ -305,8 +326,9 @@ async function startAdmin(
     log.level = level;
     log.info({ to: level }, "the log level was changed");
   };
+  const administered = { status, setLogLevel, backup, shutdown: onShutdown };
   stack.use(
-    await startAdminServer(directory.run, cwd, { status, setLogLevel, backup, shutdown: onShutdown }),
+    await startAdminServer(directory.run, cwd, administered, (app) => enrolmentRoutes(app, enrolment)),
   );
 }
 

@@ -31,18 +31,23 @@ export type EnrolmentRefusal =
   /** Too many renewals. */
   | "rate";
 
+export interface RefusedEnrolment {
+  readonly kind: "refused";
+  readonly reason: EnrolmentRefusal;
+  /** One sentence for whoever asked and for the log; without a secret. */
+  readonly detail: string;
+}
+
 export type EnrolmentResult =
-  | {
-      readonly kind: "issued";
-      readonly device: string;
-      readonly certificate: Certificate;
-    }
-  | {
-      readonly kind: "refused";
-      readonly reason: EnrolmentRefusal;
-      /** One sentence for whoever asked and for the log; without a secret. */
-      readonly detail: string;
-    };
+  | { readonly kind: "issued"; readonly device: string; readonly certificate: Certificate }
+  | RefusedEnrolment;
+
+/** A device that proved itself by its certificate. */
+interface Proved {
+  readonly kind: "proved";
+  readonly device: Device;
+  readonly fingerprint: string;
+}
 
 export interface EnrolmentPolicy {
   /** Life of the certificates that are issued. */
@@ -71,7 +76,7 @@ export interface IncomingRequest {
   readonly from: string;
 }
 
-function refused(reason: EnrolmentRefusal, detail: string): EnrolmentResult {
+function refused(reason: EnrolmentRefusal, detail: string): RefusedEnrolment {
   return { kind: "refused", reason, detail };
 }
 
@@ -115,6 +120,33 @@ export class EnrolmentDesk {
   /** A new certificate for a device that proves itself by one it has; the old one stays good until its end. */
   async renew(incoming: IncomingRequest, certificateDer: Uint8Array): Promise<EnrolmentResult> {
     const nowMs = this.#options.clock.wallMs();
+    const proved = this.#prove(certificateDer, this.#options.policy.renewalGraceDays);
+    if (proved.kind === "refused") return proved;
+    const { name, tenant } = proved.device;
+    if (!this.#countRenewal(name, nowMs)) {
+      return refused(
+        "rate",
+        `${name} has asked for ${renewalsPerDevicePerHourMax} renewals within an hour; try again in an hour`,
+      );
+    }
+    return this.#answer(incoming, { device: name, tenant }, proved.fingerprint, () =>
+      this.#options.registry.find(name),
+    );
+  }
+
+  /** The device that a certificate (DER) proves at this moment, or `undefined`. */
+  holderOf(certificateDer: Uint8Array): Device | undefined {
+    const proved = this.#prove(certificateDer, 0);
+    return proved.kind === "refused" ? undefined : proved.device;
+  }
+
+  /** The device that a certificate (DER) was issued to, whether it proves anything or not; `undefined` when we do not know it. */
+  claimantOf(certificateDer: Uint8Array): Device | undefined {
+    const certificate = decodeCertificate(certificateDer);
+    return certificate && this.#options.registry.findByFingerprint(certificate.fingerprint)?.device;
+  }
+
+  #prove(certificateDer: Uint8Array, graceDays: number): Proved | RefusedEnrolment {
     const certificate = decodeCertificate(certificateDer);
     const known = certificate && this.#options.registry.findByFingerprint(certificate.fingerprint);
     if (certificate === undefined || known === undefined)
@@ -123,19 +155,11 @@ export class EnrolmentDesk {
     const refusal = refusalOfDevice(device);
     if (refusal !== undefined) return refused("device", refusal);
     const problem =
-      refusalOfCertificate(known.certificate, nowMs) ?? this.#problemOfCertificate(certificate, device);
-    if (problem !== undefined)
-      return refused("certificate", `the certificate of ${device.name} is refused: ${problem}`);
-    if (!this.#countRenewal(device.name, nowMs)) {
-      return refused(
-        "rate",
-        `${device.name} has renewed ${renewalsPerDevicePerHourMax} times within an hour; try again in an hour`,
-      );
-    }
-    const applicant = { device: device.name, tenant: device.tenant };
-    return this.#answer(incoming, applicant, certificate.fingerprint, () =>
-      this.#options.registry.find(device.name),
-    );
+      refusalOfCertificate(known.certificate, this.#options.clock.wallMs()) ??
+      this.#problemOfCertificate(certificate, device, graceDays);
+    return problem === undefined
+      ? { kind: "proved", device, fingerprint: certificate.fingerprint }
+      : refused("certificate", `the certificate of ${device.name} is refused: ${problem}`);
   }
 
   #problemOfToken(token: EnrolmentToken | undefined, device: string): string | undefined {
@@ -157,12 +181,12 @@ export class EnrolmentDesk {
     }
   }
 
-  #problemOfCertificate(certificate: Certificate, device: Device): string | undefined {
-    const { policy, clock, authority } = this.#options;
+  #problemOfCertificate(certificate: Certificate, device: Device, graceDays: number): string | undefined {
+    const { clock, authority } = this.#options;
     const named = deviceOf(certificate);
     if (named?.device !== device.name || named.tenant !== device.tenant) return "it names another device";
     const nowMs = clock.wallMs();
-    const graceEndsMs = certificate.notAfterMs + policy.renewalGraceDays * dayMs;
+    const graceEndsMs = certificate.notAfterMs + graceDays * dayMs;
     if (nowMs > graceEndsMs)
       return `it expired at ${new Date(certificate.notAfterMs).toISOString()}, too long ago to be renewed`;
     const result = verifyLeaf({

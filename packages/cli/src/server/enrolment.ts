@@ -1,0 +1,171 @@
+import { join } from "node:path";
+
+import { withPolicy } from "@postern/broker/listeners/tls-policy";
+import type { Clock } from "@postern/core/clock";
+import type { Log } from "@postern/core/log";
+import type { Bundle } from "@postern/identity/bundle";
+import type { DataDirectory } from "@postern/identity/data-directory";
+import { refusalOfDevice } from "@postern/identity/device";
+import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
+import { EnrolmentTokens, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
+import { EnrolmentError } from "@postern/identity/errors";
+
+import type { NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
+import type { Configuration } from "../config/configuration.ts";
+import { hostAndPort } from "../config/listener-url.ts";
+import { estServers, type Machine } from "./addresses.ts";
+import type { FileAuditLog } from "./audit-log.ts";
+import type { Certificates } from "./certificates.ts";
+import { startEstServer, type EstServer } from "./est/est-server.ts";
+import { serviceListenError } from "./listen-error.ts";
+
+export interface EnrolmentOptions {
+  readonly configuration: Configuration;
+  readonly directory: DataDirectory;
+  readonly certificates: Certificates;
+  readonly audit: FileAuditLog;
+  readonly machine: Machine;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where devices find the broker, asked when one wants to know. */
+  readonly servers: () => Bundle["servers"];
+  /** Told what the person who started the server should know. */
+  readonly warn: (sentence: string) => void;
+}
+
+/** Certificates for devices over the network: the tokens for it, and the server when there is one. */
+export class Enrolment implements AsyncDisposable {
+  readonly tokens: EnrolmentTokens;
+  #server: EstServer | undefined;
+  readonly #options: EnrolmentOptions;
+
+  private constructor(options: EnrolmentOptions) {
+    this.#options = options;
+    this.tokens = new EnrolmentTokens(join(options.directory.pki, "enrolments.jsonl"));
+  }
+
+  /** @throws {PkiFileError} when the tokens are damaged; {@link ListenError} when an address that was asked for cannot be had. */
+  static async start(options: EnrolmentOptions): Promise<Enrolment> {
+    const enrolment = new Enrolment(options);
+    try {
+      enrolment.#server = await enrolment.#listen();
+    } catch (thrown) {
+      enrolment.tokens.close();
+      throw thrown;
+    }
+    return enrolment;
+  }
+
+  /** Where it really listens; `undefined` when it does not. */
+  get url(): string | undefined {
+    return this.#server?.url;
+  }
+
+  /** Where devices find it, for their bundles; `undefined` when there is none. */
+  get places(): Bundle["est"] {
+    const { configuration, machine } = this.#options;
+    return this.url === undefined
+      ? undefined
+      : estServers(configuration, Number(new URL(this.url).port), machine);
+  }
+
+  /**
+   * A token for one device, which is told this once.
+   * @throws {EnrolmentError} when it could not be used: nobody listens, or the device may not have a certificate.
+   */
+  createToken(wanted: NewToken): NewTokenResult {
+    const { certificates, audit, clock } = this.#options;
+    const { registry, authority } = certificates.installation;
+    const places = this.places;
+    if (places === undefined) {
+      throw new EnrolmentError(
+        "this server gives no certificates over the network: set est.url in its configuration and start it again",
+      );
+    }
+    const { device, roles = [], groups = [] } = wanted;
+    const present = registry.find(device);
+    const refusal = present === undefined ? undefined : refusalOfDevice(present);
+    if (refusal !== undefined)
+      throw new EnrolmentError(`"${device}" cannot be given a certificate: ${refusal}`);
+    if (present !== undefined && roles.length + groups.length > 0)
+      throw new EnrolmentError(`"${device}" is there already and keeps its roles and groups: leave them out`);
+    const { secret, token } = this.tokens.create(wanted, clock.wallMs());
+    const { id, expires } = token;
+    const detail = `token ${id}, good until ${expires}`;
+    audit.recordEnrolment({ kind: "enrolment-token-made", address: "", identity: device, detail });
+    const urls = places.map(({ url }) => url);
+    return {
+      id,
+      device,
+      token: `${device}:${secret}`,
+      expires,
+      urls,
+      fingerprint: authority.root.fingerprint,
+    };
+  }
+
+  /** All tokens, newest first. */
+  listTokens(): TokenList {
+    const nowMs = this.#options.clock.wallMs();
+    return this.tokens.list().map((token) => {
+      const { id, device, tenant, roles, groups, created, expires, cancelled, used } = token;
+      const state = tokenState(token, nowMs);
+      return { id, device, tenant, roles, groups, created, expires, state, used, cancelled };
+    });
+  }
+
+  /** Cancels a token by its id, or all open ones of a device. @returns their ids. @throws {EnrolmentError} when there is none. */
+  cancelTokens(which: string): string[] {
+    const { audit, clock } = this.#options;
+    const nowMs = clock.wallMs();
+    const meant = this.tokens.list().filter(({ id, device }) => id === which || device === which);
+    const cancelled = meant.flatMap(({ id }) => this.tokens.cancel(id, nowMs) ?? []);
+    if (cancelled.length === 0) {
+      throw new EnrolmentError(`there is no open token of "${which}": see \`postern device enrolments\``);
+    }
+    for (const { id, device } of cancelled) {
+      const detail = `token ${id}`;
+      audit.recordEnrolment({ kind: "enrolment-token-cancelled", address: "", identity: device, detail });
+    }
+    return cancelled.map(({ id }) => id);
+  }
+
+  /** To be called when the server's certificate is another. */
+  reloadTls(): void {
+    this.#server?.reloadTls();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server?.[Symbol.asyncDispose]();
+    this.tokens.close();
+  }
+
+  async #listen(): Promise<EstServer | undefined> {
+    const { configuration, certificates, audit, clock, log, servers, warn } = this.#options;
+    const { est } = configuration;
+    if (est === undefined) return undefined;
+    const { host, port, certificateDays, renewalGraceDays, sameKeyRenewal } = est;
+    // As on the listeners of the broker; sessions are not resumed, for a device comes once in weeks.
+    const tls = () =>
+      withPolicy(certificates.tlsMaterial().context, { proof: "certificate", tickets: false });
+    const authority = () => certificates.installation.authority;
+    const desk = new EnrolmentDesk({
+      registry: certificates.installation.registry,
+      tokens: this.tokens,
+      authority,
+      policy: { certificateDays, renewalGraceDays, sameKey: sameKeyRenewal },
+      clock,
+    });
+    const record = audit.recordEnrolment.bind(audit);
+    const places = () => ({ servers: servers(), est: this.places });
+    try {
+      return await startEstServer({ host, port, tls, clock, log }, { desk, authority, places, record });
+    } catch (thrown) {
+      const url = `https://${hostAndPort(host, port)}`;
+      const error = serviceListenError({ service: "enrolment", url, key: "est.url" }, thrown);
+      if (est.required) throw error;
+      warn(`devices get no certificates over the network: ${error.message}`);
+      return undefined;
+    }
+  }
+}

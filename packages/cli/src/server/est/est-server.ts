@@ -1,0 +1,109 @@
+import type { Server } from "node:https";
+import type { SecureContextOptions } from "node:tls";
+
+import { errorCode, errorText } from "@postern/core/errors";
+import type { Clock } from "@postern/core/clock";
+import type { Log } from "@postern/core/log";
+import { DataDirectoryError } from "@postern/identity/errors";
+import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
+
+import { hostAndPort } from "../../config/listener-url.ts";
+import { estRoutes, type EstPorts } from "./est-routes.ts";
+import { Throttle } from "./throttle.ts";
+
+/** A certification request in base64, or in PEM with words around it. */
+const bodyBytesMax = 16_384;
+const connectionsMax = 512;
+const requestsPerConnectionMax = 100;
+/** A connection that says nothing, a handshake that is not finished, a request that does not end. */
+const idleMs = 15_000;
+const handshakeMs = 5_000;
+const requestMs = 10_000;
+
+export type EstApp = FastifyInstance<Server>;
+
+export interface EstServerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** What TLS shows, as it is now. */
+  readonly tls: () => SecureContextOptions;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface EstServer extends AsyncDisposable {
+  readonly url: string;
+  /** Shows new connections the certificate as it is now. */
+  reloadTls(): void;
+}
+
+const mends: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "send the certification request as Content-Type: application/pkcs10",
+  FST_ERR_CTP_BODY_TOO_LARGE: `a certification request has at most ${bodyBytesMax} bytes`,
+};
+
+function handleErrors(app: EstApp, log: Log): void {
+  app.setNotFoundHandler((_request, reply) =>
+    reply.status(404).type("text/plain").send("there is no such service here: see RFC 7030 §3.2.2\n"),
+  );
+  app.setErrorHandler((thrown: FastifyError, _request, reply) => {
+    const status = thrown.statusCode ?? 500;
+    if (status < 500) {
+      const text = mends[errorCode(thrown) ?? ""] ?? "this request cannot be understood";
+      return reply.status(status).type("text/plain").send(`${text}\n`);
+    }
+    log.error({ error: errorText(thrown) }, "a request for a certificate could not be answered");
+    const full = thrown instanceof DataDirectoryError;
+    if (full) void reply.header("retry-after", "60");
+    return reply
+      .status(full ? 503 : 500)
+      .type("text/plain")
+      .send(full ? "the server cannot write to its disk; try again later\n" : "the server failed\n");
+  });
+}
+
+/**
+ * Enrolment over Secure Transport (RFC 7030): HTTPS on a port of its own. Clients may show a certificate; what it proves is decided from
+ * its bytes. @throws the system's error when the address cannot be bound.
+ */
+export async function startEstServer(
+  { host, port, tls, clock, log }: EstServerOptions,
+  ports: Omit<EstPorts, "throttle">,
+): Promise<EstServer> {
+  const app = Fastify({
+    https: { ...tls(), requestCert: true, rejectUnauthorized: false, handshakeTimeout: handshakeMs },
+    logger: false,
+    bodyLimit: bodyBytesMax,
+    requestTimeout: requestMs,
+    connectionTimeout: idleMs,
+    keepAliveTimeout: idleMs,
+    maxRequestsPerSocket: requestsPerConnectionMax,
+    forceCloseConnections: true,
+  });
+  app.server.maxConnections = connectionsMax;
+  app.server.on("tlsClientError", (error) => log.debug({ error: error.message }, "TLS handshake failed"));
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/pkcs10", { parseAs: "buffer" }, (_request, body, done) =>
+    done(null, body),
+  );
+  const throttle = new Throttle(clock);
+  app.addHook("onRequest", async (request, reply) => {
+    const waitSeconds = throttle.request(request.raw.socket.remoteAddress ?? "");
+    if (waitSeconds === undefined) return;
+    await reply
+      .status(429)
+      .header("retry-after", String(waitSeconds))
+      .type("text/plain")
+      .send("too many requests from this address; try again later\n");
+  });
+  handleErrors(app, log);
+  estRoutes(app, { ...ports, throttle });
+  await app.listen({ host, port });
+  const address = app.server.address();
+  const bound = typeof address === "object" && address !== null ? address : { address: host, port };
+  return {
+    url: `https://${hostAndPort(bound.address, bound.port)}`,
+    reloadTls: () => app.server.setSecureContext(tls()),
+    [Symbol.asyncDispose]: () => app.close(),
+  };
+}

@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { EstTest, csr, held, newKey } from "../support/est.ts";
+import { TestClient } from "../support/mqttjs.ts";
+import { postern, scratch, type Scratch } from "../support/postern.ts";
+
+describe("attack 74: enrolment tokens used again, too late, or for another device", () => {
+  let place: Scratch;
+  let est: EstTest;
+
+  before(async () => {
+    place = scratch();
+    est = await EstTest.start(place.path);
+  });
+  after(async () => {
+    await est[Symbol.asyncDispose]();
+    place[Symbol.dispose]();
+  });
+
+  async function refused(device: string, token: string, reason: RegExp): Promise<void> {
+    const { status, headers, text } = await est.simpleEnroll(csr({ device }), token);
+    assert.equal(status, 401, text);
+    assert.match(String(headers["www-authenticate"]), /^Basic /);
+    assert.match(text, reason);
+  }
+
+  it("are refused when used again, also by ten at the same time, and let the first one in", async () => {
+    const { token } = await est.token("lamp", { roles: ["device"] });
+    const keys = Array.from({ length: 10 }, newKey);
+    const answers = await Promise.all(
+      keys.map((key) => est.simpleEnroll(csr({ device: "lamp", key }), token)),
+    );
+    const winners = answers.flatMap((answer, index) => (answer.status === 200 ? [index] : []));
+    assert.equal(winners.length, 1);
+    const [winner = 0] = winners;
+    const [answer, key] = [answers[winner], keys[winner]];
+    assert.ok(answer !== undefined && key !== undefined);
+    const { cert, key: pem } = held(answer, key);
+    await using client = await TestClient.connect(est.server.urls[0] ?? "", { ca: est.ca, cert, key: pem });
+    assert.ok(client.client.connected);
+    await refused("lamp", token, /was used at/);
+  });
+
+  it("are refused when used again after the server was killed right after it answered", async () => {
+    using other = scratch();
+    let token: string;
+    {
+      await using first = await EstTest.start(other.path);
+      ({ token } = await first.token("lamp"));
+      assert.equal((await first.simpleEnroll(csr({ device: "lamp" }), token)).status, 200);
+      first.server.process.signal("SIGKILL");
+    }
+    await using again = await EstTest.start(other.path);
+    assert.equal((await again.simpleEnroll(csr({ device: "lamp" }), token)).status, 401);
+  });
+
+  it("are refused when they ran out, or were cancelled", async () => {
+    const short = await est.token("door", { lifeMs: 1_000 });
+    const cancelled = await est.token("gate");
+    const listed = await postern(["device", "enrolments", "--data", est.server.data]);
+    assert.match(listed.stdout, new RegExp(`^${cancelled.id}  gate +open until `, "m"));
+    const { code } = await postern(["device", "enrolments", "cancel", "gate", "--data", est.server.data]);
+    assert.equal(code, 0);
+    await refused("gate", cancelled.token, /was cancelled/);
+    await delay(Math.max(Date.parse(short.expires) - Date.now(), 0) + 5);
+    await refused("door", short.token, /ran out/);
+    const fresh = await est.token("door");
+    assert.equal((await est.simpleEnroll(csr({ device: "door" }), fresh.token)).status, 200);
+  });
+
+  it("are refused for another device, by its name or in the request", async () => {
+    const { token } = await est.token("pump");
+    const secret = token.slice("pump:".length);
+    await refused("valve", `valve:${secret}`, /another device's/);
+    const named = await est.simpleEnroll(csr({ device: "valve" }), token);
+    assert.equal(named.status, 400);
+    assert.match(named.text, /its common name is not "pump"/);
+    assert.equal((await est.simpleEnroll(csr({ device: "pump" }), token)).status, 200);
+  });
+
+  it("cannot be guessed: after twenty tries an address waits, and the right token is good afterwards", async () => {
+    using other = scratch();
+    await using target = await EstTest.start(other.path);
+    const { token } = await target.token("lamp");
+    for (let count = 0; count < 20; count += 1)
+      assert.equal(
+        (await target.simpleEnroll(csr({ device: "lamp" }), `lamp:pet_${"A".repeat(32)}`)).status,
+        401,
+      );
+    const { status, headers } = await target.simpleEnroll(csr({ device: "lamp" }), token);
+    assert.equal(status, 429);
+    assert.ok(Number(headers["retry-after"]) <= 60);
+    assert.match(
+      (await postern(["device", "enrolments", "--data", target.server.data])).stdout,
+      /lamp +open until/,
+    );
+  });
+
+  it("let nobody into the broker by themselves", async () => {
+    const { token } = await est.token("siren");
+    const [url = ""] = est.server.urls;
+    const [username = "", password = ""] = token.split(":");
+    await assert.rejects(
+      TestClient.connect(url, { ca: est.ca, username, password }),
+      /Bad User Name or Password/,
+    );
+  });
+});
