@@ -19,3 +19,18 @@ export class FirewallFullError extends PosternError {
 export class HostsError extends PosternError {
   readonly code = "HOSTS";
 }
+
+/** The gate's own files cannot be read or written. */
+export class GateStateError extends PosternError {
+  readonly code = "GATE_STATE";
+}
+
+/** The gate's socket: nobody answers there, or somebody of another version. */
+export class GateLinkError extends PosternError {
+  readonly code = "GATE_LINK";
+}
+
+/** A port that the gate listens on for knocks cannot be opened. */
+export class GateListenError extends PosternError {
+  readonly code = "GATE_LISTEN";
+}

@@ -7,7 +7,13 @@ import { parseIpAddress, type IpAddress } from "./ip-address.ts";
 import { deriveKnockSecret, hintEpoch, knockKeys } from "./spa1/keys.ts";
 import { sealPacket, type SealOptions, type Spa1Request } from "./spa1/packet.ts";
 import type { ReplayState } from "./spa1/replay-window.ts";
-import { Spa1Verifier, type CounterMemory, type KnockingDevice, type Spa1Options } from "./spa1/verifier.ts";
+import {
+  Spa1Verifier,
+  type CounterMemory,
+  type KnockPolicy,
+  type KnockingDevice,
+  type Spa1Options,
+} from "./spa1/verifier.ts";
 
 /** The address, which must be one. */
 export function ip(text: string): IpAddress {
@@ -66,15 +72,17 @@ export class MemoryCounters implements CounterMemory {
   }
 }
 
-export function knockingDevice(changes: Partial<KnockingDevice> = {}): KnockingDevice {
+export function knockingDevice(
+  changes: Partial<KnockingDevice> = {},
+  policy: Partial<KnockPolicy> = {},
+): KnockingDevice {
   return {
     name: vector.owner.device,
+    tenant: vector.owner.tenant,
     keys: vectorKeys(),
     keyVersion: 1,
     clockless: false,
-    services: undefined,
-    roaming: false,
-    addresses: undefined,
+    policy: { services: undefined, roaming: false, addresses: undefined, ...policy },
     ...changes,
   };
 }

@@ -63,7 +63,7 @@ describe("the SPA1 verifier", () => {
 
   it("takes a device without a clock by its counter alone, where that is allowed, and only from the address it names", () => {
     const clockless = { clockless: true, timestampMs: 0 };
-    const verifier = verifierOf([knockingDevice({ clockless: true, roaming: true })]);
+    const verifier = verifierOf([knockingDevice({ clockless: true }, { roaming: true })]);
     const sealed = (counter: number, more = {}) =>
       packet({ ...clockless, counter, ...more }, { epoch: clocklessEpoch, nonce: randomBytes(12) });
     assert.equal(reason(verifier.verify(sealed(42), source, nowMs)), "accepted");
@@ -84,7 +84,7 @@ describe("the SPA1 verifier", () => {
     assert.equal(reason(verifierOf().verify(packet(), from("10.9.0.3"), nowMs)), "source-mismatch");
     const open = packet({ address: undefined });
     assert.equal(reason(verifierOf().verify(open, source, nowMs)), "source-required");
-    const roaming = verifierOf([knockingDevice({ roaming: true })]);
+    const roaming = verifierOf([knockingDevice({}, { roaming: true })]);
     const verdict = roaming.verify(open, from("2001:db8::7"), nowMs);
     assert.equal(verdict.kind === "accepted" && verdict.address, "2001:db8::7");
     assert.equal(reason(roaming.verify(packet({ counter: 43 }), from("10.9.0.3"), nowMs)), "source-mismatch");
@@ -92,7 +92,7 @@ describe("the SPA1 verifier", () => {
 
   it("lets a device knock from its registered addresses only", () => {
     const addresses = new Set([ip("10.9.0.2")]);
-    const verifier = verifierOf([knockingDevice({ roaming: true, addresses })]);
+    const verifier = verifierOf([knockingDevice({}, { roaming: true, addresses })]);
     const other = { address: ip("10.9.0.3"), port: 1 };
     assert.equal(
       reason(verifier.verify(packet({ address: undefined }), other, nowMs)),
@@ -102,7 +102,7 @@ describe("the SPA1 verifier", () => {
   });
 
   it("opens only services that are there and granted", () => {
-    const verifier = verifierOf([knockingDevice({ services: new Set([2, 3]) })]);
+    const verifier = verifierOf([knockingDevice({}, { services: new Set([2, 3]) })]);
     assert.equal(reason(verifier.verify(packet(), source, nowMs)), "service-not-granted");
     assert.equal(reason(verifier.verify(packet({ serviceId: 3 }), source, nowMs)), "service-not-granted");
     const verdict = verifier.verify(packet({ serviceId: 2 }), source, nowMs);

@@ -9,15 +9,22 @@ import { acceptCounter, judgeCounter, type ReplayState } from "./replay-window.t
 /** How far a packet's clock may be from the gate's. */
 export const clockSkewMs = 60_000;
 
-/** A device that may knock, and what it may ask for. */
-export interface KnockingDevice extends HintedDevice {
-  readonly keyVersion: number;
+/** What a device may ask for. */
+export interface KnockPolicy {
   /** The services it may ask for; `undefined` for all. */
   readonly services: ReadonlySet<number> | undefined;
   /** Whether its packets may leave open which address they are for: then it is the one they come from. */
   readonly roaming: boolean;
   /** The only addresses it may knock from; `undefined` for any. */
   readonly addresses: ReadonlySet<IpAddress> | undefined;
+}
+
+/** A device that may knock. */
+export interface KnockingDevice extends HintedDevice {
+  readonly tenant: string;
+  readonly keyVersion: number;
+  /** May be replaced at any time. */
+  policy: KnockPolicy;
 }
 
 /** Remembers, across restarts, which counters were accepted. What is put counts for this process at once. */
@@ -89,7 +96,7 @@ export class Spa1Verifier {
   }
 
   #judge(device: KnockingDevice, request: Spa1Request, source: KnockSource, nowMs: number): Verdict {
-    const { name, keyVersion } = device;
+    const { name, keyVersion, policy } = device;
     const { counters, services, countersLostAtMs } = this.#options;
     if (request.clockless && !device.clockless) return refused("clock-required", name);
     if (!request.clockless && Math.abs(nowMs - request.timestampMs) > clockSkewMs) {
@@ -104,15 +111,15 @@ export class Spa1Verifier {
       }
     }
     // Without a clock, a captured packet is as good as new until the next one arrives: at least nobody else may use it.
-    if (request.address === undefined && (!device.roaming || request.clockless)) {
+    if (request.address === undefined && (!policy.roaming || request.clockless)) {
       return refused("source-required", name);
     }
     if (request.address !== undefined && request.address !== source.address) {
       return refused("source-mismatch", name);
     }
-    if (device.addresses?.has(source.address) === false) return refused("address-not-registered", name);
+    if (policy.addresses?.has(source.address) === false) return refused("address-not-registered", name);
     const ports = services.get(request.serviceId);
-    if (ports === undefined || device.services?.has(request.serviceId) === false) {
+    if (ports === undefined || policy.services?.has(request.serviceId) === false) {
       return refused("service-not-granted", name);
     }
     counters.put(name, keyVersion, acceptCounter(state, request.counter));

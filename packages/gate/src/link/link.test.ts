@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { connect, createServer } from "node:net";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { silentLog } from "@postern/core/log";
+
+import { address } from "../testing/firewall-suite.ts";
+import { HandClock, linkDevice, temporaryDirectory, testGate, until } from "../testing/test-gate.ts";
+import { BrokerLink } from "./broker-link.ts";
+import { messageBytesMax } from "./line-channel.ts";
+import { linkProtocol } from "./messages.ts";
+import { askGate } from "./operator-link.ts";
+
+/** Says these lines to the gate; what it answered until it ended the conversation or fell silent. */
+function say(
+  path: string,
+  ...lines: readonly (string | object)[]
+): Promise<{ answers: string; ended: boolean }> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    let answers = "";
+    socket.setTimeout(150, () => {
+      resolve({ answers, ended: false });
+      socket.destroy();
+    });
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve({ answers, ended: true }));
+    socket.on("data", (data) => (answers += data.toString()));
+    for (const line of lines) socket.write(typeof line === "string" ? line : `${JSON.stringify(line)}\n`);
+  });
+}
+
+const hello = { kind: "hello", protocol: linkProtocol, role: "broker" };
+const operator = { ...hello, role: "operator" };
+
+describe("the gate's socket", () => {
+  it("is its owner's alone", async () => {
+    using directory = temporaryDirectory();
+    await using gate = await testGate({ directory: directory.path, clock: new HandClock() });
+    assert.equal(statSync(gate.socket).mode & 0o777, 0o600);
+  });
+
+  it("ends every conversation that is not of this version, and goes on with the others", async () => {
+    using directory = temporaryDirectory();
+    await using gate = await testGate({ directory: directory.path, clock: new HandClock() });
+    const hostile: readonly (readonly (string | object)[])[] = [
+      ["no JSON\n"],
+      [{ kind: "device", device: linkDevice("early") }],
+      [{ ...hello, protocol: 2 }],
+      [{ ...hello, role: "king" }],
+      [{ ...hello, more: 1 }],
+      [hello, hello],
+      [hello, { kind: "request", id: 1, request: { kind: "status" } }],
+      [operator, { kind: "forget", device: "pump" }],
+      [hello, { kind: "device", device: { ...linkDevice("pump"), key: "00" } }],
+      [hello, { kind: "device", device: linkDevice("pump", { keyVersion: 0 }) }],
+      [hello, { kind: "live", device: "pump", address: "10.0.0.1; drop table" }],
+      [hello, { kind: "devices", first: true, last: true, devices: Array(501).fill(linkDevice("pump")) }],
+      [hello, { __proto__: null, kind: "constructor" }],
+      ["x".repeat(messageBytesMax + 1)],
+      [hello, `${"[".repeat(5_000)}\n`],
+      ["\n"],
+      ["null\n"],
+    ];
+    for (const lines of hostile) {
+      const { ended } = await say(gate.socket, ...lines);
+      assert.ok(ended, JSON.stringify(lines).slice(0, 100));
+    }
+    const { ended, answers } = await say(gate.socket, hello);
+    assert.ok(!ended);
+    assert.match(answers, /"welcome"/);
+    const answer = await askGate(gate.socket, { kind: "status" });
+    assert.ok(answer.kind === "status" && answer.status.devices === 0);
+  });
+
+  it("has room for some conversations only, and cuts off who says nothing", async () => {
+    using directory = temporaryDirectory();
+    await using gate = await testGate({ directory: directory.path, clock: new HandClock() });
+    const silent = Array.from({ length: 16 }, () => connect(gate.socket));
+    await until(() => silent.every((socket) => !socket.connecting));
+    assert.ok((await say(gate.socket, operator)).ended);
+    for (const socket of silent) socket.destroy();
+    await until(async () => !(await say(gate.socket, operator)).ended);
+  });
+
+  it("gives its place to a new broker", async () => {
+    using directory = temporaryDirectory();
+    await using gate = await testGate({ directory: directory.path, clock: new HandClock() });
+    const first = connect(gate.socket);
+    let ended = false;
+    first.on("close", () => (ended = true)).on("error", () => undefined);
+    first.write(`${JSON.stringify(hello)}\n`);
+    first.resume();
+    await say(gate.socket, hello);
+    await until(() => ended);
+  });
+
+  it("says who could not be asked", async () => {
+    using directory = temporaryDirectory();
+    await assert.rejects(askGate(join(directory.path, "nobody.sock"), { kind: "status" }), {
+      code: "GATE_LINK",
+    });
+  });
+});
+
+describe("the broker's end", () => {
+  it("waits for the gate, tells it everything when it comes, and again when it comes back", async () => {
+    using directory = temporaryDirectory();
+    const clock = new HandClock();
+    const devices = Array.from({ length: 1_201 }, (_, number) => linkDevice(`device-${number}`));
+    using broker = new BrokerLink({
+      path: join(directory.path, "gate.sock"),
+      source: { devices: () => devices, connections: () => [] },
+      nowMs: () => clock.nowMs,
+      log: silentLog,
+    });
+    for (let round = 0; round < 2; round++) {
+      await using gate = await testGate({ directory: directory.path, clock });
+      await until(async () => {
+        const answer = await askGate(gate.socket, { kind: "status" });
+        return answer.kind === "status" && answer.status.devices === 1_201;
+      });
+      assert.ok(broker.connected);
+    }
+    await until(() => !broker.connected);
+  });
+
+  it("lets nobody in by a gate of another version or by one that talks nonsense", async () => {
+    using directory = temporaryDirectory();
+    const path = join(directory.path, "gate.sock");
+    const window = {
+      kind: "window",
+      id: 1,
+      replaces: null,
+      device: null,
+      address: "10.0.0.1",
+      certBind: null,
+      untilMs: 2 ** 50,
+    };
+    for (const lines of [
+      [{ kind: "welcome", protocol: 2 }, window],
+      [window],
+      [
+        { kind: "welcome", protocol: linkProtocol },
+        { ...window, address: "x" },
+      ],
+    ]) {
+      let conversations = 0;
+      const server = createServer((socket) => {
+        conversations += 1;
+        socket.on("error", () => undefined);
+        for (const line of lines) socket.write(`${JSON.stringify(line)}\n`);
+      });
+      await new Promise<void>((resolve) => {
+        server.listen(path, resolve);
+      });
+      using broker = new BrokerLink({
+        path,
+        source: { devices: () => [], connections: () => [] },
+        nowMs: () => 0,
+        log: silentLog,
+      });
+      await until(() => conversations === 2);
+      assert.ok(!broker.admits(address("10.0.0.1"), "pump", undefined));
+      server.close();
+    }
+  });
+});
