@@ -151,20 +151,29 @@ export function textAttribute(type: number, text: string): Buffer {
   return bytes;
 }
 
+/** The two high bits of a type say "nested" and "network byte order". */
+const typeMask = 0x3fff;
+
 /** The attributes that stand one after the other in `bytes`, with their type. */
 export function* attributesOf(bytes: Buffer): Generator<readonly [type: number, value: Buffer]> {
   for (let at = 0; at + attributeHeaderBytes <= bytes.length;) {
     const length = bytes.readUInt16LE(at);
     if (length < attributeHeaderBytes || at + length > bytes.length) return;
-    // The two high bits say "nested" and "network byte order".
-    yield [bytes.readUInt16LE(at + 2) & 0x3fff, bytes.subarray(at + attributeHeaderBytes, at + length)];
+    yield [bytes.readUInt16LE(at + 2) & typeMask, bytes.subarray(at + attributeHeaderBytes, at + length)];
     at += aligned(length);
   }
 }
 
 /** The value of the first attribute of a type. */
 export function attribute(bytes: Buffer, wanted: number): Buffer | undefined {
-  for (const [type, value] of attributesOf(bytes)) if (type === wanted) return value;
+  for (let at = 0; at + attributeHeaderBytes <= bytes.length;) {
+    const length = bytes.readUInt16LE(at);
+    if (length < attributeHeaderBytes || at + length > bytes.length) return undefined;
+    if ((bytes.readUInt16LE(at + 2) & typeMask) === wanted) {
+      return bytes.subarray(at + attributeHeaderBytes, at + length);
+    }
+    at += aligned(length);
+  }
   return undefined;
 }
 

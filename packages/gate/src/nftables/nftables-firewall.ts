@@ -160,6 +160,11 @@ export class NftablesFirewall implements Firewall {
     return this.#table.counters();
   }
 
+  /** Sources whose rate of knock packets the kernel remembers: what a flood of invented ones makes it keep. */
+  rememberedSources(): number {
+    return ["rates4", "rates6"].reduce((sum, set) => sum + (this.#table.elements(set)?.length ?? 0), 0);
+  }
+
   /**
    * Looks whether the rules, windows and bans are those we made, and mends what is not. Costs microseconds while nobody
    * changes any table of this network namespace.

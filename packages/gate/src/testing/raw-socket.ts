@@ -14,6 +14,8 @@ const IPPROTO_RAW = 255;
 export interface RawSocket extends Disposable {
   /** False when the kernel does not take it. */
   send(datagram: Datagram): boolean;
+  /** A whole IP packet, as it is; for many of nearly the same. */
+  sendPacket(packet: Uint8Array, to: SocketAddress): boolean;
 }
 
 export async function openRawSocket(): Promise<RawSocket> {
@@ -36,13 +38,13 @@ export async function openRawSocket(): Promise<RawSocket> {
   const ipv4 = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
   const ipv6 = socket(AF_INET6, SOCK_RAW, IPPROTO_RAW);
   if (ipv4 < 0 || ipv6 < 0) throw new Error("raw sockets are not allowed here");
+  const sendPacket = (packet: Uint8Array, to: SocketAddress): boolean => {
+    const family = to.length === ipv4AddressBytes ? ipv4 : ipv6;
+    return sendTo(family, packet, packet.length, 0, to, to.length) === packet.length;
+  };
   return {
-    send(datagram) {
-      const packet = ipPacket(datagram);
-      const to = socketAddress(datagram.destination);
-      const family = isIPv4(datagram.destination) ? ipv4 : ipv6;
-      return sendTo(family, packet, packet.length, 0, to, to.length) === packet.length;
-    },
+    send: (datagram) => sendPacket(ipPacket(datagram), socketAddress(datagram.destination)),
+    sendPacket,
     [Symbol.dispose]() {
       close(ipv4);
       close(ipv6);
@@ -50,11 +52,16 @@ export async function openRawSocket(): Promise<RawSocket> {
   };
 }
 
-/** `struct sockaddr_in` or `struct sockaddr_in6`; a raw socket has no port. */
-function socketAddress(destination: string): Buffer {
+/** `struct sockaddr_in` or `struct sockaddr_in6`. */
+type SocketAddress = Buffer;
+
+const ipv4AddressBytes = 16;
+
+/** Where a raw socket sends to; it has no ports. */
+export function socketAddress(destination: string): SocketAddress {
   const bytes = ipBytes(address(destination));
   if (isIPv4(destination)) {
-    const found = Buffer.alloc(16);
+    const found = Buffer.alloc(ipv4AddressBytes);
     found.writeUInt16LE(AF_INET, 0);
     found.set(bytes.subarray(12), 4);
     return found;
