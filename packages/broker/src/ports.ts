@@ -149,4 +149,6 @@ export interface TlsMaterial {
   readonly context: SecureContextOptions;
   /** Ask clients for a certificate; a client without one is still let through to CONNECT, where identity decides. */
   readonly requestCertificate: boolean;
+  /** The OCSP answer (DER) for the server's certificate, asked for each client that wants it; `undefined` when there is none. @see RFC 6066 §8 */
+  readonly staple?: (() => Uint8Array | undefined) | undefined;
 }

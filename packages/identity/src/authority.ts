@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
-import type { KeyPair } from "@postern/pki/issue";
+import type { Issuer, StatusUrls } from "@postern/pki/issue";
 
 import { ClockError, PkiFileError } from "./errors.ts";
 import {
@@ -33,7 +33,7 @@ export interface Authority {
   /** PEM: what clients trust. */
   readonly rootPem: string;
   /** Signs servers and devices. */
-  readonly issuer: KeyPair;
+  readonly issuer: Issuer;
 }
 
 function isoSecond(ms: number): string {
@@ -100,11 +100,11 @@ export function keyFits(certificate: Certificate, key: string): boolean {
 }
 
 /**
- * Reads the authority. The root's key is not read and need not be there.
+ * Reads the authority. The root's key is not read and need not be there. `urls` go into all certificates that it issues.
  * @throws {PkiFileError} when a file is missing, damaged or open to others; {@link ClockError} when the clock says that the
  * authority is not yet or no longer valid.
  */
-export function loadAuthority(pki: string, nowMs: number): Authority {
+export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrls): Authority {
   const root = loadCertificate(join(pki, "root.crt"));
   const issuing = loadCertificate(join(pki, "issuing.crt"));
   const keyPath = join(pki, "issuing.key");
@@ -136,6 +136,6 @@ export function loadAuthority(pki: string, nowMs: number): Authority {
     root: root.certificate,
     issuing: issuing.certificate,
     rootPem: root.pem,
-    issuer: { certificate: issuing.pem, key },
+    issuer: { certificate: issuing.pem, key, urls },
   };
 }

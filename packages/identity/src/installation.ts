@@ -1,6 +1,8 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 
+import type { StatusUrls } from "@postern/pki/issue";
+
 import { checkClock, createAuthority, hasAuthority, loadAuthority, type Authority } from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
@@ -13,6 +15,10 @@ export interface InstallationRequest {
   readonly directory: DataDirectory;
   /** Names and addresses that the server's certificate must answer for. */
   readonly hosts: readonly string[];
+  /** Where the status of certificates can be asked for; stands in those that are issued. */
+  readonly urls?: StatusUrls | undefined;
+  /** The server's certificate obliges it to staple OCSP answers. */
+  readonly mustStaple?: boolean | undefined;
   /** Wall clock. */
   readonly nowMs: number;
   /** The registry when this process has it open already. */
@@ -36,6 +42,8 @@ export interface Installation {
 export async function openInstallation({
   directory,
   hosts,
+  urls,
+  mustStaple = false,
   nowMs,
   registry: open,
 }: InstallationRequest): Promise<Installation> {
@@ -44,8 +52,8 @@ export async function openInstallation({
   attempt(`write ${pki}`, () => rmSync(`${pki}.tmp`, { recursive: true, force: true }));
   const created = !hasAuthority(pki);
   if (created) await createAuthority(pki, nowMs);
-  const authority = loadAuthority(pki, nowMs);
-  const server = await obtainServerCertificate({ pki, authority, hosts, nowMs });
+  const authority = loadAuthority(pki, nowMs, urls);
+  const server = await obtainServerCertificate({ pki, authority, hosts, mustStaple, nowMs });
   const registry = open ?? new DeviceRegistry(join(pki, "devices.jsonl"));
   repairBundles({ bundles, registry });
   return { authority, registry, server, created };

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 
+import { decodeCertificateFields } from "@postern/pki/certificate-fields";
 import {
   Purpose,
   answersFor,
@@ -14,14 +15,16 @@ import { readSecretIfThere, replacePrivateFile } from "./files.ts";
 const serverDays = 90;
 const dayMs = 86_400_000;
 
-/** What a TLS listener shows. */
-export interface ServerCertificate {
+export interface CertificateAndKey {
   readonly certificate: Certificate;
-  /** PEM: the server's certificate and the issuing authority's. */
+  /** PEM: the certificate and what else stands in the file. */
   readonly chain: string;
   /** PEM: a secret. */
   readonly key: string;
 }
+
+/** What a TLS listener shows; its chain has the issuing authority's certificate, too. */
+export type ServerCertificate = CertificateAndKey;
 
 export interface ServerCertificateRequest {
   /** The authority's directory. */
@@ -29,6 +32,8 @@ export interface ServerCertificateRequest {
   readonly authority: Authority;
   /** Host names and addresses (IPv6 without brackets) that clients may use. */
   readonly hosts: readonly string[];
+  /** Clients are to refuse it without a stapled OCSP answer. @see RFC 7633 */
+  readonly mustStaple: boolean;
   readonly nowMs: number;
 }
 
@@ -37,7 +42,8 @@ export function renewalDueMs({ notBeforeMs, notAfterMs }: Certificate): number {
   return notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3;
 }
 
-function load(path: string): ServerCertificate | undefined {
+/** One file for certificate and key: they change together or not at all. `undefined` when there is none, or none that can be used. */
+export function loadCertificateAndKey(path: string): CertificateAndKey | undefined {
   const text = readSecretIfThere(path);
   if (text === undefined) return undefined;
   const [key] = text.match(/-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----\n/) ?? [];
@@ -46,9 +52,22 @@ function load(path: string): ServerCertificate | undefined {
   return { certificate, chain: text.replace(key, ""), key };
 }
 
+/** Whether it says of its status what is to be said now. */
+function saysStatus(
+  certificate: Certificate,
+  { authority, mustStaple }: Pick<ServerCertificateRequest, "authority" | "mustStaple">,
+): boolean {
+  const fields = decodeCertificateFields(certificate.x509.raw);
+  if (fields.kind === "malformed" || fields.value.mustStaple !== mustStaple) return false;
+  const { crl, ocsp } = authority.issuer.urls ?? {};
+  const [crlUrl] = fields.value.crlUrls;
+  const [ocspUrl] = fields.value.ocspUrls;
+  return crlUrl === crl && ocspUrl === ocsp;
+}
+
 function stillGood(
   { certificate }: ServerCertificate,
-  { authority, hosts, nowMs }: ServerCertificateRequest,
+  { authority, hosts, mustStaple, nowMs }: ServerCertificateRequest,
 ): boolean {
   const verified = verifyLeaf({
     certificate,
@@ -57,7 +76,10 @@ function stillGood(
     nowMs,
   });
   const due = nowMs >= renewalDueMs(certificate);
-  return verified.kind === "valid" && !due && hosts.every((host) => answersFor(certificate, host));
+  const isCurrent = saysStatus(certificate, { authority, mustStaple });
+  return (
+    verified.kind === "valid" && !due && isCurrent && hosts.every((host) => answersFor(certificate, host))
+  );
 }
 
 /**
@@ -67,17 +89,16 @@ function stillGood(
 export async function obtainServerCertificate(
   request: ServerCertificateRequest,
 ): Promise<ServerCertificate & { readonly renewed: boolean }> {
-  // One file for certificate and key: they change together or not at all.
   const path = join(request.pki, "server.pem");
-  const present = load(path);
+  const present = loadCertificateAndKey(path);
   if (present !== undefined && stillGood(present, request)) return { ...present, renewed: false };
 
-  const { authority, hosts, nowMs } = request;
+  const { authority, hosts, mustStaple, nowMs } = request;
   const { issueServer } = await import("@postern/pki/issue");
   const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + serverDays * dayMs };
-  const issued = await issueServer({ hosts, validity, issuer: authority.issuer });
+  const issued = await issueServer({ hosts, validity, issuer: authority.issuer, mustStaple });
   replacePrivateFile(path, issued.key + issued.certificate + authority.issuer.certificate);
-  const renewed = load(path);
+  const renewed = loadCertificateAndKey(path);
   if (renewed === undefined) throw new Error(`${path} cannot be read back`);
   return { ...renewed, renewed: true };
 }

@@ -36,12 +36,12 @@ interface Issued {
 async function issueAll(algorithm: KeyAlgorithm): Promise<Issued> {
   const root = await issueRoot({ commonName: "Root", validity, algorithm });
   const issuing = await issueIntermediate({ commonName: "Issuing", validity, issuer: root, algorithm });
-  const common = { validity, issuer: issuing, algorithm };
+  const common = { validity, issuer: { ...issuing, urls }, algorithm };
   return {
     root,
     issuing,
-    server: await issueServer({ ...common, hosts: ["localhost", "::1"], urls, mustStaple: true }),
-    device: await issueDevice({ ...common, tenant: "default", device: "lamp", urls }),
+    server: await issueServer({ ...common, hosts: ["localhost", "::1"], mustStaple: true }),
+    device: await issueDevice({ ...common, tenant: "default", device: "lamp" }),
     responder: await issueOcspResponder(common),
   };
 }

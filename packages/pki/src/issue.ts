@@ -48,6 +48,11 @@ export interface StatusUrls {
   readonly ocsp?: string;
 }
 
+/** An authority that signs, and where the status of what it signs can be asked for: that stands in servers' and devices' certificates. */
+export interface Issuer extends KeyPair {
+  readonly urls?: StatusUrls | undefined;
+}
+
 /** The keys we make. P-256 is what constrained devices have hardware for. */
 export type KeyAlgorithm = "P-256" | "Ed25519";
 
@@ -228,20 +233,14 @@ export interface ServerRequest {
   /** Host names and IP addresses (IPv6 without brackets). */
   readonly hosts: readonly string[];
   readonly validity: Validity;
-  readonly issuer: KeyPair;
-  readonly urls?: StatusUrls;
+  readonly issuer: Issuer;
   readonly algorithm?: KeyAlgorithm;
   /** Whoever shows it must staple an OCSP answer; clients then refuse it without. */
   readonly mustStaple?: boolean;
 }
 
 /** A server's certificate. Never outlives its issuer. */
-export function issueServer({
-  hosts,
-  urls,
-  mustStaple = false,
-  ...request
-}: ServerRequest): Promise<KeyPair> {
+export function issueServer({ hosts, mustStaple = false, ...request }: ServerRequest): Promise<KeyPair> {
   const names = hosts.map((host) => ({
     type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const),
     value: host,
@@ -253,7 +252,7 @@ export function issueServer({
     ...request,
     commonName: "Postern server",
     extensions: [
-      ...leafExtensions(Purpose.serverAuth, urls),
+      ...leafExtensions(Purpose.serverAuth, request.issuer.urls),
       new SubjectAlternativeNameExtension(names),
       ...staple,
     ],
@@ -264,17 +263,19 @@ interface DeviceRequest {
   readonly tenant: string;
   readonly device: string;
   readonly validity: Validity;
-  readonly issuer: KeyPair;
-  readonly urls?: StatusUrls;
+  readonly issuer: Issuer;
   readonly algorithm?: KeyAlgorithm;
 }
 
-function deviceProfile({ tenant, device, urls, ...request }: DeviceRequest): Profile {
+function deviceProfile({ tenant, device, ...request }: DeviceRequest): Profile {
   const names = [{ type: "url" as const, value: formatDeviceUri({ tenant, device }) }];
   return {
     ...request,
     commonName: device,
-    extensions: [...leafExtensions(Purpose.clientAuth, urls), new SubjectAlternativeNameExtension(names)],
+    extensions: [
+      ...leafExtensions(Purpose.clientAuth, request.issuer.urls),
+      new SubjectAlternativeNameExtension(names),
+    ],
   };
 }
 

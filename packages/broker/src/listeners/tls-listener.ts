@@ -7,6 +7,7 @@ import { peekClientHello } from "./client-hello.ts";
 import type { Protocol, Wiring } from "./listener.ts";
 import { socketOptions } from "./peer.ts";
 import { PskKeys } from "./psk.ts";
+import { stapleAnswers } from "./stapling.ts";
 import { withPolicy } from "./tls-policy.ts";
 import type { TlsSessions } from "./tls-sessions.ts";
 import { TlsWatch } from "./tls-watch.ts";
@@ -107,6 +108,7 @@ export class TlsProtocol implements Protocol {
       this.#failed(error, socket);
       socket.destroy();
     });
+    stapleAnswers(server, this.#wiring.options);
     if (sessions?.resumption.ids !== true) return;
     server.on("newSession", (id: Buffer, session: Buffer, done: () => void) => {
       sessions.keep(id, session);

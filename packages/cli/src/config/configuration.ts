@@ -10,6 +10,7 @@ import {
   type ListenerAddress,
 } from "./listener-url.ts";
 import type { ConfigFile } from "./read.ts";
+import { resolveRevocation, type RevocationConfiguration } from "./revocation.ts";
 import { parseHttpUrl, type GivenConfiguration, type logFormats, type logLevels } from "./schema.ts";
 
 export type LogLevel = (typeof logLevels)[number];
@@ -45,6 +46,8 @@ export interface SessionConfiguration {
 export interface TlsConfiguration extends SessionConfiguration {
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
+  /** The server's certificate obliges it to staple OCSP answers, which it does in any case. */
+  readonly mustStaple: boolean;
 }
 
 export interface MetricsConfiguration {
@@ -85,6 +88,8 @@ export interface Configuration {
   readonly metrics: MetricsConfiguration | undefined;
   /** `undefined` when devices get no certificates over the network. */
   readonly est: EstConfiguration | undefined;
+  /** Where CRL and OCSP are served; `undefined` for nowhere. */
+  readonly revocation: RevocationConfiguration | undefined;
   /** As given, relative to the configuration file. */
   readonly data: string | undefined;
   readonly serverReference: string | undefined;
@@ -304,6 +309,7 @@ export function resolveConfiguration(
     maxVersion: given.tls?.maxVersion ?? "1.3",
     sessionResumption: given.tls?.sessionResumption ?? false,
     sessionSeconds: given.tls?.sessionSeconds ?? 3_600,
+    mustStaple: given.tls?.mustStaple ?? false,
   };
   if (tls.minVersion > tls.maxVersion) {
     throw errorAt(
@@ -331,6 +337,7 @@ export function resolveConfiguration(
     log: { level: given.log?.level ?? "info", format: given.log?.format ?? "auto" },
     metrics,
     est,
+    revocation: resolveRevocation(config),
     data: given.data,
     serverReference: given.serverReference,
     responseInformation: given.responseInformation,

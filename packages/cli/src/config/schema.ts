@@ -5,6 +5,7 @@ import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
 
 import { authenticationSchema } from "./authentication.ts";
+import { revocationSchema } from "./revocation.ts";
 import { parseListenerUrl } from "./listener-url.ts";
 
 /** `1.2` is a number in YAML and meant as a version. */
@@ -25,6 +26,7 @@ const tlsSchema = z.strictObject({
   minVersion: tlsVersion.optional(),
   maxVersion: tlsVersion.optional(),
   ...sessionKeys,
+  mustStaple: z.boolean().optional(),
 });
 
 /** As browsers write it: scheme, host and port, and nothing behind them. @see RFC 6454 §6.2 */
@@ -120,6 +122,8 @@ export const configSchema = z.strictObject({
     .optional(),
   /** Enrolment over Secure Transport: certificates for devices over the network. @see RFC 7030 */
   est: estSchema.optional(),
+  /** Telling others which certificates are revoked: CRL and OCSP over HTTP. */
+  revocation: revocationSchema.optional(),
   /** The data directory, relative to the configuration file. */
   data: z.string().min(1).optional(),
   /** @see MQTT 5.0 §4.11 */

@@ -29,6 +29,7 @@ export function toFileShape(configuration: Configuration): object {
     log,
     metrics,
     est,
+    revocation,
     serverReference,
     responseInformation,
   } = configuration;
@@ -57,6 +58,10 @@ export function toFileShape(configuration: Configuration): object {
         ? { url: "off" }
         : { url: `http://${hostAndPort(metrics.host, metrics.port)}`, insecure: metrics.insecure },
     est: est === undefined ? { url: "off" } : estInFile(est),
+    revocation: {
+      url: revocation === undefined ? "off" : `http://${hostAndPort(revocation.host, revocation.port)}`,
+      ...(revocation?.publicUrl === undefined ? {} : { publicUrl: revocation.publicUrl }),
+    },
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
     limits,
   };

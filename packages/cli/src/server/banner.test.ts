@@ -30,6 +30,7 @@ const facts: RunningServerFacts = {
   listeners: [listener("mqtts://127.0.0.1:8883", false)],
   metricsUrl: undefined,
   estUrl: undefined,
+  revocationUrl: undefined,
   authorityFingerprint: "AA:BB",
   created: true,
   firstBundle: "/srv/data/bundles/first-device.json",

@@ -21,6 +21,7 @@ export type RunningServerFacts = Pick<
   | "listeners"
   | "metricsUrl"
   | "estUrl"
+  | "revocationUrl"
   | "authorityFingerprint"
   | "created"
   | "firstBundle"
@@ -50,7 +51,8 @@ function access({ configuration }: RunningServer["listeners"][number]): string {
 
 /** What a person reads when the server is up. */
 export function renderBanner(server: RunningServerFacts, { program, cwd, version }: BannerOptions): string {
-  const { listeners, metricsUrl, estUrl, directory, authorityFingerprint, created, warnings } = server;
+  const { listeners, metricsUrl, estUrl, revocationUrl, directory, authorityFingerprint, created, warnings } =
+    server;
   const width = Math.max(...listeners.map(({ url }) => url.length));
   const rows: (readonly [string, string])[] = [
     ...listeners.map(
@@ -59,6 +61,9 @@ export function renderBanner(server: RunningServerFacts, { program, cwd, version
     ),
     ["metrics", metricsUrl === undefined ? "off" : `${metricsUrl}/metrics`],
     ...(estUrl === undefined ? [] : [["enrolment", estUrl] as const]),
+    ...(revocationUrl === undefined
+      ? []
+      : [["revocation", `${revocationUrl}/crl/issuing.crl and ${revocationUrl}/ocsp`] as const]),
     ["data", `${directory.path}${created ? " (new)" : ""}`],
     ["authority", `SHA-256 ${authorityFingerprint}`],
   ];

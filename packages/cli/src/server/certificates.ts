@@ -7,6 +7,7 @@ import { openInstallation, type Installation } from "@postern/identity/installat
 import type { DeviceRegistry } from "@postern/identity/registry";
 
 import type { Configuration } from "../config/configuration.ts";
+import { statusUrls } from "./revocation/status-urls.ts";
 import type { Status } from "../admin/protocol.ts";
 
 const dayMs = 86_400_000;
@@ -27,6 +28,7 @@ export class Certificates {
   readonly authenticator: CertificateAuthenticator;
   readonly #options: CertificatesOptions;
   #installation: Installation;
+  #staple: (() => Uint8Array | undefined) | undefined;
 
   private constructor(options: CertificatesOptions, installation: Installation) {
     this.#options = options;
@@ -44,10 +46,12 @@ export class Certificates {
   }
 
   static #read(
-    { directory, hosts, clock }: CertificatesOptions,
+    { directory, configuration, hosts, clock }: CertificatesOptions,
     registry?: DeviceRegistry,
   ): Promise<Installation> {
-    return openInstallation({ directory, hosts, nowMs: clock.wallMs(), registry });
+    const urls = statusUrls(configuration.revocation);
+    const { mustStaple } = configuration.tls;
+    return openInstallation({ directory, hosts, urls, mustStaple, nowMs: clock.wallMs(), registry });
   }
 
   get installation(): Installation {
@@ -64,6 +68,11 @@ export class Certificates {
     return read.server.certificate.fingerprint !== server.certificate.fingerprint;
   }
 
+  /** From now on `staple` is asked for the OCSP answer that goes with the server's certificate. */
+  useStaple(staple: () => Uint8Array | undefined): void {
+    this.#staple = staple;
+  }
+
   /** What a TLS listener shows now. */
   tlsMaterial(): TlsMaterial {
     const { server, authority } = this.#installation;
@@ -78,6 +87,7 @@ export class Certificates {
         maxVersion: `TLSv${tls.maxVersion}`,
       },
       requestCertificate: true,
+      staple: this.#staple,
     };
   }
 

@@ -29,6 +29,7 @@ import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { openFilesMax } from "./process-table.ts";
 import { Rates } from "./rates.ts";
+import { Revocation } from "./revocation/revocation.ts";
 import { describeStatus } from "./status.ts";
 import { openStore } from "./store.ts";
 
@@ -57,6 +58,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly metricsUrl: string | undefined;
   /** Where devices get and renew certificates; `undefined` when nowhere. */
   readonly estUrl: string | undefined;
+  /** Where CRL and OCSP are; `undefined` when nowhere. */
+  readonly revocationUrl: string | undefined;
   /** SHA-256 of the authority's root certificate. */
   readonly authorityFingerprint: string;
   /** Whether this start made the authority. */
@@ -78,6 +81,7 @@ interface Parts {
   readonly audit: FileAuditLog;
   readonly certificates: Certificates;
   readonly authentication: Authentication;
+  readonly revocation: Revocation;
   readonly broker: Broker;
   readonly warnings: string[];
 }
@@ -97,6 +101,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const hosts = certificateHosts(configuration, machine);
   const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
   stack.defer(() => certificates.installation.registry.close());
+  const revocation = stack.use(
+    await Revocation.start({
+      configuration: configuration.revocation,
+      pki: directory.pki,
+      installation: () => certificates.installation,
+      clock: systemClock,
+      log,
+    }),
+  );
+  certificates.useStaple(() => revocation.staple());
   const audit = stack.use(new FileAuditLog(directory.audit, { clock: systemClock, log }));
   const authentication = stack.use(
     await Authentication.open({
@@ -121,6 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     audit,
     certificates,
     authentication,
+    revocation,
     broker,
     warnings: [...configuration.warnings],
   };
@@ -155,6 +170,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     })),
     metricsUrl,
     estUrl: enrolment.url,
+    revocationUrl: revocation.url,
     authorityFingerprint: authority.root.fingerprint,
     created,
     firstBundle,
@@ -249,7 +265,7 @@ async function startEnrolment(
 }
 
 async function reloadCertificates(
-  { options, certificates, authentication, audit }: Parts,
+  { options, certificates, authentication, revocation, audit }: Parts,
   listeners: readonly Pick<RunningListener, "reloadTls">[],
 ): Promise<void> {
   authentication.reload();
@@ -259,6 +275,7 @@ async function reloadCertificates(
       options.log.info({}, "the server has a new certificate");
       audit.recordServer("reloaded", "new server certificate");
     }
+    await revocation.reload();
   } catch (thrown) {
     options.log.error(
       { error: errorText(thrown) },

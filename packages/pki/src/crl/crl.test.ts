@@ -50,7 +50,7 @@ interface Authority {
 async function makeAuthority(algorithm: KeyAlgorithm): Promise<Authority> {
   const root = await issueRoot({ commonName: "Root", validity, algorithm });
   const issuing = await issueIntermediate({ commonName: "Issuing", validity, issuer: root, algorithm });
-  const common = { tenant: "default", validity, issuer: issuing, urls: { crl: url }, algorithm };
+  const common = { tenant: "default", validity, issuer: { ...issuing, urls: { crl: url } }, algorithm };
   const good = await issueDevice({ ...common, device: "good" });
   const revoked = await issueDevice({ ...common, device: "revoked" });
   return { root, issuing, fields: fieldsOf(issuing.certificate), good, revoked };

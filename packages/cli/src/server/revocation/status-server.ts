@@ -1,0 +1,142 @@
+import { errorText } from "@postern/core/errors";
+import type { Log } from "@postern/core/log";
+import type { OcspReply } from "@postern/identity/revocation/ocsp-responder";
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from "fastify";
+
+import { hostAndPort } from "../../config/listener-url.ts";
+import { ocspPath } from "./status-urls.ts";
+
+/** An OCSP request about one certificate has 80 to 120 bytes, with a nonce 160. */
+const bodyBytesMax = 4_096;
+/** The same in base64, each byte written as %XX at worst. @see RFC 5019 §5: a GET has 255 bytes at most */
+const pathCharactersMax = 4_096;
+const connectionsMax = 256;
+const requestsPerConnectionMax = 100;
+const idleMs = 5_000;
+
+/** A list that anybody may have. */
+export interface StatusFile {
+  readonly bytes: Uint8Array;
+  /** Wall clock. */
+  readonly fromMs: number;
+  /** When there is a newer one. */
+  readonly untilMs: number;
+}
+
+/** What is told; each may be another at the next question. */
+export interface StatusAnswers {
+  /** CRLs by their path; `undefined` for one that is not there. */
+  readonly files: Readonly<
+    Record<string, { readonly type: string; readonly read: () => StatusFile | undefined }>
+  >;
+  readonly ocsp: (request: Uint8Array) => OcspReply;
+  readonly nowMs: () => number;
+}
+
+export interface StatusServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly log: Log;
+}
+
+export interface StatusServer extends AsyncDisposable {
+  readonly url: string;
+}
+
+const ocspType = "application/ocsp-response";
+
+/** Tells caches how long they may keep it. @see RFC 5019 §6.2 */
+function cacheable(
+  reply: FastifyReply,
+  { fromMs, untilMs }: Pick<StatusFile, "fromMs" | "untilMs">,
+  nowMs: number,
+): FastifyReply {
+  const seconds = Math.max(Math.floor((untilMs - nowMs) / 1_000), 0);
+  return reply
+    .header("cache-control", `max-age=${seconds}, public, no-transform, must-revalidate`)
+    .header("last-modified", new Date(fromMs).toUTCString())
+    .header("expires", new Date(untilMs).toUTCString());
+}
+
+function serveFiles(app: FastifyInstance, { files, nowMs }: StatusAnswers): void {
+  for (const [path, { type, read }] of Object.entries(files)) {
+    app.get(path, (request, reply) => {
+      const file = read();
+      if (file === undefined)
+        return reply.status(404).type("text/plain").send("there is no such list here\n");
+      const tag = `"${file.fromMs.toString(36)}-${file.bytes.length}"`;
+      void cacheable(reply, file, nowMs()).header("etag", tag);
+      if (request.headers["if-none-match"] === tag) return reply.status(304).send();
+      return reply.type(type).send(file.bytes);
+    });
+  }
+}
+
+/** The request in the path of a GET: base64, perhaps with its slashes, plus and equals signs written as %XX. @see RFC 6960 Appendix A.1 */
+function requestInPath(url: string): Uint8Array {
+  const encoded = url.slice(ocspPath.length + 1);
+  if (encoded.length > pathCharactersMax) return new Uint8Array(0);
+  try {
+    return Buffer.from(decodeURIComponent(encoded), "base64");
+  } catch {
+    return new Uint8Array(0);
+  }
+}
+
+function serveOcsp(app: FastifyInstance, { ocsp, nowMs }: StatusAnswers): void {
+  const send = (reply: FastifyReply, { bytes, shared }: OcspReply): FastifyReply => {
+    const typed = reply.type(ocspType);
+    if (shared === undefined) return typed.header("cache-control", "no-store").send(bytes);
+    return cacheable(typed, shared, nowMs()).send(bytes);
+  };
+  app.addContentTypeParser("application/ocsp-request", { parseAs: "buffer" }, (_request, body, done) =>
+    done(null, body),
+  );
+  const post = (request: { readonly body: unknown }, reply: FastifyReply): FastifyReply => {
+    const { body } = request;
+    return send(reply, ocsp(Buffer.isBuffer(body) ? body : new Uint8Array(0)));
+  };
+  app.post(ocspPath, post);
+  app.post(`${ocspPath}/`, post);
+  app.get(`${ocspPath}/*`, (request, reply) => send(reply, ocsp(requestInPath(request.url))));
+}
+
+/**
+ * CRL and OCSP over plain HTTP: both are signed, and whoever checks a certificate cannot use TLS to do so. @see RFC 5280 §8
+ * @throws the system's error when the address cannot be bound.
+ */
+export async function startStatusServer(
+  { host, port, log }: StatusServerOptions,
+  answers: StatusAnswers,
+): Promise<StatusServer> {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: bodyBytesMax,
+    requestTimeout: idleMs,
+    connectionTimeout: idleMs,
+    keepAliveTimeout: idleMs,
+    maxRequestsPerSocket: requestsPerConnectionMax,
+    forceCloseConnections: true,
+  });
+  app.server.maxConnections = connectionsMax;
+  app.removeAllContentTypeParsers();
+  app.setNotFoundHandler((_request, reply) => reply.status(404).type("text/plain").send("not here\n"));
+  app.setErrorHandler((thrown: FastifyError, _request, reply) => {
+    const status = thrown.statusCode ?? 500;
+    if (status >= 500)
+      log.error({ error: errorText(thrown) }, "a question about revocation could not be answered");
+    return reply
+      .status(status)
+      .type("text/plain")
+      .send(status < 500 ? "this request cannot be understood\n" : "the server failed\n");
+  });
+  serveFiles(app, answers);
+  serveOcsp(app, answers);
+  await app.listen({ host, port });
+  const address = app.server.address();
+  const bound = typeof address === "object" && address !== null ? address : { address: host, port };
+  return {
+    url: `http://${hostAndPort(bound.address, bound.port)}`,
+    [Symbol.asyncDispose]: () => app.close(),
+  };
+}
