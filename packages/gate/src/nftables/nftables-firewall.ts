@@ -35,6 +35,9 @@ export type NftablesOptions = { readonly clock: Clock };
 /** Changes of one turn of the event loop are one transaction; more than this are several. */
 const batchMax = 512;
 
+/** Some thousand hints are told in an hour's first seconds, and knocks must not wait for them. */
+const hintsPerBatch = 64;
+
 const sweepIntervalMs = 5_000;
 
 type Change = {
@@ -137,8 +140,8 @@ export class NftablesFirewall implements Firewall {
 
   /** Knock packets that begin with one of these do not count towards the limits for all others. */
   async addHints(hints: readonly KnownHint[]): Promise<void> {
-    for (let at = 0; at < hints.length; at += batchMax) {
-      const commands = hints.slice(at, at + batchMax).map(hintCommands);
+    for (let at = 0; at < hints.length; at += hintsPerBatch) {
+      const commands = hints.slice(at, at + hintsPerBatch).map(hintCommands);
       await this.#change(() => commands);
     }
   }

@@ -22,6 +22,8 @@ interface Epoch<Device> {
  * Hints cost some microseconds each; they are made in `step`, between packets, and an hour before they are needed.
  */
 export class HintTable<Device extends HintedDevice> {
+  /** Called with each hint that is made: 8 bytes, and the hour they are for. Those of devices without a clock are told each hour. */
+  onHint: ((hint: Uint8Array, epoch: number) => void) | undefined;
   readonly #devices = new Map<string, Device>();
   readonly #clockless = new Map<string, Device>();
   /** Devices that came after the hints of an epoch were made. */
@@ -94,10 +96,18 @@ export class HintTable<Device extends HintedDevice> {
         left--;
         const { done, value } = each.cursor.next();
         if (done === true) each.cursor = undefined;
-        else each.devices.set(tableKey(hintOf(value.keys, each.epoch)), value);
+        else this.#add(each, value);
       }
     }
     return this.#late.length > 0 || this.#epochs.some(({ cursor }) => cursor !== undefined);
+  }
+
+  /** All hints that are made, each with its hour. */
+  *hints(): Generator<readonly [hint: Uint8Array, epoch: number]> {
+    for (const { epoch, devices } of this.#epochs) {
+      for (const key of devices.keys()) yield [Buffer.from(key, "latin1"), epoch];
+    }
+    for (const key of this.#clockless.keys()) yield [Buffer.from(key, "latin1"), clocklessEpoch];
   }
 
   #addLate(device: Device): void {
@@ -105,9 +115,18 @@ export class HintTable<Device extends HintedDevice> {
     if (this.#devices.get(device.name) !== device) return;
     for (const { epoch, devices, cursor } of this.#epochs) {
       // A cursor that still walks comes to it by itself.
-      if (cursor === undefined) devices.set(tableKey(hintOf(device.keys, epoch)), device);
+      if (cursor === undefined) this.#add({ epoch, devices }, device);
     }
-    if (device.clockless) this.#clockless.set(tableKey(hintOf(device.keys, clocklessEpoch)), device);
+    if (!device.clockless) return;
+    const hint = hintOf(device.keys, clocklessEpoch);
+    this.#clockless.set(tableKey(hint), device);
+    this.onHint?.(hint, clocklessEpoch);
+  }
+
+  #add({ epoch, devices }: Pick<Epoch<Device>, "epoch" | "devices">, device: Device): void {
+    const hint = hintOf(device.keys, epoch);
+    devices.set(tableKey(hint), device);
+    this.onHint?.(hint, epoch);
   }
 
   #renew(): void {
@@ -120,6 +139,7 @@ export class HintTable<Device extends HintedDevice> {
           cursor: this.#devices.values(),
         },
     );
+    for (const key of this.#clockless.keys()) this.onHint?.(Buffer.from(key, "latin1"), clocklessEpoch);
   }
 }
 
