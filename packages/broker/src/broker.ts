@@ -78,6 +78,35 @@ export class Broker {
     return listener;
   }
 
+  /**
+   * For an identity that is no longer trusted: cuts all its connections, at once and on every listener (MQTT 5: DISCONNECT with
+   * `reasonCode`), and forgets its sessions with all that is queued for them. Its wills are not published. That no new
+   * connection comes is the authenticator's to see to, before this is called.
+   * @returns how many sessions there were.
+   */
+  endSessionsOf(identityName: string, reasonCode: number): number {
+    const { sessions, wills } = this.#core;
+    this.#context.readClock();
+    const ended = sessions.of(identityName);
+    wills.cancelAllOf(identityName);
+    for (const session of ended) {
+      session.connection?.cut(reasonCode, "the device is no longer trusted");
+      if (this.#context.sessions.get(session.clientId) === session) sessions.end(session);
+    }
+    return ended.length;
+  }
+
+  /**
+   * For an identity whose credentials changed: ends its connections, so that it has to prove itself again; its sessions stay.
+   * @returns how many connections there were.
+   */
+  endConnectionsOf(identityName: string, reasonCode: number): number {
+    this.#context.readClock();
+    const connections = this.#core.sessions.of(identityName).flatMap(({ connection }) => connection ?? []);
+    for (const connection of connections) connection.cut(reasonCode, "the device's credentials changed");
+    return connections.length;
+  }
+
   /** What runs now, in numbers. */
   snapshot(): BrokerSnapshot {
     return takeSnapshot(this.#context, {

@@ -33,6 +33,10 @@ const proofLookMsMax = 60_000;
 const reauthenticationsMax = 10;
 const reauthenticationMs = 6_000;
 
+/** How long a peer may take to read what was sent before the end, and how long one that is cut off. */
+const lingerMs = 2_000;
+const cutLingerMs = 300;
+
 /** Where a connection stands. `closing`: what is left to send goes out, nothing is read any more. */
 export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
 
@@ -117,7 +121,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
 
   onEnd(): void {
     // What is held for a commit is still sent; the client may have closed only its own direction.
-    this.#outbound.end();
+    this.#outbound.end(lingerMs);
   }
 
   onClose(): void {
@@ -308,6 +312,11 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** Ends the connection from the server's side. @see MQTT 5.0 §3.14 */
   disconnect(reasonCode: number, reason: string, properties: Properties = noProperties): void {
     if (this.state === "closing") return;
+    this.#tellDisconnect(reasonCode, reason, properties);
+    this.close(true);
+  }
+
+  #tellDisconnect(reasonCode: number, reason: string, properties: Properties): void {
     if (this.version === 5 && this.state === "connected") {
       this.#tell(
         encodeDisconnect(5, { reasonCode, properties: { ...properties, ...this.#problem(reason) } }),
@@ -317,16 +326,31 @@ export class Connection implements TransportHandler, PacketReader, Writer {
       // Before CONNACK nothing else may say it. @see MQTT 5.0 [MQTT-3.2.0-1]
       this.send(encodeConnack(this.version, { sessionPresent: false, reasonCode, properties: noProperties }));
     }
-    this.close(true);
   }
 
   /** Sends what is left, then closes; `lost` says that the client's will is due. */
   close(lost: boolean): void {
+    this.#close(lost, lingerMs);
+  }
+
+  /**
+   * Ends the connection of somebody who may receive nothing more: what waits to be sent is dropped, and there is little time to
+   * read the DISCONNECT. Its will is not published.
+   */
+  cut(reasonCode: number, reason: string): void {
+    if (this.state === "closing") return;
+    this.#outbound.drop();
+    this.core.wills.cancel(this.clientId);
+    this.#tellDisconnect(reasonCode, reason, noProperties);
+    this.#close(true, cutLingerMs);
+  }
+
+  #close(lost: boolean, peerMs: number): void {
     if (this.state === "closing") return;
     this.state = "closing";
     this.#inbound.stop();
     this.#end(lost);
-    this.#outbound.end();
+    this.#outbound.end(peerMs);
     this.#transport.resume();
   }
 

@@ -44,6 +44,7 @@ export class Outbound implements Flushable {
   #closed = false;
   /** Called when all is written after `end`. */
   #ending = false;
+  #lingerMs = 0;
   /** Bytes of this connection in memory: being filled, held, or with the transport. */
   bytes = 0;
 
@@ -85,11 +86,26 @@ export class Outbound implements Flushable {
     this.#enqueue();
   }
 
-  /** Sends what there is, then closes. Output that is held still waits for its commit. */
-  end(): void {
+  /** Sends what there is, then closes, with so much time for the peer to read it. Output that is held still waits for its commit. */
+  end(lingerMs: number): void {
     if (this.#ending || this.#closed) return;
     this.#ending = true;
+    this.#lingerMs = lingerMs;
     this.#enqueue();
+  }
+
+  /** Forgets what was not handed to the transport yet; packets go as a whole or not at all. */
+  drop(): void {
+    this.#closeChunk();
+    const dropped = [...(this.#held ?? []).flatMap(({ segments }) => segments), ...(this.#segments ?? [])];
+    this.#held = undefined;
+    this.#segments = undefined;
+    this.#hold = false;
+    for (const { bytes, chunk } of dropped) {
+      this.bytes -= bytes.length;
+      this.#shared.outboundBytes -= bytes.length;
+      if (chunk !== undefined) this.#shared.pool.give(chunk);
+    }
   }
 
   /** The transport is gone: everything is dropped. */
@@ -117,7 +133,7 @@ export class Outbound implements Flushable {
       this.#shared.line.addHolder(this);
     } else {
       if (segments !== undefined) this.#write(segments);
-      if (this.#ending) this.#transport.end();
+      if (this.#ending) this.#transport.end(this.#lingerMs);
     }
   }
 
@@ -131,7 +147,7 @@ export class Outbound implements Flushable {
     }
     if (released === this.#held.length) {
       this.#held = undefined;
-      if (this.#ending && !this.#queued) this.#transport.end();
+      if (this.#ending && !this.#queued) this.#transport.end(this.#lingerMs);
     } else {
       this.#held.splice(0, released);
     }

@@ -86,6 +86,13 @@ export class SessionRegistry {
     this.#context.replays.goOn(session);
   }
 
+  /** The sessions of an identity that is not anonymous. Looks at every session when it has any. */
+  of(identityName: string): Session[] {
+    const { sessions, sessionsOfIdentity } = this.#context;
+    if (!sessionsOfIdentity.has(identityName)) return [];
+    return [...sessions.values()].filter(({ owner, anonymous }) => owner === identityName && !anonymous);
+  }
+
   /** Forgets the session and all it holds. Its will, if one is pending, is due now. */
   end(session: Session): void {
     const { sessions, sessionsOfIdentity, topics, ports, line, wheel } = this.#context;

@@ -5,10 +5,10 @@ export interface Transport {
   pause(): void;
   resume(): void;
   /**
-   * Sends what was written, says that no more comes, and gives the peer up to two seconds to read it
+   * Sends what was written, says that no more comes, and gives the peer `lingerMs` to read it
    * before the connection is cut: closing at once could destroy a DISCONNECT that is still on its way.
    */
-  end(): void;
+  end(lingerMs: number): void;
 }
 
 /** What a transport tells its owner. After `onClose` nothing more is called. */

@@ -59,6 +59,12 @@ export class Wills {
     this.#context.line.touch();
   }
 
+  /** Forgets all wills of an identity that is not anonymous, also of sessions that ended with the last run of the server. */
+  cancelAllOf(identityName: string): void {
+    for (const [clientId, { will }] of this.#pending)
+      if (will.message.publisher === identityName) this.cancel(clientId);
+  }
+
   /** The connection ended without a goodbye: due after the delay, or when the session ends, whatever is first. */
   connectionLost(clientId: string, expirySeconds: number): void {
     const pending = this.#pending.get(clientId);

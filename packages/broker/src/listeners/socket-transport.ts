@@ -2,9 +2,6 @@ import type { Socket } from "node:net";
 
 import type { Transport, TransportHandler } from "../transport.ts";
 
-/** How long a peer may take to read what was sent before the end. */
-export const lingerMs = 2_000;
-
 /** A TCP, TLS or Unix socket. */
 export class SocketTransport implements Transport {
   readonly #socket: Socket;
@@ -35,7 +32,7 @@ export class SocketTransport implements Transport {
     this.#socket.resume();
   }
 
-  end(): void {
+  end(lingerMs: number): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#socket.end();

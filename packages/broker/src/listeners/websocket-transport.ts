@@ -1,13 +1,14 @@
 import type { RawData, WebSocket } from "ws";
 
 import type { Transport, TransportHandler } from "../transport.ts";
-import { lingerMs } from "./socket-transport.ts";
 
 /** @see RFC 6455 §7.4.1: 1000 normal closure, 1003 unsupported data */
 const normalClosure = 1_000;
 const unsupportedData = 1_003;
 /** @see RFC 6455 §7.4.1: 1008 policy violation */
 const policyViolation = 1_008;
+/** How long a peer that broke the rules may take to close. */
+const faultLingerMs = 2_000;
 
 /** Pings of a client that has sent no message between them; MQTT has its own, which counts as a sign of life. */
 const pingsMax = 16;
@@ -29,7 +30,7 @@ export class WebSocketTransport implements Transport {
       // What comes after a frame of another type is not MQTT any more. @see MQTT 5.0 [MQTT-6.0.0-1]
       if (this.#ended) return;
       this.#pings = 0;
-      if (!isBinary) this.#close(unsupportedData);
+      if (!isBinary) this.#close(unsupportedData, faultLingerMs);
       else if (Buffer.isBuffer(data)) handler.onData(data);
     });
     this.#webSocket.on("ping", (data: Buffer) => this.#pong(data));
@@ -50,19 +51,20 @@ export class WebSocketTransport implements Transport {
     this.#webSocket.resume();
   }
 
-  end(): void {
-    this.#close(normalClosure);
+  end(lingerMs: number): void {
+    this.#close(normalClosure, lingerMs);
   }
 
   /** @see RFC 6455 §5.5.2 */
   #pong(data: Buffer): void {
     if (this.#ended) return;
     this.#pings += 1;
-    if (this.#pings > pingsMax || this.#webSocket.bufferedAmount > pongBytesMax) this.#close(policyViolation);
+    if (this.#pings > pingsMax || this.#webSocket.bufferedAmount > pongBytesMax)
+      this.#close(policyViolation, faultLingerMs);
     else this.#webSocket.pong(data);
   }
 
-  #close(code: number): void {
+  #close(code: number, lingerMs: number): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#webSocket.close(code);
