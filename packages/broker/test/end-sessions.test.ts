@@ -4,7 +4,7 @@ import { after, describe, it } from "node:test";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import { openBroker, type OpenBroker } from "../src/testing/open-broker.ts";
-import * as packets from "./support/packets.ts";
+import type * as packets from "./support/packets.ts";
 import { property } from "./support/packets.ts";
 import { RawClient, type Address } from "./support/raw-client.ts";
 
@@ -84,14 +84,14 @@ describe("endSessionsOf", () => {
 
   it("publishes none of its wills: neither of connections nor one that waits for its delay", async () => {
     const { address, broker } = await start();
+    const delayed = { topic: "will/b", payload: "x", properties: [property.willDelayInterval(1)] };
     await using watcher = await client(address, "w", { username: "pump" });
     await watcher.subscribe("will/#", 0);
-    const will = (topic: string) => ({ topic, payload: "x", properties: [property.willDelayInterval(1)] });
     await using live = await client(address, "a", {
       username: "lamp",
       will: { topic: "will/a", payload: "x" },
     });
-    const lost = await client(address, "b", { username: "lamp", ...persistent, will: will("will/b") });
+    const lost = await client(address, "b", { username: "lamp", ...persistent, will: delayed });
     await lost.drop();
     await new Promise((resolve) => setTimeout(resolve, 20));
     broker.endSessionsOf("lamp", administrativeAction);

@@ -6,6 +6,7 @@ import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeviceEnrol } from "./commands/device-enrol.ts";
+import { registerDevice } from "./commands/device.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
 import { registerLog } from "./commands/log.ts";
@@ -29,6 +30,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerLog,
   registerBackup,
   registerConfig,
+  registerDevice,
   registerDeviceEnrol,
   registerPub,
   registerSub,

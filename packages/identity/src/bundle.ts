@@ -10,7 +10,7 @@ const pem = (label: RegExp, what: string) => z.string().regex(label, { error: `n
  * All that a device needs to find its server and to prove who it is, in one file. It holds the device's secret:
  * mode 0600, and never in a log.
  */
-const bundleSchema = z.object({
+export const bundleSchema = z.object({
   /** The version of this format. */
   postern: z.literal(1),
   /** The device's name: what the server knows it by. */

@@ -2,16 +2,15 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
-import { keyIdOf } from "@postern/pki/public-key";
 
 import { backdatedMs, type Authority } from "./authority.ts";
 import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
-import { newDevice, refusalOfDevice, type Device } from "./device.ts";
+import { credentialDays, newDevice, refusalOfDevice } from "./device.ts";
+import { withCertificate } from "./device-certificate.ts";
 import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
 import type { DeviceRegistry } from "./registry.ts";
 import { renewalDueMs } from "./server-certificate.ts";
 
-const deviceDays = 365;
 const dayMs = 86_400_000;
 
 export interface BundleRequest {
@@ -28,15 +27,6 @@ export interface BundleRequest {
 
 function bundlePath(bundles: string, device: string): string {
   return join(bundles, `${device}.json`);
-}
-
-/** `device` with one more certificate, without those that have ended. */
-export function withCertificate(device: Device, certificate: Certificate, nowMs: number): Device {
-  const { fingerprint, serialNumber, notAfterMs, x509 } = certificate;
-  const running = device.certificates.filter(({ notAfter }) => Date.parse(notAfter) >= nowMs);
-  const keyId = keyIdOf(x509.publicKey.export({ format: "der", type: "spki" }));
-  const entry = { fingerprint, serialNumber, notAfter: new Date(notAfterMs).toISOString(), keyId };
-  return { ...device, certificates: [...running, entry] };
 }
 
 /** Whom a bundle is for; the roles count only for a device that is not there yet. */
@@ -56,7 +46,7 @@ export async function createBundle(
   { tenant, device, roles = [] }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
-  const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + deviceDays * dayMs };
+  const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + credentialDays * dayMs };
   const issued = await issueDevice({ tenant, device, validity, issuer: authority.issuer });
   const certificate = decodeCertificate(issued.certificate);
   if (certificate === undefined) throw new Error("a certificate that was just issued cannot be read");

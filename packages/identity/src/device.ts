@@ -2,7 +2,7 @@ import { isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
 
 /** Why something was revoked, in the words of CRLs. @see RFC 5280 §5.3.1 */
-const revocationReasons = [
+export const revocationReasons = [
   "unspecified",
   "keyCompromise",
   "affiliationChanged",
@@ -11,10 +11,13 @@ const revocationReasons = [
   "privilegeWithdrawn",
 ] as const;
 
+/** Life of a device's certificate or token unless somebody says otherwise. */
+export const credentialDays = 30;
+
 const name = z.string().refine(isDeviceName, { error: "not a name" });
 const time = z.iso.datetime();
 const base64 = z.base64();
-const revocation = z.strictObject({ at: time, reason: z.enum(revocationReasons) });
+export const revocationSchema = z.strictObject({ at: time, reason: z.enum(revocationReasons) });
 
 /** One device, as one line of the registry's file holds it. Holds secrets (`psk.key`) and what passwords are checked with. */
 export const deviceSchema = z.strictObject({
@@ -25,7 +28,7 @@ export const deviceSchema = z.strictObject({
   /** A removed device keeps its name, so that nobody else is given it by mistake. */
   removed: time.optional(),
   /** Nothing of the device is accepted any more; it can be given new credentials. */
-  revoked: revocation.optional(),
+  revoked: revocationSchema.optional(),
   roles: z.array(name),
   groups: z.array(name),
   /** Raised to give the device another knock key. */
@@ -44,7 +47,7 @@ export const deviceSchema = z.strictObject({
         .optional(),
       /** When a rotation ends its use before `notAfter`. */
       ends: time.optional(),
-      revoked: revocation.optional(),
+      revoked: revocationSchema.optional(),
     }),
   ),
   password: z
@@ -65,7 +68,7 @@ export const deviceSchema = z.strictObject({
   /** The key in base64. */
   psk: z.strictObject({ identity: z.string().min(1).max(128), key: base64 }).optional(),
   tokens: z.array(
-    z.strictObject({ jti: z.string().min(1).max(128), notAfter: time, revoked: revocation.optional() }),
+    z.strictObject({ jti: z.string().min(1).max(128), notAfter: time, revoked: revocationSchema.optional() }),
   ),
 });
 

@@ -34,3 +34,23 @@ export class EnrolmentError extends PosternError {
 export class TokenKeysError extends PosternError {
   readonly code = "TOKEN_KEYS";
 }
+
+/** There is a device of this name already. */
+export class DeviceExistsError extends PosternError {
+  readonly code = "DEVICE_EXISTS";
+}
+
+/** There is no device of this name. */
+export class DeviceUnknownError extends PosternError {
+  readonly code = "DEVICE_UNKNOWN";
+}
+
+/** The device of this name was removed. */
+export class DeviceRemovedError extends PosternError {
+  readonly code = "DEVICE_REMOVED";
+}
+
+/** A device cannot be given what was asked for: a refused certification request, a weak password, nothing to rotate. */
+export class DeviceRequestError extends PosternError {
+  readonly code = "DEVICE_REQUEST";
+}

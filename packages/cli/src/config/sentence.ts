@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { nearest } from "./nearest.ts";
+import { nearest } from "@postern/core/nearest";
 import { configSchema } from "./schema.ts";
 
 /** One finding of zod, as it stands in `ZodError.issues`. */

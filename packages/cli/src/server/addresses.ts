@@ -47,14 +47,18 @@ function deviceHosts(host: string, names: readonly string[], machine: Machine): 
   return [...names, ...machine.addresses.filter(isIPv4).slice(0, 1), "127.0.0.1"];
 }
 
-/** The addresses for devices' bundles: of each TLS listener with the port that was really bound. */
+/**
+ * The addresses for devices' bundles: of each TLS listener with the port that was really bound; of those for certificates, passwords
+ * and tokens, or of those for pre-shared keys.
+ */
 export function bundleServers(
   { listeners, names }: Pick<Configuration, "listeners" | "names">,
   ports: ReadonlyMap<string, number>,
   machine: Machine,
+  forPsk = false,
 ): { url: string }[] {
-  const urls = listeners.flatMap(({ name, address }) => {
-    if (address.kind === "unix" || !isTls(address)) return [];
+  const urls = listeners.flatMap(({ name, address, psk }) => {
+    if (address.kind === "unix" || !isTls(address) || psk !== forPsk) return [];
     const { kind, host } = address;
     const port = ports.get(name) ?? address.port;
     return deviceHosts(host, names, machine).map(

@@ -126,7 +126,7 @@ export class FileAuditLog implements AuditLog, Disposable {
   }
 
   /** Something the server itself did. */
-  recordServer(kind: "started" | "stopped" | "backup" | "reloaded", detail: string): void {
+  recordServer(kind: "started" | "stopped" | "backup" | "reloaded" | "device", detail: string): void {
     this.#append({ kind, detail });
   }
 

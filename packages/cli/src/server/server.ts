@@ -8,10 +8,13 @@ import { errorText } from "@postern/core/errors";
 import { createSystemTopicAuthorizer } from "@postern/identity/authorizer";
 import type { Bundle } from "@postern/identity/bundle";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
+import { DeviceManager, type DeviceManagerOptions } from "@postern/identity/devices/manager";
 import { provideBundles } from "@postern/identity/installation";
 import type { LmdbSessionStore } from "@postern/store/lmdb-session-store";
+import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 
+import { deviceRoutes } from "../admin/device-routes.ts";
 import { enrolmentRoutes } from "../admin/enrolment-routes.ts";
 import type { Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
@@ -24,6 +27,7 @@ import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
 import { Enrolment } from "./enrolment.ts";
 import { listenerTls } from "./listener-tls.ts";
+import { DeviceWatch } from "./devices.ts";
 import { listenError, serviceListenError } from "./listen-error.ts";
 import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
@@ -156,7 +160,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const timer = setInterval(() => void reload(), renewalMs).unref();
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
-  await startAdmin(parts, metricsUrl, enrolment);
+  const devices = watchDevices(parts, listeners, (proof) =>
+    bundleServers(configuration, ports, machine, proof === "psk"),
+  );
+  await startAdmin(parts, metricsUrl, (app) => {
+    enrolmentRoutes(app, enrolment);
+    deviceRoutes(app, devices);
+  });
   warnOfFewFiles(parts);
   audit.recordServer("started", `version ${version}`);
 
@@ -314,10 +324,36 @@ async function startMetrics({
   }
 }
 
+/** Has live sessions follow what becomes of devices. @returns what the admin API changes devices with. */
+function watchDevices(
+  { stack, broker, certificates, authentication, audit }: Parts,
+  listeners: readonly RunningListener[],
+  servers: DeviceManagerOptions["servers"],
+): DeviceManager {
+  const { registry } = certificates.installation;
+  const forgetTlsSessions = (): void => listeners.forEach((listener) => listener.dropTickets());
+  stack.use(
+    new DeviceWatch({
+      registry,
+      broker,
+      clock: systemClock,
+      forgetTlsSessions,
+      audit: (device, detail) => audit.recordServer("device", `${device}: ${detail}`),
+    }),
+  );
+  return new DeviceManager({
+    registry,
+    authority: () => certificates.installation.authority,
+    servers,
+    issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
+    clock: systemClock,
+  });
+}
+
 async function startAdmin(
   { options, stack, directory, store, audit, broker, certificates, authentication }: Parts,
   metricsUrl: string | undefined,
-  enrolment: Enrolment,
+  routes: (app: FastifyInstance) => void,
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
   const rates = stack.use(new Rates(() => ({ ...broker.counters() }), systemClock));
@@ -344,9 +380,7 @@ async function startAdmin(
     log.info({ to: level }, "the log level was changed");
   };
   const administered = { status, setLogLevel, backup, shutdown: onShutdown };
-  stack.use(
-    await startAdminServer(directory.run, cwd, administered, (app) => enrolmentRoutes(app, enrolment)),
-  );
+  stack.use(await startAdminServer(directory.run, cwd, administered, routes));
 }
 
 function warnOfFewFiles({ options, warnings }: Parts): void {

@@ -6,7 +6,7 @@ import type { Clock } from "@postern/core/clock";
 
 import { backdatedMs, type Authority } from "../authority.ts";
 import { newDevice, refusalOfCertificate, refusalOfDevice, type Device } from "../device.ts";
-import { withCertificate } from "../device-bundle.ts";
+import { withCertificate } from "../device-certificate.ts";
 import type { DeviceRegistry } from "../registry.ts";
 import { tokenState, type EnrolmentToken, type EnrolmentTokens } from "./tokens.ts";
 

@@ -1,0 +1,125 @@
+import type { Broker } from "@postern/broker/broker";
+import type { Clock } from "@postern/core/clock";
+import { refusalOfDevice, type Device } from "@postern/identity/device";
+import type { DeviceChange, DeviceRegistry } from "@postern/identity/registry";
+import { ReasonCode } from "@postern/mqtt/reason-codes";
+
+/** How often it is looked for certificates whose overlap is over. */
+const overlapMs = 5_000;
+
+/** At most once in so long new ticket keys are made, however many devices are revoked. */
+const ticketKeysMs = 500;
+
+export interface DeviceWatchOptions {
+  readonly registry: DeviceRegistry;
+  readonly broker: Pick<Broker, "endSessionsOf" | "endConnectionsOf">;
+  readonly clock: Clock;
+  /** Makes TLS sessions from before worthless. */
+  readonly forgetTlsSessions: () => void;
+  readonly audit: (device: string, detail: string) => void;
+}
+
+/**
+ * Has the broker act on what becomes of devices: whoever was revoked or removed is cut off and forgotten; whose credentials were
+ * withdrawn has to prove itself again.
+ */
+export class DeviceWatch implements Disposable {
+  readonly #options: DeviceWatchOptions;
+  readonly #listening: Disposable;
+  readonly #timer: NodeJS.Timeout;
+  /** Devices with a certificate that ends before its time, and when (wall clock, ms) the first of them does. */
+  readonly #ending = new Map<string, number>();
+  #ticketTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: DeviceWatchOptions) {
+    this.#options = options;
+    const { registry } = options;
+    for (const device of registry.all()) this.#remember(device);
+    this.#listening = registry.onChange((changes) => changes.forEach((change) => this.#changed(change)));
+    this.#timer = setInterval(() => this.#endOverlaps(), overlapMs).unref();
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+    clearInterval(this.#timer);
+    clearTimeout(this.#ticketTimer);
+  }
+
+  #changed({ before, after }: DeviceChange): void {
+    this.#remember(after);
+    const { broker, audit } = this.#options;
+    if (before === undefined) {
+      audit(after.name, `added with ${rights(after)}`);
+      return;
+    }
+    if (rights(before) !== rights(after)) audit(after.name, `has ${rights(after)} now`);
+    if (count(before) < count(after)) audit(after.name, "was given a new credential");
+    const refusal = refusalOfDevice(after);
+    if (refusal !== undefined) {
+      if (refusalOfDevice(before) !== undefined) return;
+      const sessions = broker.endSessionsOf(after.name, ReasonCode.administrativeAction);
+      this.#forgetTlsSessionsSoon();
+      audit(after.name, `${refusal}; sessions ended: ${sessions}`);
+    } else if (hasLost(before, after)) {
+      const connections = broker.endConnectionsOf(after.name, ReasonCode.administrativeAction);
+      this.#forgetTlsSessionsSoon();
+      audit(after.name, `a credential was withdrawn; connections ended: ${connections}`);
+    }
+  }
+
+  #remember({ name, certificates }: Device): void {
+    const nowMs = this.#options.clock.wallMs();
+    const ends = certificates.flatMap(({ ends: end, revoked }) =>
+      end === undefined || revoked !== undefined ? [] : [Date.parse(end)],
+    );
+    const next = Math.min(...ends.filter((endMs) => endMs > nowMs));
+    if (next === Infinity) this.#ending.delete(name);
+    else this.#ending.set(name, next);
+  }
+
+  #endOverlaps(): void {
+    const { clock, registry, broker } = this.#options;
+    const nowMs = clock.wallMs();
+    for (const [name, endMs] of this.#ending) {
+      if (endMs > nowMs) continue;
+      // Those with the new certificate come back at once, and the others no more.
+      broker.endConnectionsOf(name, ReasonCode.administrativeAction);
+      const device = registry.find(name);
+      if (device === undefined) this.#ending.delete(name);
+      else this.#remember(device);
+    }
+  }
+
+  #forgetTlsSessionsSoon(): void {
+    if (this.#ticketTimer !== undefined) return;
+    this.#options.forgetTlsSessions();
+    this.#ticketTimer = setTimeout(() => {
+      this.#ticketTimer = undefined;
+      this.#options.forgetTlsSessions();
+    }, ticketKeysMs).unref();
+  }
+}
+
+function rights({ roles, groups }: Device): string {
+  return `roles [${roles.join(", ")}] and groups [${groups.join(", ")}]`;
+}
+
+function count({ certificates, tokens, password, psk }: Device): number {
+  return certificates.length + tokens.length + (password === undefined ? 0 : 1) + (psk === undefined ? 0 : 1);
+}
+
+/** Whether something that `before` could prove itself by is no longer good. */
+function hasLost(before: Device, after: Device): boolean {
+  const revoked = new Set([
+    ...after.certificates
+      .filter((entry) => entry.revoked !== undefined)
+      .map(({ fingerprint }) => fingerprint),
+    ...after.tokens.filter((entry) => entry.revoked !== undefined).map(({ jti }) => jti),
+  ]);
+  return (
+    before.certificates.some((entry) => entry.revoked === undefined && revoked.has(entry.fingerprint)) ||
+    before.tokens.some((entry) => entry.revoked === undefined && revoked.has(entry.jti)) ||
+    (before.password !== undefined && before.password.hash !== after.password?.hash) ||
+    (before.psk !== undefined && before.psk.key !== after.psk?.key)
+  );
+}
