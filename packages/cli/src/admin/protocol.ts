@@ -64,6 +64,8 @@ export type Status = z.infer<typeof statusSchema>;
 
 export const logLevelRequest = z.strictObject({ level: z.enum(logLevels) });
 
+export const auditHeadResult = z.object({ head: z.string() });
+
 /** `file` is an absolute path; the server writes it with its own rights. */
 export const backupRequest = z.strictObject({ file: z.string().startsWith("/") });
 export const backupResult = z.object({ bytes: z.number() });

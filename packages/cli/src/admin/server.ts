@@ -11,6 +11,8 @@ import { backupRequest, logLevelRequest, type Status } from "./protocol.ts";
 /** What the admin API acts on. */
 export interface Administered {
   status(): Status;
+  /** SHA-256 of the last event in the audit log. */
+  auditHead(): string;
   setLogLevel(level: LogLevel): void;
   /** Writes a consistent copy of the state to an absolute path; returns its size. */
   backup(file: string): Promise<number>;
@@ -22,6 +24,7 @@ const bodyBytesMax = 65_536;
 
 function routes(app: FastifyInstance, server: Administered): void {
   app.get("/status", () => server.status());
+  app.get("/audit/head", () => ({ head: server.auditHead() }));
   app.put("/log/level", (request) => {
     server.setLogLevel(logLevelRequest.parse(request.body).level);
     return {};

@@ -16,6 +16,8 @@ import type { Clock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
 
+import { beginning, currentAuditFile, oldAuditFiles, oldFilesMax } from "./audit-files.ts";
+
 /** An event of enrolment. Never holds a secret. */
 export interface EnrolmentEvent {
   readonly kind:
@@ -32,48 +34,68 @@ export interface EnrolmentEvent {
   readonly detail: string;
 }
 
-/** What the first line's `previous` is. */
-const beginning = "0".repeat(64);
-
-const lineBytesMax = 65_536;
+/** Two lines of the longest that can be. */
+const tailBytes = 131_072;
 
 /** More events of one kind within a second are counted and written as one: a flood must not fill the disk, nor hide other kinds. */
 const eventsPerSecondMax = 500;
 
-/** A file of this size is put aside, and of those put aside the newest stay: 640 MiB in all. */
+/** A file of this size is put aside. */
 const fileBytesMax = 67_108_864;
-const oldFilesMax = 9;
 
-const current = "audit.jsonl";
-
-function digest(line: string): string {
-  return createHash("sha256").update(line).digest("hex");
+/** Where a log goes on. */
+interface End {
+  readonly descriptor: number;
+  readonly bytes: number;
+  /** SHA-256 of the last line, in this file or the one before it. */
+  readonly previous: string;
+  /** When a crash cut the last line short: SHA-256 of the line before it. */
+  readonly before: string | undefined;
 }
 
-/** The last whole line of an open file; empty for none. What a crash left of a line is not one. */
-function lastLine(descriptor: number): string {
-  const { size } = fstatSync(descriptor);
-  const length = Math.min(size, 2 * lineBytesMax);
-  const buffer = Buffer.alloc(length);
-  readSync(descriptor, buffer, 0, length, size - length);
-  const lines = buffer.toString("utf8").split("\n").slice(0, -1);
-  return lines.findLast((line) => line !== "") ?? "";
+/** The last two lines of a file, as far as there are any; the last one may have been cut short. */
+function lastLines(path: string): { readonly lines: readonly string[]; readonly whole: boolean } {
+  const descriptor = openSync(path, "r");
+  try {
+    const { size } = fstatSync(descriptor);
+    const length = Math.min(size, tailBytes);
+    const buffer = Buffer.alloc(length);
+    readSync(descriptor, buffer, 0, length, size - length);
+    const text = buffer.toString("utf8");
+    const lines = text.split("\n").filter((line) => line !== "");
+    return { lines: lines.slice(-2), whole: text === "" || text.endsWith("\n") };
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
-/** Opens the file to append to, and makes sure that it ends with a whole line. */
-function open(directory: string): number {
-  const descriptor = openSync(join(directory, current), "a+", 0o600);
-  const { size } = fstatSync(descriptor);
-  const tail = Buffer.alloc(1);
-  // A line that a crash cut short must not swallow the next one.
-  if (size > 0 && readSync(descriptor, tail, 0, 1, size - 1) === 1 && tail[0] !== 0x0a)
-    writeSync(descriptor, "\n");
-  return descriptor;
+/** Opens the file to append to, and makes sure that it ends with a line of its own: what was cut short must not swallow the next. */
+function open(directory: string): End {
+  const path = join(directory, currentAuditFile);
+  const descriptor = openSync(path, "a", 0o600);
+  const { lines, whole } = lastLines(path);
+  if (!whole) writeSync(descriptor, "\n");
+  const bytes = fstatSync(descriptor).size;
+  // The file before may have been put aside just before a crash.
+  const oldest = oldAuditFiles(readdirSync(directory)).at(-1);
+  const earlier = oldest === undefined ? undefined : lastLines(join(directory, oldest)).lines.at(-1);
+  const link = earlier === undefined ? beginning : digest(earlier);
+  const last = lines.at(-1);
+  if (last === undefined) return { descriptor, bytes, previous: link, before: undefined };
+  const beforeLast = lines.length > 1 ? lines.at(-2) : undefined;
+  const before = beforeLast === undefined ? link : digest(beforeLast);
+  return { descriptor, bytes, previous: digest(last), before: whole ? undefined : before };
 }
 
-function removeOldest(directory: string): void {
-  const old = readdirSync(directory).filter((name) => /^audit-.*\.jsonl$/.test(name));
-  for (const name of old.sort().slice(0, -oldFilesMax)) rmSync(join(directory, name), { force: true });
+/** Puts the current file aside under a name that sorts after all others, also when the clock was set back. */
+function putAside(directory: string, nowMs: number): void {
+  const old = oldAuditFiles(readdirSync(directory));
+  const newest = old.at(-1) ?? "";
+  const stamp = `audit-${new Date(nowMs).toISOString().replace(/[:.]/g, "-")}.jsonl`;
+  const name = stamp > newest ? stamp : newest.replace(/\.jsonl$/, "_.jsonl");
+  renameSync(join(directory, currentAuditFile), join(directory, name));
+  for (const superfluous of [...old, name].slice(0, -oldFilesMax))
+    rmSync(join(directory, superfluous), { force: true });
 }
 
 /**
@@ -86,13 +108,14 @@ export class FileAuditLog implements AuditLog, Disposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #fileBytesMax: number;
-  #descriptor: number;
+  #end: End;
   #bytes: number;
   #previous: string;
-  #pending: string[] = [];
+  #pending: object[] = [];
   #second = 0;
   readonly #eventsInSecond = new Map<string, number>();
-  #failed = false;
+  /** Events that could not be written since the last that could. */
+  #lostCount = 0;
 
   constructor(
     directory: string,
@@ -102,10 +125,15 @@ export class FileAuditLog implements AuditLog, Disposable {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#fileBytesMax = options.fileBytesMax ?? fileBytesMax;
-    this.#descriptor = open(directory);
-    this.#bytes = fstatSync(this.#descriptor).size;
-    const last = lastLine(this.#descriptor);
-    this.#previous = last === "" ? beginning : digest(last);
+    this.#end = open(directory);
+    this.#bytes = this.#end.bytes;
+    this.#previous = this.#end.previous;
+  }
+
+  /** SHA-256 of the last line, which is on its way to the disk. */
+  get head(): string {
+    this.#flush();
+    return this.#previous;
   }
 
   record(event: AuditEvent): void {
@@ -133,7 +161,7 @@ export class FileAuditLog implements AuditLog, Disposable {
   [Symbol.dispose](): void {
     this.#beginSecond(0);
     this.#flush();
-    closeSync(this.#descriptor);
+    closeSync(this.#end.descriptor);
   }
 
   #beginSecond(second: number): void {
@@ -147,34 +175,79 @@ export class FileAuditLog implements AuditLog, Disposable {
   }
 
   #append(fields: object): void {
-    const time = new Date(this.#clock.wallMs()).toISOString();
-    const line = JSON.stringify({ time, ...fields, previous: this.#previous });
-    this.#previous = digest(line);
-    this.#pending.push(line);
+    this.#pending.push({ time: new Date(this.#clock.wallMs()).toISOString(), ...fields });
     if (this.#pending.length === 1) setImmediate(() => this.#flush());
   }
 
   #flush(): void {
     if (this.#pending.length === 0) return;
-    const text = Buffer.from(`${this.#pending.join("\n")}\n`);
+    const events = this.#pending;
     this.#pending = [];
     try {
+      if (this.#lostCount > 0) this.#goOnAfterLoss();
+      const { text, head } = this.#chained(events);
       if (this.#bytes > 0 && this.#bytes + text.length > this.#fileBytesMax) this.#rotate();
-      this.#bytes += writeSync(this.#descriptor, text);
-      this.#failed = false;
+      writeWhole(this.#end.descriptor, text);
+      this.#bytes += text.length;
+      this.#previous = head;
     } catch (thrown) {
       // Once: a full disk must not fill the log as well.
-      if (!this.#failed) this.#log.error({ error: errorText(thrown) }, "the audit log cannot be written");
-      this.#failed = true;
+      if (this.#lostCount === 0)
+        this.#log.error({ error: errorText(thrown) }, "the audit log cannot be written");
+      this.#lostCount += events.length;
     }
   }
 
-  #rotate(): void {
-    const stamp = new Date(this.#clock.wallMs()).toISOString().replace(/[:.]/g, "-");
-    renameSync(join(this.#directory, current), join(this.#directory, `audit-${stamp}.jsonl`));
-    closeSync(this.#descriptor);
-    this.#descriptor = open(this.#directory);
-    this.#bytes = 0;
-    removeOldest(this.#directory);
+  /** The events as lines, each linked to the one before. */
+  #chained(events: readonly object[]): { readonly text: Buffer; readonly head: string } {
+    let head = this.#previous;
+    let { before } = this.#end;
+    const lines: string[] = [];
+    for (const event of events) {
+      const line = JSON.stringify({ ...event, ...(before === undefined ? {} : { before }), previous: head });
+      before = undefined;
+      head = digest(line);
+      lines.push(line);
+    }
+    this.#end = { ...this.#end, before };
+    return { text: Buffer.from(`${lines.join("\n")}\n`), head };
   }
+
+  /** What the disk refused may have left a part of a line: looks where the file ends now, and says what is missing. */
+  #goOnAfterLoss(): void {
+    closeSync(this.#end.descriptor);
+    this.#use(open(this.#directory));
+    const lost = {
+      time: new Date(this.#clock.wallMs()).toISOString(),
+      kind: "lost",
+      detail: `${this.#lostCount} events could not be written`,
+    };
+    const { text, head } = this.#chained([lost]);
+    writeWhole(this.#end.descriptor, text);
+    this.#bytes += text.length;
+    this.#previous = head;
+    this.#lostCount = 0;
+  }
+
+  #rotate(): void {
+    putAside(this.#directory, this.#clock.wallMs());
+    closeSync(this.#end.descriptor);
+    this.#use(open(this.#directory));
+  }
+
+  #use(end: End): void {
+    this.#end = end;
+    this.#bytes = end.bytes;
+    this.#previous = end.previous;
+  }
+}
+
+function digest(line: string): string {
+  return createHash("sha256").update(line).digest("hex");
+}
+
+/** @throws as `writeSync`, also when only a part could be written. */
+function writeWhole(descriptor: number, text: Buffer): void {
+  let written = 0;
+  while (written < text.length) written += writeSync(descriptor, text, written);
 }

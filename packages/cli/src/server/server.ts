@@ -379,7 +379,7 @@ async function startAdmin(
     log.level = level;
     log.info({ to: level }, "the log level was changed");
   };
-  const administered = { status, setLogLevel, backup, shutdown: onShutdown };
+  const administered = { status, auditHead: () => audit.head, setLogLevel, backup, shutdown: onShutdown };
   stack.use(await startAdminServer(directory.run, cwd, administered, routes));
 }
 
