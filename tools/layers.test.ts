@@ -20,7 +20,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
   broker: { ours: ["mqtt", "core"] },
   gate: { ours: ["knock", "core"] },
   store: { ours: ["core"] },
-  identity: { ours: ["pki", "core"] },
+  identity: { ours: ["mqtt", "pki", "core"] },
   mqtt: { ours: ["core"], builtins: pureBuiltins },
   knock: { ours: [], builtins: pureBuiltins },
   pki: { ours: [], builtins: pureBuiltins },

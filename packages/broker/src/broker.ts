@@ -9,6 +9,8 @@ import { Message } from "./message.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { AuditEvent, BrokerPorts } from "./ports.ts";
 import { Publisher } from "./publisher.ts";
+import { Reauthorization } from "./reauthorization.ts";
+import { isPurgeDue } from "./retained-rights.ts";
 import { Router } from "./router.ts";
 import { SessionRegistry } from "./session-registry.ts";
 import { type BrokerSnapshot, takeSnapshot } from "./snapshot.ts";
@@ -38,6 +40,7 @@ export class Broker {
     const publisher = new Publisher(context, router);
     const wills = new Wills(context, publisher);
     const sessions = new SessionRegistry(context, router, wills);
+    const reauthorization = new Reauthorization(context, sessions);
     const { limits } = options;
     this.#context = context;
     this.#admission = new Admission(context);
@@ -46,17 +49,18 @@ export class Broker {
       publisher,
       wills,
       sessions,
+      reauthorization,
       outboundShared: { pool: new ChunkPool(), line: context.line, stats: context.stats, outboundBytes: 0 },
       throttlesAll: limits.bytesPerSecondTotalMax > 0 || limits.messagesPerSecondTotalMax > 0,
       audit: (kind, connection, detail) => this.#audit(kind, connection, detail),
       closed: (connection) => this.#connections.delete(connection),
     };
-    publisher.mayPublishWill = (clientId, message, retain) =>
-      context.sessions.get(clientId)?.permissions?.mayPublish(message.topic, message.qos, retain) !== false;
     context.line.onHealthChange = (failure) => this.#storeHealthChanged(failure);
     context.retained.load(ports.store.loadRetained());
     sessions.load(ports.store.loadSessions());
     wills.load(ports.store.loadWills());
+    // What was permitted when it was stored may not be any more.
+    reauthorization.all(undefined);
     ports.bus?.onMessage((message, retain) => publisher.publishFromBus(Message.load(message), retain));
     this.#systemTopics = new SystemTopics(context, publisher);
     this.#sweep = setInterval(() => this.#sweepRetained(), retainedSweepMs).unref();
@@ -127,6 +131,17 @@ export class Broker {
   }
 
   /**
+   * Permissions have changed, of one identity or of all: what is no longer permitted ends now, for clients that are connected and
+   * for those that are away: subscriptions, sessions that outlive their connection. Messages that wait, retained messages and
+   * wills are checked against the new permissions when their turn comes.
+   */
+  reauthorize(identity?: string): void {
+    this.#context.readClock();
+    this.#core.reauthorization.all(identity);
+    this.#sweepRetained();
+  }
+
+  /**
    * Stops: no new connections; every client is told (MQTT 5: DISCONNECT 0x8B) and its session kept for the next
    * start; resolves when all that was acknowledged is on disk. The store stays open for its owner to close.
    */
@@ -179,7 +194,7 @@ export class Broker {
 
   #sweepRetained(): void {
     this.#context.readClock();
-    this.#context.retained.sweep(this.#context.nowMs);
+    this.#context.retained.sweep(this.#context.nowMs, (message) => isPurgeDue(this.#context, message));
     this.#context.line.touch();
   }
 

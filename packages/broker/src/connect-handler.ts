@@ -18,6 +18,7 @@ import type { Connection } from "./connection.ts";
 import { Next } from "./inbound.ts";
 import { PauseReason } from "./pause-reason.ts";
 import { refuse, valueOrRefuse } from "./refuse.ts";
+import { mayAskFor, mayPublishWill } from "./rights.ts";
 import type {
   Accepted,
   AuthenticateRequest,
@@ -220,14 +221,22 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
   const permissions = context.ports.authorizer.permissionsOf({
     identity,
     clientId,
-    listener: connection.peer.listener,
   });
+  for (const problem of permissions.problems) core.audit("binding-refused", connection, problem);
   const { will } = packet;
   if (will !== undefined && !mayLeave(permissions, will)) {
     core.audit("publish-refused", connection, `will on ${will.topic}`);
-    return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will's topic is not permitted");
+    return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will is not permitted");
   }
-  const expirySeconds = expiryOf(connection, packet);
+  // MQTT 5 clients are told that their session ends with the connection; MQTT 3 has no word for it.
+  if (!permissions.mayPersist && version < 5 && !packet.cleanStart)
+    return refuseConnect(
+      connection,
+      version,
+      ReasonCode.notAuthorized,
+      "a session that outlives its connection is not permitted",
+    );
+  const expirySeconds = permissions.mayPersist ? expiryOf(connection, packet) : 0;
   applyClientLimits(connection, packet);
   const properties =
     version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
@@ -246,10 +255,12 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
     protocolVersion: version,
     cleanStart: packet.cleanStart,
     expirySeconds,
+    permissions,
   });
   if (opened.kind === "refused") return refuseConnect(connection, version, opened.reasonCode, opened.reason);
   const { session, present } = opened;
   session.permissions = permissions;
+  if (present) core.reauthorization.recheck(session);
   if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
   connection.established(session, untilMs);
   // What CONNACK says of the session must be on disk, also when an earlier attempt, whose CONNACK was never sent,
@@ -263,7 +274,10 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
 }
 
 function mayLeave(permissions: Permissions, will: Will): boolean {
-  return permissions.mayPublish(will.topic, will.qos, will.retain);
+  return (
+    mayPublishWill(permissions.rightsOn(will.topic), will.qos, will.retain) &&
+    mayAskFor(permissions, will.properties.responseTopic)
+  );
 }
 
 /** The session expiry interval that is granted. MQTT 3: a session that is not clean lasts as long as any may. */

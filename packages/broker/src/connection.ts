@@ -72,6 +72,9 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   aliasesIn: Map<number, TopicEntry> | undefined = undefined;
   /** The topic of the last PUBLISH: most clients repeat themselves. */
   lastTopic: TopicEntry | undefined = undefined;
+  /** The topic that `#rights` are about; `undefined` when they are not known. */
+  #rightsTopic: TopicEntry | undefined = undefined;
+  #rights = 0;
   keepAliveMs = 0;
   /** Wall clock, ms: when the proof of who the client is ends. */
   #untilMs = Infinity;
@@ -254,6 +257,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     session.connection = this;
     this.state = "connected";
     this.#proven();
+    this.permissionsChanged();
     this.#connectedAtMs = this.core.context.nowMs;
     this.#watch(this.keepAliveMs);
   }
@@ -269,6 +273,26 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     const { monotonicMs } = this.core.context;
     this.#reauthenticatedMs = Math.max(this.#reauthenticatedMs, monotonicMs) + reauthenticationMs;
     return this.#reauthenticatedMs - monotonicMs <= reauthenticationsMax * reauthenticationMs;
+  }
+
+  /** The client's rights on a topic, as bits of `TopicRight`. */
+  rightsOn(entry: TopicEntry): number {
+    if (entry === this.#rightsTopic) return this.#rights;
+    const rights = this.session?.permissions.rightsOn(entry.text) ?? 0;
+    this.#rights = rights;
+    this.#rightsTopic = entry;
+    return rights;
+  }
+
+  /** The session's permissions are others than before. */
+  permissionsChanged(): void {
+    this.#rightsTopic = undefined;
+    const { session } = this;
+    if (session === undefined) return;
+    const { context } = this.core;
+    const shared = context.usages.ratesOf(session.usage, session.permissions.limits, context.monotonicMs);
+    if (shared.length > 0) this.#throttle ??= new InboundThrottle(context, this.limits, context.monotonicMs);
+    if (this.#throttle !== undefined) this.#throttle.shared = shared;
   }
 
   /** Reads nothing more until `resume` is called with the same reason. */

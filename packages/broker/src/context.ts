@@ -10,6 +10,7 @@ import { Stats } from "./stats.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { TopicCache } from "./topic-cache.ts";
+import { Usages } from "./usage.ts";
 
 export interface BrokerOptions {
   readonly limits: Limits;
@@ -34,8 +35,9 @@ export class BrokerContext {
   readonly line: CommitLine;
   /** By client id. */
   readonly sessions = new Map<string, Session>();
-  /** How many sessions each identity has that is not anonymous. */
-  readonly sessionsOfIdentity = new Map<string, number>();
+  readonly usages = new Usages();
+  /** Grows when permissions may have changed: answers from before count no more. */
+  permissionsVersion = 1;
   readonly messageRate: TokenBucket;
   readonly byteRate: TokenBucket;
   /** Wall clock, ms, read once for each chunk of input. */

@@ -3,6 +3,7 @@ import type { BrokerContext } from "./context.ts";
 import type { OutboundShared } from "./outbound.ts";
 import type { AuditEvent } from "./ports.ts";
 import type { Publisher } from "./publisher.ts";
+import type { Reauthorization } from "./reauthorization.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import type { Wills } from "./wills.ts";
 
@@ -13,6 +14,7 @@ export interface Core {
   readonly publisher: Publisher;
   readonly sessions: SessionRegistry;
   readonly wills: Wills;
+  readonly reauthorization: Reauthorization;
   /** A rate for all connections together is set. */
   readonly throttlesAll: boolean;
   audit(kind: AuditEvent["kind"], connection: Connection, detail: string): void;

@@ -2,12 +2,15 @@ import type { BrokerContext } from "./context.ts";
 import type { Limits } from "./limits.ts";
 import { WheelTimer } from "./timer-wheel.ts";
 import { TokenBucket } from "./token-bucket.ts";
+import type { SharedRates } from "./usage.ts";
 
 /** Keeps one client, and all together, to their rates by not reading: nothing is dropped. */
 export class InboundThrottle {
   readonly #context: BrokerContext;
   readonly #bytes: TokenBucket;
   readonly #messages: TokenBucket;
+  /** Rates that it keeps together with other connections: of its identity and its roles. */
+  shared: readonly SharedRates[] = [];
   #timer: WheelTimer | undefined = undefined;
   /** PUBLISH packets since the last `take`. */
   #published = 0;
@@ -27,7 +30,15 @@ export class InboundThrottle {
     const { monotonicMs, byteRate, messageRate } = this.#context;
     const messages = this.#published;
     this.#published = 0;
+    let waitMs = 0;
+    for (const rates of this.shared)
+      waitMs = Math.max(
+        waitMs,
+        rates.messages.take(messages, monotonicMs),
+        rates.bytes.take(bytes, monotonicMs),
+      );
     return Math.max(
+      waitMs,
       this.#bytes.take(bytes, monotonicMs),
       this.#messages.take(messages, monotonicMs),
       byteRate.take(bytes, monotonicMs),

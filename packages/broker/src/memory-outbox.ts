@@ -71,8 +71,7 @@ export class MemoryOutbox implements Outbox {
     const rest = [...(this.#shared?.values() ?? [])];
     for (const delivery of this.#waiting.slice(this.#head))
       if (delivery.group !== undefined) rest.push(delivery);
-    this.#context.queuedMemoryBytes -= this.waitingBytes;
-    this.waitingBytes = 0;
+    this.#countBytes(-this.waitingBytes);
     this.#waiting = [];
     this.#head = 0;
     this.#window = new PacketWindow();
@@ -111,11 +110,13 @@ export class MemoryOutbox implements Outbox {
   }
 
   #wait(delivery: Delivery): void {
-    const { limits } = this.#session;
+    const { limits, permissions } = this.#session;
     const { bytes } = delivery.message;
+    const identityBytesMax = permissions.limits.queuedBytesMax ?? Infinity;
     const full = (): boolean =>
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
+      this.#session.usage.queuedBytes + bytes > identityBytesMax ||
       this.#context.queuedMemoryBytes + bytes > limits.queuedMemoryBytesTotalMax;
     while (full()) {
       this.#context.stats.queueDropped += 1;
@@ -123,7 +124,12 @@ export class MemoryOutbox implements Outbox {
     }
     delivery.detach();
     this.#waiting.push(delivery);
+    this.#countBytes(bytes);
+  }
+
+  #countBytes(bytes: number): void {
     this.waitingBytes += bytes;
+    this.#session.usage.queuedBytes += bytes;
     this.#context.queuedMemoryBytes += bytes;
   }
 
@@ -131,8 +137,7 @@ export class MemoryOutbox implements Outbox {
     const delivery = this.#waiting[this.#head];
     if (delivery === undefined) return undefined;
     this.#head += 1;
-    this.waitingBytes -= delivery.message.bytes;
-    this.#context.queuedMemoryBytes -= delivery.message.bytes;
+    this.#countBytes(-delivery.message.bytes);
     // Give the array's front back now and then, at a cost of O(1) a message.
     if (this.#head > 1_024 && this.#head * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#head);

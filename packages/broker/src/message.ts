@@ -13,6 +13,11 @@ export class Message implements StoredMessage {
   /** Its number in the store, and the commit group in which it holds. */
   number: MessageNumber = 0;
   group = 0;
+  /** Of a retained message: whether its publisher may leave it, and by which version of the permissions. */
+  mayStay = false;
+  mayStayVersion = 0;
+  /** Wall clock, ms, since when its publisher may not; `undefined` while it may. */
+  unpermittedSinceMs: number | undefined = undefined;
   /** The payload is a view of a network buffer: it must be copied before it is kept beyond this turn. */
   #borrowed: boolean;
 

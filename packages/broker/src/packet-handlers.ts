@@ -116,7 +116,7 @@ function handleDisconnect(connection: Connection, bytes: Buffer, start: number, 
   if (packet === undefined) return Next.stop;
   const { sessionExpiryInterval } = packet.properties;
   const { session } = connection;
-  if (session !== undefined && sessionExpiryInterval !== undefined) {
+  if (session?.permissions.mayPersist === true && sessionExpiryInterval !== undefined) {
     if (session.expirySeconds === 0 && sessionExpiryInterval !== 0) {
       const reason = "DISCONNECT sets a Session Expiry Interval where CONNECT had none";
       return refuse(connection, ReasonCode.protocolError, reason);

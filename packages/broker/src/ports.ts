@@ -86,25 +86,57 @@ export interface Authenticator {
   exchange(method: string, request: AuthenticateRequest): AuthenticationExchange | undefined;
 }
 
-/** What one connection may do, asked on every publish: an answer must cost a table look-up. */
+/** What one client may do. Its answers stay the same: whoever is to be told of a change is told by `Broker.reauthorize`. */
 export interface Permissions {
-  mayPublish(topic: string, qos: QoS, retain: boolean): boolean;
-  /** For the whole filter, as written, without a `$share/…/` prefix. */
-  maySubscribe(filter: string, qos: QoS): boolean;
-  /** Asked again before each delivery of a queued or retained message. */
-  mayReceive(topic: string): boolean;
+  /**
+   * The rights on one topic, as bits of `TopicRight`. Asked when a client publishes on another topic than before, and
+   * before each delivery of a queued or retained message: an answer must cost a table look-up.
+   */
+  rightsOn(topic: string): number;
+  /**
+   * The highest QoS up to `qos` that is granted for everything that a filter matches; `undefined` when it is refused.
+   * The filter comes without its `$share/…/` prefix; `shared` says that it had one.
+   */
+  grantedQoS(filter: string, qos: QoS, shared: boolean): QoS | undefined;
+  /** Whether the session may outlive its connection. */
+  readonly mayPersist: boolean;
+  /** What becomes of a PUBLISH that is not permitted. */
+  readonly refusedPublish: "drop" | "disconnect";
+  /** Whether a Response Topic must be one that its publisher may receive. */
+  readonly checksResponseTopics: boolean;
+  readonly limits: PermissionLimits;
+  /** What could not be granted for reasons that somebody should see, in words. */
+  readonly problems: readonly string[];
+}
+
+/** What one identity may use at most, over all its connections and sessions; `undefined` sets no limit of its own. */
+export interface PermissionLimits {
+  readonly messagesPerSecondMax: number | undefined;
+  readonly bytesPerSecondMax: number | undefined;
+  readonly sessionsMax: number | undefined;
+  readonly queuedBytesMax: number | undefined;
+  readonly retainedMessagesMax: number | undefined;
+  readonly retainedBytesMax: number | undefined;
+  /** Rates that all identities with one role keep together. */
+  readonly together: readonly {
+    readonly role: string;
+    readonly messagesPerSecondMax: number | undefined;
+    readonly bytesPerSecondMax: number | undefined;
+  }[];
 }
 
 export interface PermissionsRequest {
   readonly identity: Identity;
   readonly clientId: string;
-  /** The listener's name in the configuration. */
-  readonly listener: string;
 }
 
 export interface Authorizer {
-  /** Asked once for each connection. */
+  /** Asked at CONNECT, and again for each session when something has changed. */
   permissionsOf(request: PermissionsRequest): Permissions;
+  /** The rights of an identity on one topic under whatever client id; the empty name stands for anonymous clients. */
+  publisherRights(name: string, topic: string): number;
+  /** How long a retained message is kept, unseen, whose publisher lost the right to leave it. */
+  readonly purgeRetainedAfterMs: number;
 }
 
 /** What a topic demands of its payloads. `undefined` as the broker's port means that no topic demands anything. */
@@ -131,6 +163,10 @@ export interface AuditEvent {
     | "taken-over"
     | "publish-refused"
     | "subscribe-refused"
+    /** A placeholder of a rule would have been filled with something that must not stand in a filter. */
+    | "binding-refused"
+    /** Something that was permitted before has ended. */
+    | "permission-lost"
     | "protocol-error"
     | "limit-reached";
   readonly listener: string;

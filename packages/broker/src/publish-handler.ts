@@ -14,6 +14,7 @@ import type { Connection } from "./connection.ts";
 import { Next } from "./inbound.ts";
 import { Message } from "./message.ts";
 import { refuse } from "./refuse.ts";
+import { mayAskFor, mayPublish } from "./rights.ts";
 import { sameBytes, type TopicEntry } from "./topic-cache.ts";
 
 /** One PUBLISH is handled before the next is read, so all connections of a thread share the view. */
@@ -53,6 +54,10 @@ export function handlePublish(connection: Connection, bytes: Buffer, frame: Fram
   }
   const before = core.context.line.appends;
   const reasonCode = publish(connection, bytes, entry);
+  if (reasonCode === ReasonCode.notAuthorized && session.permissions.refusedPublish === "disconnect") {
+    connection.disconnect(reasonCode, "a message that is not permitted");
+    return Next.stop;
+  }
   answer(connection, qos, packetId, reasonCode, core.context.line.appends !== before);
   return Next.go;
 }
@@ -63,11 +68,9 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
   const { context } = core;
   const { qos, retain, properties } = view;
   if (session === undefined) return ReasonCode.unspecifiedError;
-  if (session.permissions?.mayPublish(entry.text, qos, retain) === false) {
-    context.stats.publishRefused += 1;
-    core.audit("publish-refused", connection, entry.text);
-    return ReasonCode.notAuthorized;
-  }
+  if (!mayPublish(connection.rightsOn(entry), qos, retain)) return refused(connection, entry.text);
+  if (properties.responseTopic !== undefined && !mayAskFor(session.permissions, properties.responseTopic))
+    return refused(connection, `${entry.text} with response topic ${properties.responseTopic}`);
   const { nowMs } = context;
   const expirySeconds = properties.messageExpiryInterval;
   const message = new Message(
@@ -98,6 +101,13 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
       core.audit("limit-reached", connection, `retained messages are full; refused ${entry.text}`);
       return ReasonCode.quotaExceeded;
   }
+}
+
+function refused(connection: Connection, detail: string): number {
+  const { core } = connection;
+  core.context.stats.publishRefused += 1;
+  core.audit("publish-refused", connection, detail);
+  return ReasonCode.notAuthorized;
 }
 
 /** Acknowledges; what was stored for it is on disk before the acknowledgement leaves. */

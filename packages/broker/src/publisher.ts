@@ -1,5 +1,8 @@
 import type { BrokerContext } from "./context.ts";
 import type { Message } from "./message.ts";
+import type { Permissions } from "./ports.ts";
+import type { RetainedQuota } from "./retained.ts";
+import { mayPublishWill } from "./rights.ts";
 import type { Router } from "./router.ts";
 import type { Session } from "./session.ts";
 import type { TopicEntry } from "./topic-cache.ts";
@@ -11,8 +14,6 @@ export type Published = "routed" | "nobody" | "over-limit";
 export class Publisher {
   readonly #context: BrokerContext;
   readonly #router: Router;
-  /** Says whether a will may still be published when its time has come. */
-  mayPublishWill: (clientId: string, message: Message, retain: boolean) => boolean = () => true;
 
   constructor(context: BrokerContext, router: Router) {
     this.#context = context;
@@ -21,17 +22,18 @@ export class Publisher {
 
   /** A message from a client, whose right to publish it has been checked. */
   publish(message: Message, entry: TopicEntry, retain: boolean, from: Session): Published {
-    if (retain && !this.#retain(message)) return "over-limit";
+    if (retain && !this.#retain(message, from.permissions.limits)) return "over-limit";
     this.#context.ports.bus?.publish(message, retain);
     return this.#router.route(message, entry, retain, from) ? "routed" : "nobody";
   }
 
   publishWill(clientId: string, message: Message, retain: boolean): void {
-    if (!this.mayPublishWill(clientId, message, retain)) {
-      this.#context.stats.publishRefused += 1;
+    const permissions = this.#permissionsOfWill(clientId, message.publisher);
+    if (!mayPublishWill(permissions.rightsOn(message.topic), message.qos, retain)) {
+      this.#refuseWill(clientId, message);
       return;
     }
-    if (retain) this.#retain(message);
+    if (retain) this.#retain(message, permissions.limits);
     this.#context.ports.bus?.publish(message, retain);
     this.#router.route(message, this.#context.topics.byText(message.topic), retain, undefined);
   }
@@ -48,9 +50,32 @@ export class Publisher {
     this.#router.route(message, this.#context.topics.byText(message.topic), false, undefined);
   }
 
+  /** Of the session's owner, or of whoever left the will of a session that is gone. */
+  #permissionsOfWill(clientId: string, publisher: string): Permissions {
+    const { sessions, ports } = this.#context;
+    const session = sessions.get(clientId);
+    if (session?.owner === publisher) return session.permissions;
+    return ports.authorizer.permissionsOf({
+      identity: { name: publisher, anonymous: publisher === "" },
+      clientId,
+    });
+  }
+
+  #refuseWill(clientId: string, { publisher, topic }: Message): void {
+    this.#context.stats.publishRefused += 1;
+    this.#context.ports.audit.record({
+      kind: "publish-refused",
+      listener: "",
+      address: "",
+      clientId,
+      identity: publisher,
+      detail: `will on ${topic}, when it was due`,
+    });
+  }
+
   /** False when the limits of retained messages leave no room. */
-  #retain(message: Message): boolean {
-    const result = this.#context.retained.put(message, true);
+  #retain(message: Message, quota?: RetainedQuota): boolean {
+    const result = this.#context.retained.put(message, true, quota);
     this.#context.line.touch(message.bytes);
     return result !== "over-limit";
   }

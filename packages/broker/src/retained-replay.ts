@@ -1,5 +1,6 @@
 import type { BrokerContext } from "./context.ts";
 import { Delivery } from "./delivery.ts";
+import { mayStay } from "./retained-rights.ts";
 import type { Session } from "./session.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -38,7 +39,7 @@ export class RetainedReplay {
       const topic = this.#topics[this.#index];
       const message = topic === undefined ? undefined : this.#context.retained.get(topic);
       if (message === undefined || message.hasExpired(this.#context.nowMs)) continue;
-      if (!session.mayReceive(message.topic)) continue;
+      if (!session.mayReceive(message.topic) || !mayStay(this.#context, message)) continue;
       const qos = message.qos < options.qos ? message.qos : options.qos;
       session.deliver(new Delivery(message, qos, true, identifiers));
     }

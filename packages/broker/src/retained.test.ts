@@ -72,7 +72,7 @@ describe("Retained", () => {
     retained.put(message("a", "x", 1_000), true);
     retained.put(message("b", "x", 2_000), true);
     retained.put(message("c"), true);
-    retained.sweep(1_500);
+    retained.sweep(1_500, () => false);
     assert.deepEqual(retained.match("#").sort(), ["b", "c"]);
     assert.deepEqual([...store.loadRetained()].map((kept) => kept.topic).sort(), ["b", "c"]);
   });

@@ -3,6 +3,17 @@ import type { SessionStore, StoredMessage } from "@postern/core/session-store";
 import type { Limits } from "./limits.ts";
 import { Message } from "./message.ts";
 
+interface Amount {
+  count: number;
+  bytes: number;
+}
+
+/** What one publisher may have retained at most. */
+export interface RetainedQuota {
+  readonly retainedMessagesMax: number | undefined;
+  readonly retainedBytesMax: number | undefined;
+}
+
 interface Node {
   children: Map<string, Node> | undefined;
   message: Message | undefined;
@@ -18,6 +29,7 @@ export class Retained {
   readonly #root: Node = { children: undefined, message: undefined };
   #count = 0;
   #bytes = 0;
+  readonly #byPublisher = new Map<string, Amount>();
 
   constructor(store: SessionStore, limits: Limits) {
     this.#store = store;
@@ -40,12 +52,12 @@ export class Retained {
    * Keeps the message as the topic's retained one; one without payload clears it. `durable` false keeps it in
    * memory only (the broker's own `$SYS` topics). @see MQTT 5.0 §3.3.1.3
    */
-  put(message: Message, durable: boolean): RetainResult {
+  put(message: Message, durable: boolean, quota?: RetainedQuota): RetainResult {
     if (message.payload.length === 0) {
       if (this.#clear(message.topic) && durable) this.#store.deleteRetained(message.topic);
       return "cleared";
     }
-    if (durable && this.#exceeds(message)) return "over-limit";
+    if (durable && (this.#exceeds(message) || this.#exceedsQuota(message, quota))) return "over-limit";
     message.settle();
     this.#set(message);
     if (durable) this.#store.putRetained(message);
@@ -65,13 +77,13 @@ export class Retained {
     return found;
   }
 
-  /** Forgets the messages that have expired, also on disk. */
-  sweep(nowMs: number): void {
-    const expired: string[] = [];
+  /** Forgets the messages that have expired, and those that `isDue` names, also on disk. */
+  sweep(nowMs: number, isDue: (message: Message) => boolean): void {
+    const ended: string[] = [];
     gather(this.#root, (message) => {
-      if (message.hasExpired(nowMs)) expired.push(message.topic);
+      if (message.hasExpired(nowMs) || isDue(message)) ended.push(message.topic);
     });
-    for (const topic of expired) {
+    for (const topic of ended) {
       this.#clear(topic);
       this.#store.deleteRetained(topic);
     }
@@ -82,6 +94,20 @@ export class Retained {
     const count = this.#count + (old === undefined ? 1 : 0);
     const bytes = this.#bytes - (old?.bytes ?? 0) + message.bytes;
     return count > this.#limits.retainedMessagesMax || bytes > this.#limits.retainedBytesMax;
+  }
+
+  #exceedsQuota(message: Message, quota: RetainedQuota | undefined): boolean {
+    if (quota === undefined) return false;
+    const { count = 0, bytes = 0 } = this.#byPublisher.get(message.publisher) ?? {};
+    const old = this.get(message.topic);
+    // What takes the place of another publisher's message counts in full.
+    const own = old?.publisher === message.publisher ? old : undefined;
+    const countAfter = count + (own === undefined ? 1 : 0);
+    const bytesAfter = bytes - (own?.bytes ?? 0) + message.bytes;
+    return (
+      countAfter > (quota.retainedMessagesMax ?? Infinity) ||
+      bytesAfter > (quota.retainedBytesMax ?? Infinity)
+    );
   }
 
   #set(message: Message): void {
@@ -105,6 +131,11 @@ export class Retained {
     if (message.topic.startsWith("$SYS/")) return;
     this.#count += sign;
     this.#bytes += sign * message.bytes;
+    const amount = this.#byPublisher.get(message.publisher) ?? { count: 0, bytes: 0 };
+    amount.count += sign;
+    amount.bytes += sign * message.bytes;
+    if (amount.count === 0) this.#byPublisher.delete(message.publisher);
+    else this.#byPublisher.set(message.publisher, amount);
   }
 
   #clear(topic: string): boolean {

@@ -4,7 +4,7 @@ import { ReasonCode } from "@postern/mqtt/reason-codes";
 
 import type { BrokerContext } from "./context.ts";
 import type { Limits } from "./limits.ts";
-import type { Identity } from "./ports.ts";
+import type { Identity, Permissions } from "./ports.ts";
 import type { Router } from "./router.ts";
 import { neverExpires, Session } from "./session.ts";
 import type { Subscription } from "./subscription.ts";
@@ -20,6 +20,7 @@ export interface OpenRequest {
   readonly cleanStart: boolean;
   /** Already capped by the limits. */
   readonly expirySeconds: number;
+  readonly permissions: Permissions;
 }
 
 export type OpenResult =
@@ -64,6 +65,32 @@ export class SessionRegistry {
     return this.#create(request);
   }
 
+  /** Subscribes, in place of an earlier subscription to the same filter. */
+  subscribe(subscription: Subscription): void {
+    const { topics, ports, line } = this.#context;
+    const { session, key, options } = subscription;
+    const old = session.subscriptions.get(key);
+    if (old !== undefined) topics.tree.remove(old);
+    session.subscriptions.set(key, subscription);
+    topics.tree.add(subscription);
+    if (!session.durable) return;
+    ports.store.putSubscription(session.number, key, options);
+    line.touch();
+  }
+
+  /** Ends a subscription, with what it is still owed of retained messages. */
+  unsubscribe({ session, key }: Pick<Subscription, "session" | "key">): void {
+    const { topics, ports, line } = this.#context;
+    const subscription = session.subscriptions.get(key);
+    if (subscription === undefined) return;
+    session.subscriptions.delete(key);
+    session.replays?.delete(key);
+    topics.tree.remove(subscription);
+    if (!session.durable) return;
+    ports.store.deleteSubscription(session.number, key);
+    line.touch();
+  }
+
   /** The session's connection is gone; `lost` says that the client did not take its leave. */
   detach(session: Session, lost: boolean): void {
     session.connection = undefined;
@@ -88,14 +115,14 @@ export class SessionRegistry {
 
   /** The sessions of an identity that is not anonymous. Looks at every session when it has any. */
   of(identityName: string): Session[] {
-    const { sessions, sessionsOfIdentity } = this.#context;
-    if (!sessionsOfIdentity.has(identityName)) return [];
+    const { sessions, usages } = this.#context;
+    if (usages.sessionsOf(identityName) === 0) return [];
     return [...sessions.values()].filter(({ owner, anonymous }) => owner === identityName && !anonymous);
   }
 
   /** Forgets the session and all it holds. Its will, if one is pending, is due now. */
   end(session: Session): void {
-    const { sessions, sessionsOfIdentity, topics, ports, line, wheel } = this.#context;
+    const { sessions, usages, topics, ports, line, wheel } = this.#context;
     this.#wills.fire(session.clientId);
     if (session.expiryTimer !== undefined) wheel.clear(session.expiryTimer);
     for (const subscription of session.subscriptions.values()) topics.tree.remove(subscription);
@@ -103,11 +130,7 @@ export class SessionRegistry {
     session.subscriptions.clear();
     session.replays = undefined;
     sessions.delete(session.clientId);
-    if (!session.anonymous) {
-      const count = (sessionsOfIdentity.get(session.owner) ?? 1) - 1;
-      if (count === 0) sessionsOfIdentity.delete(session.owner);
-      else sessionsOfIdentity.set(session.owner, count);
-    }
+    usages.release(session.owner);
     if (session.durable) {
       ports.store.deleteSession(session.number);
       line.touch();
@@ -116,19 +139,20 @@ export class SessionRegistry {
   }
 
   #create(request: OpenRequest): OpenResult {
-    const { sessions, sessionsOfIdentity, limits } = this.#context;
-    const { identity } = request;
-    const count = sessionsOfIdentity.get(identity.name) ?? 0;
+    const { sessions, usages, limits } = this.#context;
+    const { identity, permissions } = request;
+    const count = usages.sessionsOf(identity.name);
     if (sessions.size >= limits.sessionsMax) return refused(ReasonCode.serverBusy, "sessionsMax is reached");
     if (!identity.anonymous && count >= limits.sessionsPerIdentityMax)
       return refused(ReasonCode.quotaExceeded, "sessionsPerIdentityMax is reached");
+    if (count >= (permissions.limits.sessionsMax ?? Infinity))
+      return refused(ReasonCode.quotaExceeded, "sessionsMax of its role is reached");
     // A will of a session that ended with the last run of the server: due now, whoever comes under its name.
     this.#wills.fire(request.clientId);
     const session = new Session(this.#context, {
       number: this.#context.takeSessionNumber(),
       clientId: request.clientId,
-      owner: identity.name,
-      anonymous: identity.anonymous,
+      identity,
       protocolVersion: request.protocolVersion,
       expirySeconds: request.expirySeconds,
       limits: request.limits,
@@ -140,16 +164,14 @@ export class SessionRegistry {
   }
 
   #add(session: Session): void {
-    const { sessions, sessionsOfIdentity } = this.#context;
-    sessions.set(session.clientId, session);
-    if (session.anonymous) return;
-    sessionsOfIdentity.set(session.owner, (sessionsOfIdentity.get(session.owner) ?? 0) + 1);
+    this.#context.sessions.set(session.clientId, session);
   }
 
   #resume(session: Session, request: OpenRequest): Session {
     if (session.expiryTimer !== undefined) this.#context.wheel.clear(session.expiryTimer);
     session.expiryTimer = undefined;
     this.#wills.cancel(session.clientId);
+    session.identity = request.identity;
     session.limits = request.limits;
     session.protocolVersion = request.protocolVersion;
     session.expirySeconds = request.expirySeconds;
@@ -164,8 +186,7 @@ export class SessionRegistry {
     const session = new Session(this.#context, {
       number,
       clientId: stored.clientId,
-      owner: stored.owner,
-      anonymous: isAnonymousOwner(stored.owner),
+      identity: { name: stored.owner, anonymous: isAnonymousOwner(stored.owner) },
       protocolVersion: stored.protocolVersion,
       expirySeconds: stored.expirySeconds,
       limits,

@@ -6,11 +6,13 @@ import type { Delivery } from "./delivery.ts";
 import type { Limits } from "./limits.ts";
 import { MemoryOutbox } from "./memory-outbox.ts";
 import type { Outbox } from "./outbox.ts";
-import type { Permissions } from "./ports.ts";
+import type { Identity, Permissions } from "./ports.ts";
 import { StoredOutbox } from "./stored-outbox.ts";
 import type { RetainedReplay } from "./retained-replay.ts";
+import { mayReceive } from "./rights.ts";
 import type { Subscription } from "./subscription.ts";
 import type { WheelTimer } from "./timer-wheel.ts";
+import type { Usage } from "./usage.ts";
 
 /** A session that never expires. @see MQTT 5.0 §3.1.2.11.2 */
 export const neverExpires = 0xff_ff_ff_ff;
@@ -18,8 +20,7 @@ export const neverExpires = 0xff_ff_ff_ff;
 export interface SessionStart {
   readonly number: SessionNumber;
   readonly clientId: string;
-  readonly owner: string;
-  readonly anonymous: boolean;
+  readonly identity: Identity;
   readonly protocolVersion: 3 | 4 | 5;
   readonly expirySeconds: number;
   readonly limits: Limits;
@@ -42,7 +43,11 @@ export class Session {
   protocolVersion: 3 | 4 | 5;
   expirySeconds: number;
   connection: Connection | undefined = undefined;
-  permissions: Permissions | undefined = undefined;
+  /** Who it belongs to, as last seen; of a session that was loaded only the name is known. */
+  identity: Identity;
+  /** What its identity uses. */
+  readonly usage: Usage;
+  #permissions: Permissions | undefined = undefined;
   disconnectedAtMs: number | null = null;
   /** By the filter as subscribed. */
   readonly subscriptions = new Map<string, Subscription>();
@@ -58,8 +63,10 @@ export class Session {
     this.#context = context;
     this.number = start.number;
     this.clientId = start.clientId;
-    this.owner = start.owner;
-    this.anonymous = start.anonymous;
+    this.owner = start.identity.name;
+    this.anonymous = start.identity.anonymous;
+    this.identity = start.identity;
+    this.usage = context.usages.take(this.owner, context.monotonicMs);
     this.durable = start.queue !== undefined;
     this.limits = start.limits;
     this.protocolVersion = start.protocolVersion;
@@ -101,8 +108,26 @@ export class Session {
     if (packetIds.length > 0) this.#inbound = new Set(packetIds);
   }
 
+  /** What its client may do: also while it is away, and before it has come at all since the broker started. */
+  get permissions(): Permissions {
+    this.#permissions ??= this.#context.ports.authorizer.permissionsOf({
+      identity: this.identity,
+      clientId: this.clientId,
+    });
+    return this.#permissions;
+  }
+
+  set permissions(permissions: Permissions) {
+    this.#permissions = permissions;
+  }
+
+  /** Has the authorizer asked again when somebody wants to know. */
+  forgetPermissions(): void {
+    this.#permissions = undefined;
+  }
+
   mayReceive(topic: string): boolean {
-    return this.permissions?.mayReceive(topic) !== false;
+    return mayReceive(this.permissions.rightsOn(topic));
   }
 
   deliver(delivery: Delivery): void {

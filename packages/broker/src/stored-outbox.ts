@@ -47,6 +47,7 @@ export class StoredOutbox implements Outbox {
     this.waitingBytes = loaded.queuedBytes;
     context.queuedCount += this.waitingCount;
     context.queuedBytes += this.waitingBytes;
+    session.usage.queuedBytes += this.waitingBytes;
   }
 
   get inFlightCount(): number {
@@ -188,11 +189,13 @@ export class StoredOutbox implements Outbox {
   }
 
   #wait(delivery: Delivery): void {
-    const { limits } = this.#session;
+    const { limits, permissions } = this.#session;
     const { bytes } = delivery.message;
+    const identityBytesMax = permissions.limits.queuedBytesMax ?? Infinity;
     const full = (): boolean =>
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
+      this.#session.usage.queuedBytes + bytes > identityBytesMax ||
       this.#context.queuedBytes + bytes > this.#context.limits.queuedBytesTotalMax;
     while (full()) {
       this.#context.stats.queueDropped += 1;
@@ -253,7 +256,10 @@ export class StoredOutbox implements Outbox {
 
   #sendAgain(entry: LoadedQueueEntry, message: Message): void {
     const { packetId, position, qos } = entry;
-    if (this.#session.connection?.sendPublish(deliveryOf(entry, message), packetId, true) === true) {
+    const sent =
+      this.#session.mayReceive(message.topic) &&
+      this.#session.connection?.sendPublish(deliveryOf(entry, message), packetId, true) === true;
+    if (sent) {
       this.#window.restore(packetId, awaited(qos), position, message.bytes);
     } else {
       this.#context.ports.store.dequeue(this.#session.number, position);
@@ -325,6 +331,7 @@ export class StoredOutbox implements Outbox {
     this.waitingBytes += bytes;
     this.#context.queuedCount += messages;
     this.#context.queuedBytes += bytes;
+    this.#session.usage.queuedBytes += bytes;
   }
 }
 

@@ -79,7 +79,8 @@ function subscribe(
   const shared = parseSharedFilter(key);
   if (shared === "invalid") return ReasonCode.topicFilterInvalid;
   const filter = shared?.filter ?? key;
-  if (session.permissions?.maySubscribe(filter, qos) === false) {
+  const granted = session.permissions.grantedQoS(filter, qos, shared !== undefined);
+  if (granted === undefined) {
     context.stats.subscribeRefused += 1;
     core.audit("subscribe-refused", connection, key);
     return ReasonCode.notAuthorized;
@@ -89,30 +90,16 @@ function subscribe(
     core.audit("limit-reached", connection, "subscriptionsPerSessionMax");
     return ReasonCode.quotaExceeded;
   }
-  if (old !== undefined) context.topics.tree.remove(old);
-  const options = { qos, noLocal, retainAsPublished, retainHandling, identifier };
+  const options = { qos: granted, noLocal, retainAsPublished, retainHandling, identifier };
   const subscription: Subscription = { session, key, filter, shareName: shared?.group, options };
-  session.subscriptions.set(key, subscription);
-  context.topics.tree.add(subscription);
-  if (session.durable) {
-    context.ports.store.putSubscription(session.number, key, options);
-    context.line.touch();
-  }
+  core.sessions.subscribe(subscription);
   const wanted = retainHandling === 0 || (retainHandling === 1 && old === undefined);
   if (wanted && shared === undefined) replays.push(new RetainedReplay(context, subscription));
-  return qos;
+  return granted;
 }
 
 function unsubscribe(connection: Connection, session: Session, key: string): number {
-  const subscription = session.subscriptions.get(key);
-  if (subscription === undefined) return ReasonCode.noSubscriptionExisted;
-  const { context } = connection.core;
-  session.subscriptions.delete(key);
-  session.replays?.delete(key);
-  context.topics.tree.remove(subscription);
-  if (session.durable) {
-    context.ports.store.deleteSubscription(session.number, key);
-    context.line.touch();
-  }
+  if (!session.subscriptions.has(key)) return ReasonCode.noSubscriptionExisted;
+  connection.core.sessions.unsubscribe({ session, key });
   return ReasonCode.success;
 }

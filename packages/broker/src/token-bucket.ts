@@ -1,6 +1,6 @@
 /** A rate limit that allows a burst of one second. A rate of 0 limits nothing. */
 export class TokenBucket {
-  readonly #perSecond: number;
+  #perSecond: number;
   #tokens: number;
   #filledMs: number;
 
@@ -8,6 +8,17 @@ export class TokenBucket {
     this.#perSecond = perSecond;
     this.#tokens = perSecond;
     this.#filledMs = nowMs;
+  }
+
+  get perSecond(): number {
+    return this.#perSecond;
+  }
+
+  /** Another rate begins with a full bucket; debts stay. */
+  set perSecond(perSecond: number) {
+    if (perSecond === this.#perSecond) return;
+    this.#tokens = this.#tokens < 0 ? this.#tokens : perSecond;
+    this.#perSecond = perSecond;
   }
 
   /** Takes `amount` (the bucket may go into debt) and returns how many ms to wait before taking more; 0 to go on. */

@@ -24,8 +24,7 @@ function sessions(count: number): { readonly list: readonly Session[]; readonly 
     return new Session(context, {
       number,
       clientId: `c${number}`,
-      owner: "",
-      anonymous: true,
+      identity: { name: "", anonymous: true },
       protocolVersion: 5,
       expirySeconds: 0,
       limits: defaultLimits,

@@ -5,7 +5,7 @@ import type { StoredMessage } from "@postern/core/session-store";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { AuthenticationStep, BrokerPorts, Bus } from "../src/ports.ts";
-import { openBroker, type OpenBroker } from "../src/testing/open-broker.ts";
+import { authorizerBy, openBroker, permissionsBy, type OpenBroker } from "../src/testing/open-broker.ts";
 import * as packets from "./support/packets.ts";
 import { property } from "./support/packets.ts";
 import { RawClient, type Address } from "./support/raw-client.ts";
@@ -239,13 +239,12 @@ describe("enhanced authentication (MQTT 5.0 §4.12)", () => {
 
 describe("authorizer port", () => {
   const guarded: Partial<BrokerPorts> = {
-    authorizer: {
-      permissionsOf: () => ({
+    authorizer: authorizerBy(() =>
+      permissionsBy({
         mayPublish: (topic) => !topic.startsWith("no/"),
         maySubscribe: (filter) => !filter.startsWith("no/") && !filter.startsWith("#"),
-        mayReceive: () => true,
       }),
-    },
+    ),
   };
 
   it("refuses a publish with 0x87, in MQTT 3.1.1 acknowledges and drops it ([MQTT-3.3.5-2])", async () => {

@@ -30,6 +30,7 @@ export class UsageError extends CliError {
 /** Errors of the packages below that are the user's input or a server out of reach; everything else is `failed`. */
 const exitCodes: Readonly<Record<string, ExitCode>> = {
   BUNDLE_INVALID: ExitCode.usage,
+  PERMISSIONS_INVALID: ExitCode.usage,
 };
 
 /** How the process is to end after `thrown`. */

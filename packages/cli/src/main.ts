@@ -10,6 +10,7 @@ import { registerDevice } from "./commands/device.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
 import { registerLog } from "./commands/log.ts";
+import { registerPermissions } from "./commands/permissions.ts";
 import { registerPub } from "./commands/pub.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerSub } from "./commands/sub.ts";
@@ -30,6 +31,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerLog,
   registerBackup,
   registerConfig,
+  registerPermissions,
   registerDevice,
   registerDeviceEnrol,
   registerPub,

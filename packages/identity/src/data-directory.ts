@@ -14,6 +14,8 @@ export interface DataDirectory {
   readonly path: string;
   /** The configuration that is used when none is named; the user's, never written. */
   readonly config: string;
+  /** Who may do what; written at the first start, the user's from then on. */
+  readonly permissions: string;
   /** Certificate authority, server certificate, device registry. */
   readonly pki: string;
   /** One file for each device. */
@@ -34,6 +36,7 @@ export function dataDirectoryAt(path: string): DataDirectory {
   return {
     path: absolute,
     config: join(absolute, "postern.yaml"),
+    permissions: join(absolute, "permissions.yaml"),
     pki: join(absolute, "pki"),
     bundles: join(absolute, "bundles"),
     state: join(absolute, "state"),

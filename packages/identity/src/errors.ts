@@ -1,4 +1,5 @@
 import { PosternError } from "@postern/core/errors";
+import type { YamlProblem } from "@postern/core/yaml-document";
 
 /** A device bundle that cannot be used: no JSON, of another version, or with a wrong field. */
 export class BundleError extends PosternError {
@@ -18,6 +19,27 @@ export class DataVersionError extends PosternError {
 /** A file of the certificate authority, of the server's certificate or of the device registry is missing, damaged or open to others. */
 export class PkiFileError extends PosternError {
   readonly code = "PKI_FILE";
+}
+
+/** The permissions file cannot be read, or something in it is wrong. The message is `file:line: what is wrong`. */
+export class PermissionsError extends PosternError {
+  readonly code = "PERMISSIONS_INVALID";
+  readonly problem: string;
+  readonly file: string;
+  /** Counted from 1; `undefined` when there is no line to name. */
+  readonly line: number | undefined;
+  readonly key: string | undefined;
+  /** The known key or value that was probably meant. */
+  readonly suggestion: string | undefined;
+
+  constructor(file: string, { text, line, key, suggestion, cause }: YamlProblem) {
+    super(`${file}${line === undefined ? "" : `:${line}`}: ${text}`, { cause });
+    this.file = file;
+    this.problem = text;
+    this.line = line;
+    this.key = key;
+    this.suggestion = suggestion;
+  }
 }
 
 /** The machine's clock contradicts the certificates, which cannot be judged with it. */

@@ -25,6 +25,11 @@ export interface InstallationRequest {
   readonly registry?: DeviceRegistry | undefined;
 }
 
+/** Where the registry is within the directory of the authority. */
+export function devicesFile(pki: string): string {
+  return join(pki, "devices.jsonl");
+}
+
 /** Everything about who is who on one server, read or made. */
 export interface Installation {
   readonly authority: Authority;
@@ -54,7 +59,7 @@ export async function openInstallation({
   if (created) await createAuthority(pki, nowMs);
   const authority = loadAuthority(pki, nowMs, urls);
   const server = await obtainServerCertificate({ pki, authority, hosts, mustStaple, nowMs });
-  const registry = open ?? new DeviceRegistry(join(pki, "devices.jsonl"));
+  const registry = open ?? new DeviceRegistry(devicesFile(pki));
   repairBundles({ bundles, registry });
   return { authority, registry, server, created };
 }

@@ -1,11 +1,20 @@
 import { systemClock } from "@postern/core/clock";
 import { silentLog } from "@postern/core/log";
-import type { SessionStore } from "@postern/core/session-store";
+import type { QoS, SessionStore } from "@postern/core/session-store";
+import { atEveryQoS, TopicRight } from "@postern/core/topic-right";
 
 import { Broker } from "../broker.ts";
 import { limitsSchema, type Limits, type ListenerLimits } from "../limits.ts";
 import type { ListenerKind, RunningListener } from "../listeners/listener.ts";
-import type { AuditEvent, Authenticator, Authorizer, BrokerPorts } from "../ports.ts";
+import type {
+  AuditEvent,
+  Authenticator,
+  Authorizer,
+  BrokerPorts,
+  PermissionLimits,
+  Permissions,
+  PermissionsRequest,
+} from "../ports.ts";
 
 /** Lets everybody in without proof. */
 const anonymousAuthenticator: Authenticator = {
@@ -13,10 +22,62 @@ const anonymousAuthenticator: Authenticator = {
   exchange: () => undefined,
 };
 
-/** Permits everything. */
-export const openAuthorizer: Authorizer = {
-  permissionsOf: () => ({ mayPublish: () => true, maySubscribe: () => true, mayReceive: () => true }),
+/** What a client of a test may do; everything unless said otherwise. */
+export interface TestRules {
+  readonly mayPublish?: (topic: string, qos: QoS) => boolean;
+  readonly maySubscribe?: (filter: string, qos: QoS, shared: boolean) => boolean;
+  readonly mayReceive?: (topic: string) => boolean;
+  readonly mayWill?: (topic: string) => boolean;
+  readonly mayRetain?: (topic: string) => boolean;
+}
+
+const noLimits: PermissionLimits = {
+  messagesPerSecondMax: undefined,
+  bytesPerSecondMax: undefined,
+  sessionsMax: undefined,
+  queuedBytesMax: undefined,
+  retainedMessagesMax: undefined,
+  retainedBytesMax: undefined,
+  together: [],
 };
+
+/** Permissions by functions, for tests. */
+export function permissionsBy(rules: TestRules, changes: Partial<Permissions> = {}): Permissions {
+  const { mayPublish, maySubscribe, mayReceive, mayWill, mayRetain } = rules;
+  const levels = [0, 1, 2] as const;
+  return {
+    rightsOn: (topic) => {
+      let rights = mayReceive?.(topic) === false ? 0 : atEveryQoS(TopicRight.subscribe);
+      if (mayRetain?.(topic) !== false) rights |= atEveryQoS(TopicRight.retain);
+      for (const qos of levels) {
+        if (mayPublish?.(topic, qos) === false) continue;
+        rights |= TopicRight.publish << qos;
+        if (mayWill?.(topic) !== false) rights |= TopicRight.will << qos;
+      }
+      return rights;
+    },
+    grantedQoS: (filter, qos, shared) => (maySubscribe?.(filter, qos, shared) === false ? undefined : qos),
+    mayPersist: true,
+    refusedPublish: "drop",
+    checksResponseTopics: true,
+    limits: noLimits,
+    problems: [],
+    ...changes,
+  };
+}
+
+/** An authorizer by functions, the same for everybody or by client. */
+export function authorizerBy(rules: (request: PermissionsRequest) => Permissions): Authorizer {
+  return {
+    permissionsOf: rules,
+    publisherRights: (name, topic) =>
+      rules({ identity: { name, anonymous: name === "" }, clientId: "" }).rightsOn(topic),
+    purgeRetainedAfterMs: Infinity,
+  };
+}
+
+/** Permits everything. */
+const openAuthorizer = authorizerBy(() => permissionsBy({}));
 
 /** Ports that let everything happen and record nothing. */
 export function openBrokerPorts(store: SessionStore): BrokerPorts {

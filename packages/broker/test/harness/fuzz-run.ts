@@ -5,7 +5,8 @@ import { runInNewContext } from "node:vm";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { Limits } from "../../src/limits.ts";
-import type { AuditLog, Authorizer } from "../../src/ports.ts";
+import type { AuditLog } from "../../src/ports.ts";
+import { authorizerBy, permissionsBy } from "../../src/testing/open-broker.ts";
 import { publishPacket, request, subscribePacket } from "../../src/testing/packets.ts";
 import { Random } from "../../src/testing/random.ts";
 import { FuzzClient } from "./fuzz-client.ts";
@@ -30,18 +31,17 @@ const limits: Partial<Limits> = {
 };
 
 /** Some topics are nobody's but the honest clients'; some may be written, or read, by nobody. */
-const authorizer: Authorizer = {
-  permissionsOf: ({ clientId }) => {
-    const isHonest = clientId.startsWith("honest-") || clientId === "sweeper";
-    return {
-      mayPublish: (topic, qos) =>
-        isHonest ||
-        (!topic.startsWith(honestPrefix) && !topic.startsWith("$") && !(topic === "f/b" && qos === 2)),
-      maySubscribe: (filter) => isHonest || filter !== "f/+/b",
-      mayReceive: (topic) => isHonest || topic !== "f//b",
-    };
-  },
-};
+const authorizer = authorizerBy(({ clientId }) => {
+  // Of a retained message only the publisher's name is known, which all share.
+  const isHonest = clientId === "" || clientId.startsWith("honest-") || clientId === "sweeper";
+  return permissionsBy({
+    mayPublish: (topic, qos) =>
+      isHonest ||
+      (!topic.startsWith(honestPrefix) && !topic.startsWith("$") && !(topic === "f/b" && qos === 2)),
+    maySubscribe: (filter) => isHonest || filter !== "f/+/b",
+    mayReceive: (topic) => isHonest || topic !== "f//b",
+  });
+});
 
 /** Remembers nothing: what is measured in the end is the broker's memory. */
 const audit: AuditLog = { record() {} };

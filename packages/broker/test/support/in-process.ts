@@ -1,8 +1,8 @@
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { ListenerOptions } from "../../src/listeners/listener.ts";
-import type { Authenticator, Authorizer, BrokerPorts } from "../../src/ports.ts";
-import { openBroker } from "../../src/testing/open-broker.ts";
+import type { Authenticator, BrokerPorts } from "../../src/ports.ts";
+import { authorizerBy, openBroker, permissionsBy } from "../../src/testing/open-broker.ts";
 import type { Address } from "./raw-client.ts";
 import type { Listeners } from "./target.ts";
 
@@ -24,9 +24,9 @@ function isOrdinary(topicOrFilter: string): boolean {
 }
 
 /** As the product does it: `$` topics are the broker's own. */
-const authorizer: Authorizer = {
-  permissionsOf: () => ({ mayPublish: isOrdinary, maySubscribe: isOrdinary, mayReceive: isOrdinary }),
-};
+const authorizer = authorizerBy(() =>
+  permissionsBy({ mayPublish: isOrdinary, maySubscribe: isOrdinary, mayReceive: isOrdinary }),
+);
 
 /** A broker in this process, whose sessions are kept in memory. */
 export interface InProcessBroker extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +48,14 @@ export async function startPostern(): Promise<Postern> {
   const guarded = await freeAddress();
   const directory = await mkdtemp(join(tmpdir(), "postern-test-"));
   const config = join(directory, "config.yaml");
+  // Everything that applications publish, as a test of the protocol wants it.
+  const everything = "publish, subscribe, will, retain, shared, persistentSession";
+  const data = join(directory, "data");
+  await mkdir(data);
+  await writeFile(
+    join(data, "permissions.yaml"),
+    `roles: { anonymous: { rules: [{ topics: ["#"], allow: [${everything}] }] } }\n`,
+  );
   await writeFile(
     config,
     `listeners:

@@ -1,3 +1,4 @@
+import { operations } from "@postern/identity/permissions/schema";
 import { z } from "zod";
 
 import { logLevels } from "../config/schema.ts";
@@ -33,6 +34,16 @@ export const statusSchema = z.object({
     ),
   }),
   retained: z.object({ messages: z.number(), bytes: z.number() }),
+  /** Who may do what. */
+  permissions: z.object({
+    file: z.string(),
+    /** With `missing` and `empty` nobody may do anything. */
+    state: z.enum(["good", "missing", "empty"]),
+    roles: z.array(z.string()),
+    loadedAt: z.string(),
+    /** What is wrong with the file as it is now, while an earlier one is in force. */
+    problem: z.string().optional(),
+  }),
   /** Growth of the counters per second over the last minute. */
   rates: z.record(z.string(), z.number()),
   /** Since the start. */
@@ -61,6 +72,40 @@ export const statusSchema = z.object({
   ),
 });
 export type Status = z.infer<typeof statusSchema>;
+
+export const explainRequest = z.strictObject({
+  device: z.string(),
+  client: z.string(),
+  operation: z.enum(operations),
+  topic: z.string().optional(),
+  qos: z.union([z.literal(0), z.literal(1), z.literal(2)]),
+});
+export type ExplainRequest = z.infer<typeof explainRequest>;
+
+export const explainResult = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("unknown-device"), count: z.number() }),
+  z.object({
+    kind: z.literal("explained"),
+    explanation: z.object({
+      permitted: z.boolean(),
+      rules: z
+        .array(
+          z.object({
+            line: z.number(),
+            role: z.string(),
+            effect: z.enum(["allow", "deny"]),
+            filter: z.string().optional(),
+            bound: z.string().optional(),
+          }),
+        )
+        .readonly(),
+      reason: z.string().optional(),
+      grantedQoS: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional(),
+      remarks: z.array(z.string()).readonly(),
+    }),
+  }),
+]);
+export type ExplainResult = z.infer<typeof explainResult>;
 
 export const logLevelRequest = z.strictObject({ level: z.enum(logLevels) });
 

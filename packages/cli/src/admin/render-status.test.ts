@@ -38,11 +38,21 @@ const status: Status = {
     passwordsWaiting: 0,
     passwordsTurnedAway: 2,
   },
+  permissions: {
+    file: "/srv/permissions.yaml",
+    state: "good",
+    roles: ["administrator", "device"],
+    loadedAt: "2027-01-01T00:00:00.000Z",
+  },
   certificates: [
     { name: "server", notAfter: "2027-04-01T00:00:00.000Z", daysLeft: 3, warning: true },
     { name: "device a", notAfter: "2026-12-01T00:00:00.000Z", daysLeft: -31, warning: true },
   ],
 };
+
+function withPermissions(permissions: Partial<Status["permissions"]>): string {
+  return renderStatus({ ...status, permissions: { ...status.permissions, ...permissions } });
+}
 
 describe("status for people", () => {
   it("has a line for each thing", () => {
@@ -59,12 +69,24 @@ retained      0 messages, 0 B
 last minute   12.5 messages/s in, 0 messages/s out
               0 B/s in, 0 B/s out
 since start   1,000 messages in, 0 out, 2 dropped at slow readers, 3 from full queues, 9 connections refused
+permissions   2 roles (administrator, device), in force since 2027-01-01T00:00:00Z
 failures      1,200 by password, 3 by permission; 4 attempts put off, 2 turned away while passwords were waiting
               addresses that failed of late: 1
                 192.0.2.7: 12, 1 min 4 s to wait
 certificates  server: 3 days left (2027-04-01), EXPIRES SOON
               device a: EXPIRED 2026-12-01T00:00:00.000Z
 `,
+    );
+  });
+
+  it("says loudly that a permissions file is not in force, and that nobody may do anything", () => {
+    assert.match(
+      withPermissions({ problem: "f:3: unknown key" }),
+      /NOT IN FORCE, and to be mended: f:3: unknown key\n/,
+    );
+    assert.match(
+      withPermissions({ state: "missing", roles: [] }),
+      /NOBODY MAY DO ANYTHING: .*permissions\.yaml is missing\n/,
     );
   });
 

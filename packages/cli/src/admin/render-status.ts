@@ -62,6 +62,16 @@ function failureLines({ failures, refused, sources, worst, passwordsTurnedAway }
   ];
 }
 
+function permissionLines({ state, roles, loadedAt, problem, file }: Status["permissions"]): string[] {
+  const inForce =
+    state === "good"
+      ? `${roles.length === 1 ? "1 role" : `${count(roles.length)} roles`} (${roles.join(", ")}), in force since ${loadedAt.slice(0, 19)}Z`
+      : `NOBODY MAY DO ANYTHING: ${printable(file)} is ${state}`;
+  return problem === undefined
+    ? [inForce]
+    : [inForce, `NOT IN FORCE, and to be mended: ${printable(problem)}`];
+}
+
 /** A status for people. */
 export function renderStatus(status: Status): string {
   const { clients, sessions, queues, retained, rates, counters } = status;
@@ -101,6 +111,7 @@ export function renderStatus(status: Status): string {
     ...section("since start", [
       `${total("publishReceived")} messages in, ${total("publishSent")} out, ${total("publishDropped")} dropped at slow readers, ${total("queueDropped")} from full queues, ${total("connectRefused", "connectionsRefused")} connections refused`,
     ]),
+    ...section("permissions", permissionLines(status.permissions)),
     ...section("failures", failureLines(status.authentication)),
     ...section(
       "certificates",

@@ -6,7 +6,14 @@ import { z } from "zod";
 
 import type { LogLevel } from "../config/configuration.ts";
 import { adminSocketPath } from "./socket-path.ts";
-import { backupRequest, logLevelRequest, type Status } from "./protocol.ts";
+import {
+  backupRequest,
+  explainRequest,
+  type ExplainRequest,
+  type ExplainResult,
+  logLevelRequest,
+  type Status,
+} from "./protocol.ts";
 
 /** What the admin API acts on. */
 export interface Administered {
@@ -16,6 +23,7 @@ export interface Administered {
   setLogLevel(level: LogLevel): void;
   /** Writes a consistent copy of the state to an absolute path; returns its size. */
   backup(file: string): Promise<number>;
+  explainPermissions(asked: ExplainRequest): ExplainResult;
   /** Begins to stop; returns at once. */
   shutdown(): void;
 }
@@ -31,6 +39,9 @@ function routes(app: FastifyInstance, server: Administered): void {
   });
   app.post("/backup", (request) =>
     server.backup(backupRequest.parse(request.body).file).then((bytes) => ({ bytes })),
+  );
+  app.post("/permissions/explain", (request) =>
+    server.explainPermissions(explainRequest.parse(request.body)),
   );
   app.post("/shutdown", () => {
     server.shutdown();

@@ -100,10 +100,6 @@ describe("configuration in force", () => {
         /:4: listeners\[1\] and listeners\[0\] have the same name "a"/,
       ],
       [
-        "listeners:\n  - url: mqtts://127.0.0.1:5\n    systemTopics: true\n",
-        /:3: listeners\[0\]\.systemTopics is for anonymous clients/,
-      ],
-      [
         "tls:\n  minVersion: 1.3\n  maxVersion: 1.2\n",
         /:2: tls\.minVersion 1\.3 is above tls\.maxVersion 1\.2$/,
       ],

@@ -24,8 +24,6 @@ export interface ListenerConfiguration {
   /** Lets clients in that prove nothing. */
   readonly anonymous: boolean;
   readonly insecure: boolean;
-  /** Lets its anonymous clients read `$SYS/…`. */
-  readonly systemTopics: boolean;
   /** Its own, over the broker's. */
   readonly limits: ListenerLimits;
   /** Its clients prove themselves by a pre-shared key, and neither side has a certificate. */
@@ -81,8 +79,6 @@ export interface Configuration {
   readonly names: readonly string[];
   readonly tls: TlsConfiguration;
   readonly authentication: AuthenticationConfiguration;
-  /** Devices that may read `$SYS/…`. */
-  readonly systemTopicReaders: readonly string[];
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Where metrics and health are served; `undefined` for nowhere. */
   readonly metrics: MetricsConfiguration | undefined;
@@ -111,7 +107,6 @@ function defaultListeners(host: string): ListenerConfiguration[] {
     address,
     anonymous: false,
     insecure: false,
-    systemTopics: false,
     limits: {},
     psk: false,
     origins: [],
@@ -128,7 +123,6 @@ function givenListeners({ given, errorAt }: ConfigFile): ListenerConfiguration[]
       address,
       anonymous: listener.anonymous ?? false,
       insecure: listener.insecure ?? false,
-      systemTopics: listener.systemTopics ?? false,
       limits: listener.limits ?? {},
       psk: listener.psk ?? false,
       origins: listener.origins ?? [],
@@ -186,18 +180,12 @@ function checkListeners(listeners: readonly ListenerConfiguration[], { errorAt }
   const names = new Map<string, number>();
   const places = new Map<string, number>();
   for (const [index, listener] of listeners.entries()) {
-    const { address, insecure, systemTopics, anonymous, name } = listener;
+    const { address, insecure, name } = listener;
     const danger = exposure(listener);
     if (address.kind !== "unix" && !isLoopback(address.host) && danger !== undefined && !insecure) {
       throw errorAt(
         ["listeners", index, "url"],
         `listeners[${index}] ${danger} on ${address.host}, which others than this machine can reach: add "insecure: true" beside it if that is meant, or use mqtts:// with certificates`,
-      );
-    }
-    if (systemTopics && !anonymous) {
-      throw errorAt(
-        ["listeners", index, "systemTopics"],
-        `listeners[${index}].systemTopics is for anonymous clients and this listener takes none: name devices under systemTopics.readers instead`,
       );
     }
     const problem = problemOf(listener);
@@ -333,7 +321,6 @@ export function resolveConfiguration(
     names: given.names ?? [],
     tls,
     authentication: resolveAuthentication(config),
-    systemTopicReaders: given.systemTopics?.readers ?? [],
     log: { level: given.log?.level ?? "info", format: given.log?.format ?? "auto" },
     metrics,
     est,

@@ -1,7 +1,6 @@
 import { isIP } from "node:net";
 
 import { limitsSchema, listenerLimitsSchema } from "@postern/broker/limits";
-import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
 
 import { authenticationSchema } from "./authentication.ts";
@@ -45,7 +44,6 @@ const listenerSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   anonymous: z.boolean().optional(),
   insecure: z.boolean().optional(),
-  systemTopics: z.boolean().optional(),
   limits: listenerLimitsSchema.optional(),
   /** Clients prove themselves by a pre-shared key instead of a certificate. */
   psk: z.boolean().optional(),
@@ -99,13 +97,6 @@ export const configSchema = z.strictObject({
   names: z.array(hostName).optional(),
   tls: tlsSchema.optional(),
   authentication: authenticationSchema.optional(),
-  systemTopics: z
-    .strictObject({
-      readers: z
-        .array(z.string().refine(isDeviceName, { error: `must be a device's name: ${deviceNameRule}` }))
-        .optional(),
-    })
-    .optional(),
   log: z
     .strictObject({ level: z.enum(logLevels).optional(), format: z.enum(logFormats).optional() })
     .optional(),

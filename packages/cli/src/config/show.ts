@@ -25,7 +25,6 @@ export function toFileShape(configuration: Configuration): object {
     names,
     tls,
     authentication,
-    systemTopicReaders,
     log,
     metrics,
     est,
@@ -36,12 +35,11 @@ export function toFileShape(configuration: Configuration): object {
   const optional = { serverReference, responseInformation };
   return {
     listeners: listeners.map(
-      ({ address, name, anonymous, insecure, systemTopics, limits: own, psk, origins, tls: session }) => ({
+      ({ address, name, anonymous, insecure, limits: own, psk, origins, tls: session }) => ({
         url: formatListenerUrl(address),
         name,
         anonymous,
         insecure,
-        systemTopics,
         limits: own,
         psk,
         origins,
@@ -51,7 +49,6 @@ export function toFileShape(configuration: Configuration): object {
     names,
     tls,
     authentication: withoutUndefined(authentication),
-    systemTopics: { readers: systemTopicReaders },
     log,
     metrics:
       metrics === undefined

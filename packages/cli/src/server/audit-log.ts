@@ -154,7 +154,17 @@ export class FileAuditLog implements AuditLog, Disposable {
   }
 
   /** Something the server itself did. */
-  recordServer(kind: "started" | "stopped" | "backup" | "reloaded" | "device", detail: string): void {
+  recordServer(
+    kind:
+      | "started"
+      | "stopped"
+      | "backup"
+      | "reloaded"
+      | "device"
+      | "permissions-loaded"
+      | "permissions-broken",
+    detail: string,
+  ): void {
     this.#append({ kind, detail });
   }
 

@@ -16,7 +16,6 @@ function listener(url: string, anonymous: boolean): RunningServerFacts["listener
     address,
     anonymous,
     insecure: false,
-    systemTopics: false,
     limits: {},
     psk: false,
     origins: [],

@@ -5,7 +5,6 @@ import { Broker } from "@postern/broker/broker";
 import type { ListenerOptions, RunningListener } from "@postern/broker/listeners/listener";
 import { systemClock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
-import { createSystemTopicAuthorizer } from "@postern/identity/authorizer";
 import type { Bundle } from "@postern/identity/bundle";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
 import { DeviceManager, type DeviceManagerOptions } from "@postern/identity/devices/manager";
@@ -16,7 +15,7 @@ import type { Logger } from "pino";
 
 import { deviceRoutes } from "../admin/device-routes.ts";
 import { enrolmentRoutes } from "../admin/enrolment-routes.ts";
-import type { Status } from "../admin/protocol.ts";
+import type { ExplainRequest, Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
 import { hostAndPort, type ListenerAddress } from "../config/listener-url.ts";
@@ -29,6 +28,7 @@ import { Enrolment } from "./enrolment.ts";
 import { listenerTls } from "./listener-tls.ts";
 import { DeviceWatch } from "./devices.ts";
 import { listenError, serviceListenError } from "./listen-error.ts";
+import { LivePermissions, readPermissions } from "./live-permissions.ts";
 import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { openFilesMax } from "./process-table.ts";
@@ -72,7 +72,7 @@ export interface RunningServer extends AsyncDisposable {
   readonly firstBundle: string | undefined;
   /** What the person who started it should know. */
   readonly warnings: readonly string[];
-  /** Reads certificates again. Never throws: what went wrong is logged, and the old ones stay. */
+  /** Reads certificates and permissions again. Never throws: what went wrong is logged, and the old ones stay. */
   reload(): Promise<void>;
 }
 
@@ -86,6 +86,7 @@ interface Parts {
   readonly certificates: Certificates;
   readonly authentication: Authentication;
   readonly revocation: Revocation;
+  readonly permissions: LivePermissions;
   readonly broker: Broker;
   readonly warnings: string[];
 }
@@ -101,6 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   // First of all: it is the lock on the whole directory.
   const store = await openStore(directory, log);
   stack.defer(() => store.close());
+  const policy = readPermissions(directory);
   const machine = thisMachine();
   const hosts = certificateHosts(configuration, machine);
   const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
@@ -128,9 +130,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       log,
     }),
   );
-  const broker = stack.adopt(createBroker(options, { store, audit, authentication }), (started) =>
-    started.close(),
+  const permissions = stack.use(
+    new LivePermissions(policy, certificates.installation.registry, { directory, clock: systemClock, log }),
   );
+  const broker = stack.adopt(
+    createBroker(options, { store, audit, authentication, permissions }),
+    (started) => started.close(),
+  );
+  permissions.follow(broker, audit);
   const parts: Parts = {
     options,
     stack,
@@ -140,8 +147,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     certificates,
     authentication,
     revocation,
+    permissions,
     broker,
-    warnings: [...configuration.warnings],
+    warnings: [
+      ...configuration.warnings,
+      ...permissions.warnings(configuration.listeners.some(({ anonymous }) => anonymous)),
+    ],
   };
 
   const listeners = await listenAll(parts);
@@ -156,8 +167,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     firstDevice,
     nowMs: systemClock.wallMs(),
   });
-  const reload = () => reloadCertificates(parts, [...listeners, enrolment]);
-  const timer = setInterval(() => void reload(), renewalMs).unref();
+  const renew = () => reloadCertificates(parts, [...listeners, enrolment]);
+  const timer = setInterval(() => void renew(), renewalMs).unref();
+  const reload = () => {
+    permissions.reload();
+    return renew();
+  };
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
   const devices = watchDevices(parts, listeners, (proof) =>
@@ -195,20 +210,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 function createBroker(
   { configuration, log }: ServerOptions,
-  { store, audit, authentication }: Pick<Parts, "store" | "audit" | "authentication">,
+  {
+    store,
+    audit,
+    authentication,
+    permissions,
+  }: Pick<Parts, "store" | "audit" | "authentication" | "permissions">,
 ): Broker {
-  const { limits, systemTopicReaders, listeners, responseInformation, serverReference } = configuration;
-  const authorizer = createSystemTopicAuthorizer({
-    devices: new Set(systemTopicReaders),
-    listeners: new Set(listeners.filter(({ systemTopics }) => systemTopics).map(({ name }) => name)),
-  });
+  const { limits, responseInformation, serverReference } = configuration;
   return new Broker(
     {
       clock: systemClock,
       log,
       store,
       authenticator: authentication.authenticator,
-      authorizer,
+      authorizer: permissions.authorizer,
       payloadRule: undefined,
       bus: undefined,
       audit: countingRefusals(audit, authentication.failures),
@@ -351,7 +367,7 @@ function watchDevices(
 }
 
 async function startAdmin(
-  { options, stack, directory, store, audit, broker, certificates, authentication }: Parts,
+  { options, stack, directory, store, audit, broker, certificates, authentication, permissions }: Parts,
   metricsUrl: string | undefined,
   routes: (app: FastifyInstance) => void,
 ): Promise<void> {
@@ -367,6 +383,7 @@ async function startAdmin(
       rates: rates.perSecond(),
       authentication: authentication.status(),
       certificates: certificates.status(),
+      permissions: permissions.status(),
       nowMs: systemClock.wallMs(),
     });
   const backup = async (file: string): Promise<number> => {
@@ -379,7 +396,14 @@ async function startAdmin(
     log.level = level;
     log.info({ to: level }, "the log level was changed");
   };
-  const administered = { status, auditHead: () => audit.head, setLogLevel, backup, shutdown: onShutdown };
+  const administered = {
+    status,
+    auditHead: () => audit.head,
+    setLogLevel,
+    backup,
+    explainPermissions: (asked: ExplainRequest) => permissions.explain(asked),
+    shutdown: onShutdown,
+  };
   stack.use(await startAdminServer(directory.run, cwd, administered, routes));
 }
 

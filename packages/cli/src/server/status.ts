@@ -13,6 +13,7 @@ export interface StatusParts extends Pick<
   | "rates"
   | "authentication"
   | "certificates"
+  | "permissions"
 > {
   /** Wall clock. */
   readonly nowMs: number;

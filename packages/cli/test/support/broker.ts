@@ -5,8 +5,8 @@ import { join } from "node:path";
 
 import type { Limits } from "@postern/broker/limits";
 import type { ListenerKind, RunningListener } from "@postern/broker/listeners/listener";
-import type { AuthenticateResult, Authenticator, Authorizer } from "@postern/broker/ports";
-import { openBroker } from "@postern/broker/testing/open-broker";
+import type { AuthenticateResult, Authenticator } from "@postern/broker/ports";
+import { authorizerBy, openBroker, permissionsBy } from "@postern/broker/testing/open-broker";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { Certificates } from "./certificates.ts";
@@ -16,9 +16,9 @@ function isPermitted(text: string): boolean {
 }
 
 /** Nobody may use `forbidden` and what is below it. */
-const authorizer: Authorizer = {
-  permissionsOf: () => ({ mayPublish: isPermitted, maySubscribe: isPermitted, mayReceive: isPermitted }),
-};
+const authorizer = authorizerBy(() =>
+  permissionsBy({ mayPublish: isPermitted, maySubscribe: isPermitted, mayReceive: isPermitted }),
+);
 
 /** Who gives a user name must be `alice` with the password `geheim`; others are anonymous. */
 const authenticator: Authenticator = {

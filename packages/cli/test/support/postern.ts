@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { CertificateBundle } from "@postern/identity/bundle";
+import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { readCertificateBundle } from "@postern/identity/testing";
 
 export const bin = fileURLToPath(new URL("../../bin/postern.js", import.meta.url));
@@ -139,8 +140,31 @@ export interface TestServer extends AsyncDisposable {
   readonly metricsUrl: string | undefined;
 }
 
+/** Everything that applications publish, for clients without a name too. */
+export const openPermissions = `${defaultPermissions}
+  anonymous:
+    rules:
+      - topics: ["#"]
+        allow: [publish, subscribe, will, retain, shared, persistentSession]
+`;
+
+/**
+ * Before its first start: lets clients that prove nothing use every topic, where the configuration that `args` name takes such
+ * clients and the test has written no permissions of its own.
+ */
+export function permitAnonymous(args: readonly string[]): void {
+  const [config, data] = ["--config", "--data"].map((name) => args[args.indexOf(name) + 1]);
+  if (config === undefined || data === undefined || !args.includes("--data") || !args.includes("--config"))
+    return;
+  const file = join(data, "permissions.yaml");
+  if (existsSync(file) || !/anonymous: true/.test(readFileSync(config, "utf8"))) return;
+  mkdirSync(data, { recursive: true, mode: 0o700 });
+  writeFileSync(file, openPermissions);
+}
+
 /** Starts `postern up` and waits until it says that it is running. */
 export async function up(args: readonly string[], options?: StartOptions): Promise<TestServer> {
+  permitAnonymous(args);
   const process = new PosternProcess(["up", ...args], options);
   await process.until(/is running\.[^]*authority +SHA-256 [0-9A-F:]+\n/);
   const urls = process.stdout.match(/^ +(?:listening +)?((?:mqtts?|wss?|unix):\/\/\S+)/gm) ?? [];

@@ -1,7 +1,6 @@
 import { z } from "zod";
 
-import { nearest } from "@postern/core/nearest";
-import { configSchema } from "./schema.ts";
+import { nearest } from "./nearest.ts";
 
 /** One finding of zod, as it stands in `ZodError.issues`. */
 type Issue = z.core.$ZodIssue;
@@ -20,35 +19,54 @@ export interface Problem {
 /** The parts of JSON Schema that our schemas use. */
 const jsonSchema = z.object({
   properties: z.record(z.string(), z.unknown()).optional(),
+  additionalProperties: z.unknown().optional(),
   items: z.unknown().optional(),
 });
 
-const root: unknown = z.toJSONSchema(configSchema, { io: "input", unrepresentable: "any" });
+function partsOf(schema: unknown): z.infer<typeof jsonSchema> {
+  return jsonSchema.safeParse(schema).data ?? {};
+}
 
 function keysOf(schema: unknown): string[] {
-  return Object.keys(jsonSchema.safeParse(schema).data?.properties ?? {});
+  return Object.keys(partsOf(schema).properties ?? {});
 }
 
 /** The keys that are known at `path`. */
-function knownKeys(path: readonly (string | number)[]): string[] {
+function knownKeys(root: unknown, path: readonly (string | number)[]): string[] {
   let schema = root;
   for (const part of path) {
-    const { properties, items } = jsonSchema.safeParse(schema).data ?? {};
-    schema = typeof part === "number" ? items : properties?.[part];
+    const { properties, additionalProperties, items } = partsOf(schema);
+    schema = typeof part === "number" ? items : (properties?.[part] ?? additionalProperties);
   }
   return keysOf(schema);
 }
 
-/** The sections of the whole configuration that know `key`; `""` is the top. */
-function sectionsOf(key: string): string[] {
-  const { properties = {} } = jsonSchema.parse(root);
-  const below = Object.entries(properties).flatMap(([name, schema]) => {
-    const { items } = jsonSchema.safeParse(schema).data ?? {};
-    return items === undefined ? [{ name, schema }] : [{ name: `${name}[]`, schema: items }];
-  });
-  return [{ name: "the top of the file", schema: root }, ...below]
-    .filter(({ schema }) => keysOf(schema).includes(key))
-    .map(({ name }) => name);
+interface Section {
+  readonly name: string;
+  readonly schema: unknown;
+}
+
+function sectionsBelow({ name, schema }: Section): Section[] {
+  const { properties = {}, additionalProperties, items } = partsOf(schema);
+  const prefix = name === "" ? "" : `${name}.`;
+  return [
+    ...Object.entries(properties).map(([key, below]) => ({ name: `${prefix}${key}`, schema: below })),
+    ...(items === undefined ? [] : [{ name: `${name}[]`, schema: items }]),
+    ...(partsOf(additionalProperties).properties === undefined
+      ? []
+      : [{ name: `${prefix}*`, schema: additionalProperties }]),
+  ];
+}
+
+/** The section of the whole document that knows `key`, one near the top first. */
+function sectionOf(root: unknown, key: string): string | undefined {
+  let sections: Section[] = [{ name: "", schema: root }];
+  while (sections.length > 0) {
+    const found = sections.find(({ schema }) => keysOf(schema).includes(key));
+    if (found !== undefined) return found.name === "" ? "the top of the file" : found.name;
+    sections = sections.flatMap(sectionsBelow);
+  }
+  return undefined;
 }
 
 /** `listeners[0].limits`; empty for the root. */
@@ -59,10 +77,11 @@ export function formatPath(path: readonly (string | number)[]): string {
     .replace(/^\./, "");
 }
 
-function unknownKey(key: string, parent: readonly (string | number)[]): Problem {
-  const known = knownKeys(parent);
+function unknownKey(key: string, parent: readonly (string | number)[], schema: z.ZodType): Problem {
+  const root: unknown = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  const known = knownKeys(root, parent);
   const under = parent.length === 0 ? "" : ` under ${formatPath(parent)}`;
-  const [section] = sectionsOf(key);
+  const section = sectionOf(root, key);
   const suggestion = section === undefined ? nearest(key, known) : undefined;
   let hint = "";
   if (section !== undefined) hint = `; it belongs under ${section}`;
@@ -119,7 +138,10 @@ function demand(issue: Issue, value: unknown): Demand {
   }
   if (issue.code === "too_small") return { text: "must not be empty" };
   if (issue.code === "too_big") return { text: `must not be longer than ${issue.maximum}` };
-  return { text: issue.code === "custom" ? `${issue.message}, not ${shown(value)}` : issue.message };
+  const isWhole = typeof value === "object" && value !== null;
+  return {
+    text: issue.code === "custom" && !isWhole ? `${issue.message}, not ${shown(value)}` : issue.message,
+  };
 }
 
 function valueAt(value: unknown, path: readonly (string | number)[]): unknown {
@@ -130,11 +152,19 @@ function valueAt(value: unknown, path: readonly (string | number)[]): unknown {
   return found;
 }
 
-/** The problems that zod found in `value`, in words. */
-export function describeIssue(issue: Issue, value: unknown): Problem[] {
+/** What was read, and by which rules. */
+export interface Described {
+  readonly value: unknown;
+  readonly schema: z.ZodType;
+  /** What messages call the whole: "the configuration". */
+  readonly subject: string;
+}
+
+/** The problems that zod found in a value, in words. */
+export function describeIssue(issue: Issue, { value, schema, subject: whole }: Described): Problem[] {
   const path = issue.path.map((part) => (typeof part === "symbol" ? String(part) : part));
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(key, path));
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(key, path, schema));
   const { text, suggestion } = demand(issue, valueAt(value, path));
-  const subject = path.length === 0 ? "the configuration" : formatPath(path);
+  const subject = path.length === 0 ? whole : formatPath(path);
   return [{ text: `${subject} ${text}`, path, atKey: false, suggestion }];
 }

@@ -1,0 +1,232 @@
+import { watch } from "node:fs";
+import { basename, dirname } from "node:path";
+
+import type { Clock } from "@postern/core/clock";
+import { errorText } from "@postern/core/errors";
+import type { Log } from "@postern/core/log";
+import { hasAuthority } from "@postern/identity/authority";
+import type { DataDirectory } from "@postern/identity/data-directory";
+import { replacePrivateFile } from "@postern/identity/files";
+import { PolicyAuthorizer } from "@postern/identity/permissions/authorizer";
+import { defaultPermissions } from "@postern/identity/permissions/default-file";
+import { changesPermissions, registryAttributes } from "@postern/identity/permissions/device-attributes";
+import { readPolicyFile, type ReadPolicy } from "@postern/identity/permissions/policy-file";
+import type { DeviceRegistry } from "@postern/identity/registry";
+
+import type { ExplainRequest, ExplainResult, Status } from "../admin/protocol.ts";
+import { explainRequested } from "../permissions/explain-request.ts";
+
+/** A file that is being written is left alone until nothing has changed for so long. */
+const settleMs = 100;
+/** Editors that replace a file let it be missing or empty for a moment; nobody loses anything before this. */
+const goneMs = 1_000;
+
+/** What permissions act on. */
+export interface Reauthorized {
+  reauthorize(identity?: string): void;
+}
+
+interface Audit {
+  recordServer(kind: "permissions-loaded" | "permissions-broken", detail: string): void;
+}
+
+export interface LivePermissionsOptions {
+  readonly directory: DataDirectory;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Reads the file, or writes it first where there never was an installation. @throws as `readPolicyFile`. */
+export function readPermissions({ path, permissions, pki }: DataDirectory): ReadPolicy {
+  const read = readPolicyFile(permissions, permissions);
+  if (read.state !== "missing" || hasAuthority(pki)) return read;
+  replacePrivateFile(permissions, defaultPermissions);
+  return readPolicyFile(permissions, `${path}/permissions.yaml`);
+}
+
+/**
+ * The permissions file of a running server, and the roles of its devices: whatever changes is applied at once. A file that cannot
+ * be used leaves the last good one in force; one that is missing or empty permits nothing.
+ */
+export class LivePermissions implements Disposable {
+  readonly authorizer: PolicyAuthorizer;
+  readonly #options: LivePermissionsOptions;
+  readonly #registry: DeviceRegistry;
+  #read: ReadPolicy;
+  #loadedAtMs: number;
+  #problem: string | undefined = undefined;
+  #target: Reauthorized | undefined = undefined;
+  #audit: Audit | undefined = undefined;
+  #timer: NodeJS.Timeout | undefined = undefined;
+  readonly #stack = new DisposableStack();
+
+  constructor(read: ReadPolicy, registry: DeviceRegistry, options: LivePermissionsOptions) {
+    this.#read = read;
+    this.#registry = registry;
+    this.#options = options;
+    this.#loadedAtMs = options.clock.wallMs();
+    this.authorizer = new PolicyAuthorizer(registryAttributes(registry));
+    this.authorizer.use(read.policy);
+  }
+
+  /** What somebody should know who starts a server with anonymous listeners or not. */
+  warnings(anonymousListeners: boolean): string[] {
+    return [...this.#stateWarnings(anonymousListeners), ...this.#unknownRoles()];
+  }
+
+  #stateWarnings(anonymousListeners: boolean): string[] {
+    const { permissions } = this.#options.directory;
+    if (this.#read.state !== "good") {
+      return [
+        `${permissions} is ${this.#read.state}: NOBODY MAY PUBLISH OR SUBSCRIBE ANYTHING; \`postern permissions default\` prints one to begin with`,
+      ];
+    }
+    if (anonymousListeners && !this.#read.policy.roles.has("anonymous")) {
+      return [
+        `a listener takes anonymous clients, and ${permissions} has no role "anonymous": they may do nothing until you write it`,
+      ];
+    }
+    return [];
+  }
+
+  /** From now on changes are applied to `target`. */
+  follow(target: Reauthorized, audit: Audit): void {
+    this.#target = target;
+    this.#audit = audit;
+    this.#record();
+    this.#stack.use(
+      this.#registry.onChange((changes) => {
+        for (const { before, after } of changes) {
+          if (!changesPermissions(before, after)) continue;
+          this.authorizer.forget(after.name);
+          target.reauthorize(after.name);
+        }
+      }),
+    );
+    this.#watch();
+  }
+
+  /** Reads the file again and applies it. Never throws. */
+  reload(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { permissions } = this.#options.directory;
+    let read: ReadPolicy;
+    try {
+      read = readPolicyFile(permissions, permissions);
+    } catch (thrown) {
+      this.#broken(errorText(thrown));
+      return;
+    }
+    const mended = this.#problem !== undefined;
+    this.#problem = undefined;
+    if (read.text === this.#read.text && read.state === this.#read.state && !mended) return;
+    this.#use(read);
+  }
+
+  /** By what is in force, which need not be what the file says now. */
+  explain(asked: ExplainRequest): ExplainResult {
+    return explainRequested(this.#read.policy, this.#registry, asked);
+  }
+
+  status(): Status["permissions"] {
+    return {
+      file: this.#options.directory.permissions,
+      state: this.#read.state,
+      roles: [...this.#read.policy.roles.keys()],
+      loadedAt: new Date(this.#loadedAtMs).toISOString(),
+      problem: this.#problem,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#stack.dispose();
+  }
+
+  #use(read: ReadPolicy): void {
+    this.#read = read;
+    this.#loadedAtMs = this.#options.clock.wallMs();
+    this.authorizer.use(read.policy);
+    this.#target?.reauthorize();
+    this.#tell();
+  }
+
+  #tell(): void {
+    const { log, directory } = this.#options;
+    const { state, policy } = this.#read;
+    const file = directory.permissions;
+    if (state === "good") log.info({ file, roles: policy.roles.size }, "the permissions are in force");
+    else log.error({ file }, `the permissions file is ${state}: nobody may publish or subscribe anything`);
+    for (const warning of this.#unknownRoles()) log.warn({ file }, warning);
+    this.#record();
+  }
+
+  #record(): void {
+    const { state, policy } = this.#read;
+    const detail = state === "good" ? `roles ${[...policy.roles.keys()].join(", ")}` : `the file is ${state}`;
+    this.#audit?.recordServer("permissions-loaded", detail);
+  }
+
+  /** A role that devices have and the file has not is a slip of somebody's fingers, and permits nothing. */
+  #unknownRoles(): string[] {
+    const unknown = new Map<string, string>();
+    for (const { name, roles, removed } of this.#registry.all()) {
+      if (removed !== undefined) continue;
+      for (const role of roles) if (!this.#read.policy.roles.has(role)) unknown.set(role, name);
+    }
+    return Array.from(
+      unknown,
+      ([role, device]) =>
+        `the role "${role}" of ${device} is not in the permissions file and permits nothing`,
+    );
+  }
+
+  #broken(problem: string): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#options.log.error(
+      { problem },
+      "the permissions file cannot be used; the last good one stays in force",
+    );
+    this.#audit?.recordServer("permissions-broken", problem);
+  }
+
+  #watch(): void {
+    const { log, directory } = this.#options;
+    const { permissions } = directory;
+    try {
+      // The directory, not the file: most editors put a new file in the place of the old one.
+      const watcher = watch(dirname(permissions), { persistent: false }, (_event, name) => {
+        if (name === basename(permissions)) this.#later(settleMs);
+      });
+      watcher.on("error", (error) => this.#unwatched(errorText(error)));
+      this.#stack.defer(() => watcher.close());
+    } catch (thrown) {
+      this.#unwatched(errorText(thrown));
+    }
+    log.debug({ file: permissions }, "watching the permissions file");
+  }
+
+  #unwatched(error: string): void {
+    this.#options.log.warn({ error }, "the permissions file cannot be watched; SIGHUP reads it again");
+  }
+
+  #later(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (delayMs === settleMs && this.#isGone()) this.#later(goneMs);
+      else this.reload();
+    }, delayMs);
+    this.#timer.unref();
+  }
+
+  #isGone(): boolean {
+    const { permissions } = this.#options.directory;
+    try {
+      return readPolicyFile(permissions, permissions).state !== "good";
+    } catch {
+      return false;
+    }
+  }
+}

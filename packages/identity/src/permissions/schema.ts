@@ -1,0 +1,93 @@
+import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
+import { isSharedFilter, isTopicFilter } from "@postern/mqtt/topics";
+import { z } from "zod";
+
+import { levelsWithPlaceholders } from "./placeholders.ts";
+
+/** What a rule can be about. @see docs/PERMISSIONS.md */
+export const operations = ["publish", "subscribe", "will", "retain", "persistentSession", "shared"] as const;
+export type Operation = (typeof operations)[number];
+
+/** Operations that write: nobody but the server does so under `$SYS`. */
+const writing: ReadonlySet<Operation> = new Set(["publish", "will", "retain"]);
+
+const topicFilter = z.string().superRefine((filter, context) => {
+  const problem = filterProblem(filter);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem, input: filter });
+});
+
+function filterProblem(filter: string): string | undefined {
+  if (isSharedFilter(filter)) return "must be the filter alone, with shared under allow";
+  const levels = levelsWithPlaceholders(filter);
+  if (typeof levels === "string") return levels;
+  // A placeholder stands for at least one character that is no wildcard.
+  if (!isTopicFilter(levels.map((parts) => parts.map(({ text }) => text ?? "x").join("")).join("/")))
+    return "must be a topic filter: + fills a whole level, # the whole last one";
+  return undefined;
+}
+
+const operationList = z.array(z.enum(operations)).min(1);
+export const qosLevel = z.union([z.literal(0), z.literal(1), z.literal(2)], {
+  error: "must be 0, 1 or 2",
+});
+
+const ruleSchema = z
+  .strictObject({
+    topics: z.array(topicFilter).min(1).optional(),
+    allow: operationList.optional(),
+    deny: operationList.optional(),
+    /** All levels unless given. */
+    qos: z.array(qosLevel).min(1).optional(),
+  })
+  .superRefine((rule, context) => {
+    const { topics = [], allow, deny } = rule;
+    const issue = (message: string): void => {
+      context.addIssue({ code: "custom", message, input: "this rule" });
+    };
+    if ((allow === undefined) === (deny === undefined)) return issue("must have either allow or deny");
+    const named = allow ?? deny ?? [];
+    if (topics.length === 0 && named.some((operation) => operation !== "persistentSession"))
+      return issue("must name topics (only persistentSession has none)");
+    const system = topics.find((topic) => topic === "$SYS" || topic.startsWith("$SYS/"));
+    if (system !== undefined && allow?.some((operation) => writing.has(operation)) === true)
+      issue("must not allow writing under $SYS, which is the server's own");
+  });
+
+const countOrRate = z.int().min(1);
+
+const ratesSchema = z.strictObject({
+  messagesPerSecondMax: countOrRate.optional(),
+  bytesPerSecondMax: countOrRate.optional(),
+});
+
+/** What each identity with the role may use at most, and, under `together`, all of them. */
+const limitsSchema = z.strictObject({
+  messagesPerSecondMax: countOrRate.optional(),
+  bytesPerSecondMax: countOrRate.optional(),
+  sessionsMax: countOrRate.optional(),
+  queuedBytesMax: countOrRate.optional(),
+  retainedMessagesMax: z.int().min(0).optional(),
+  retainedBytesMax: z.int().min(0).optional(),
+  together: ratesSchema.optional(),
+});
+
+const roleSchema = z.strictObject({
+  rules: z.array(ruleSchema).optional(),
+  limits: limitsSchema.optional(),
+});
+
+const roleName = z.string().refine(isDeviceName, { error: `must be the name of a role: ${deviceNameRule}` });
+
+/** `permissions.yaml`. */
+export const permissionsSchema = z.strictObject({
+  /** What becomes of a PUBLISH that is not permitted. */
+  refusedPublish: z.enum(["drop", "disconnect"]).optional(),
+  /** Whether a Response Topic must be one that its publisher may receive itself. */
+  responseTopics: z.enum(["checked", "free"]).optional(),
+  /** How long a retained message is kept, unseen, whose publisher may no longer leave it. */
+  purgeRetainedAfterMinutes: z.int().min(0).max(525_600).optional(),
+  roles: z.record(roleName, roleSchema).optional(),
+});
+
+export type GivenRule = z.infer<typeof ruleSchema>;
+export type RoleLimits = z.infer<typeof limitsSchema>;
