@@ -19,7 +19,7 @@ export type GuardPlan = {
   readonly connectionsPerSourceMax: number;
   /** Knock packets without a known hint that one source may send. */
   readonly knocksPerSourcePerSecondMax: number;
-  /** Knock packets without a known hint that all sources together may send. */
+  /** Knock packets without a known hint that all sources together may send to one port. */
   readonly knocksPerSecondMax: number;
   /** Knock packets with one and the same known hint. */
   readonly knocksPerHintPerSecondMax: number;
@@ -34,7 +34,7 @@ export type GuardPlan = {
 export const defaultGuardPlan = {
   connectionsPerSourceMax: 64,
   knocksPerSourcePerSecondMax: 200,
-  knocksPerSecondMax: 20_000,
+  knocksPerSecondMax: 2_000,
   knocksPerHintPerSecondMax: 20,
   loopbackIsOpen: true,
   bansStopKnocks: false,

@@ -130,7 +130,12 @@ function knockChains(plan: GuardPlan): string[] {
     `chain unknown {`,
     `add @rates4 { ip saddr ${burst(plan.knocksPerSourcePerSecondMax)} } counter name knocks_limited drop`,
     `add @rates6 { ${prefix6} ${burst(plan.knocksPerSourcePerSecondMax)} } counter name knocks_limited drop`,
-    `${burst(plan.knocksPerSecondMax)} counter name knocks_limited drop`,
+    // Each port has a limit of its own: a flood on one must not take the packets of another.
+    ...plan.knockPorts.flatMap(({ transport, port }) =>
+      transport === "tcp"
+        ? []
+        : [`udp dport ${port} ${burst(plan.knocksPerSecondMax)} counter name knocks_limited drop`],
+    ),
     `counter name knocks accept`,
     `}`,
     `chain verify {`,
