@@ -13,6 +13,13 @@ export interface TlsCredentials {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
+  /** For a server that knows us by a pre-shared key; then there are no certificates, on either side. */
+  readonly psk?: PreSharedKey | undefined;
+}
+
+export interface PreSharedKey {
+  readonly identity: string;
+  readonly key: Uint8Array;
 }
 
 /** Where files are looked for, and who hears of files that are open to others. */
@@ -62,6 +69,32 @@ export function readPassword(file: string, ports: FilePorts): Buffer {
   const [line = ""] = readSecretInput(file, "the password file", ports).split(/\r?\n/, 1);
   if (line === "") throw new UsageError(`the password file ${file} has an empty first line`);
   return Buffer.from(line, "utf8");
+}
+
+/** What RFC 9257 §6 asks for at the least, and what Postern's server insists on. */
+const pskBytesMin = 16;
+
+/** @throws {UsageError} for a key that no server of ours would take; the message holds nothing of it. */
+export function checkPsk({ identity, key }: PreSharedKey, source: string): void {
+  if (identity.length === 0 || Buffer.byteLength(identity) > 128)
+    throw new UsageError(`${source}: the identity of the pre-shared key must have 1 to 128 bytes`);
+  if (key.length < pskBytesMin)
+    throw new UsageError(
+      `${source}: the pre-shared key has ${key.length * 8} bits; ${pskBytesMin * 8} are the least that can be used`,
+    );
+}
+
+/** A pre-shared key in a file: its first line is `identity:key in hex`, as in Mosquitto's `psk_file`. */
+export function readPsk(file: string, ports: FilePorts): PreSharedKey {
+  const [line = ""] = readSecretInput(file, "the pre-shared key", ports).split(/\r?\n/, 1);
+  const [, identity, hex] = /^([^:]+):((?:[0-9A-Fa-f]{2})+)$/.exec(line) ?? [];
+  if (identity === undefined || hex === undefined)
+    throw new UsageError(
+      `${file} holds no pre-shared key: its first line must be identity:key, the key in hex`,
+    );
+  const psk = { identity, key: Buffer.from(hex, "hex") };
+  checkPsk(psk, file);
+  return psk;
 }
 
 export interface PemFiles {

@@ -5,7 +5,7 @@ import { ReasonCode, reasonCodeOfReturnCode } from "@postern/mqtt/reason-codes";
 import { ConnectionError, ServerRefusedError, reasonText } from "./errors.ts";
 import type { ConnectSettings } from "./settings.ts";
 import { isEncrypted, type Target } from "./target.ts";
-import type { TransportPhase } from "./transport.ts";
+import { certificateInstead, type TransportPhase } from "./transport.ts";
 import { visible } from "./visible.ts";
 
 /** What is found out about a failure: a clause for the sentence, and whether trying again can help. */
@@ -101,8 +101,25 @@ function codeOf(error: unknown): string {
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(" ", "_")}`;
 }
 
+/** What goes wrong with a pre-shared key: the other side cannot tell whether identity or key is wrong, and must not. */
+function pskFinding(code: string, { tls: { psk } }: ConnectSettings): string | undefined {
+  if (psk === undefined) {
+    return /_HANDSHAKE_FAILURE$/.test(code)
+      ? "the server refused us in TLS (handshake failure): it may be a listener for pre-shared keys, or know none of our cipher suites"
+      : undefined;
+  }
+  if (/_ALERT_(DECRYPT_ERROR|BAD_RECORD_MAC)$/.test(code))
+    return `the server does not accept our pre-shared key: it does not know "${visible(psk.identity)}", or the key is another now`;
+  const answersByCertificate = code === certificateInstead || certificates[code] === unknownAuthority;
+  return answersByCertificate || /_HANDSHAKE_FAILURE$/.test(code)
+    ? "what answers there does not take pre-shared keys: it is another listener, or somebody is in between"
+    : undefined;
+}
+
 function finding(error: unknown, target: Target, settings: ConnectSettings): Finding {
   const code = codeOf(error);
+  const psk = pskFinding(code, settings);
+  if (psk !== undefined) return { clause: psk, retry: false };
   const tls = tlsFinding(code, error, target) ?? alertFinding(code, settings.expiredSince);
   if (tls !== undefined) return { clause: tls, retry: false };
   const [firstLine = ""] = errorText(error).split("\n", 1);
@@ -137,6 +154,7 @@ export function timeoutError(
 }
 
 function certificateHint({ tls, expiredSince }: ConnectSettings): string {
+  if (tls.psk !== undefined) return "it may not accept our pre-shared key";
   if (tls.cert === undefined) return "it may want a client certificate";
   return `it may not accept our certificate${expiredNote(expiredSince)}`;
 }

@@ -11,6 +11,7 @@ export interface ConnectOptions {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
+  readonly pskFile?: string;
   readonly username?: string;
   readonly passwordFile?: string;
   readonly clientId?: string;
@@ -92,11 +93,18 @@ export function qosOption(flags: string, description: string): Option {
 export function addConnectOptions(command: Command): Command {
   return command
     .optionsGroup("Server:")
-    .option("--bundle <file>", "device bundle: address, certificates and key; all that Postern needs")
+    .option(
+      "--bundle <file>",
+      "device bundle: address and certificate, password, token or pre-shared key; all that Postern needs",
+    )
     .option("--url <url>", "another server: mqtts://, wss://, mqtt://, ws:// or unix:///path")
     .option("--ca <file>", "the only certificate authority to trust (PEM; default: those Node trusts)")
     .option("--cert <file>", "certificate to prove who we are (PEM)")
     .option("--key <file>", "its private key (PEM)")
+    .option(
+      "--psk-file <file>",
+      "file with identity:key (in hex), for a server that takes pre-shared keys instead of certificates",
+    )
     .option("--username <name>", "user name")
     .option("--password-file <file>", "file with the password (or set POSTERN_PASSWORD)")
     .optionsGroup("Connection:")

@@ -10,7 +10,10 @@ import {
   checkCredentials,
   expiredSince,
   readBundle,
+  checkPsk,
   readPassword,
+  readPsk,
+  type PreSharedKey,
   readPemFiles,
   readSecretInput,
   type FilePorts,
@@ -66,8 +69,15 @@ function bundleSaysIt(option: string): UsageError {
 
 /** What a bundle says of where the server is, whom to trust and who we are. */
 function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts): Server {
-  const other = (["url", "ca", "cert"] as const).find((name) => options[name] !== undefined);
-  if (other !== undefined) throw bundleSaysIt(other);
+  const other = (
+    [
+      ["url", "url"],
+      ["ca", "ca"],
+      ["cert", "cert"],
+      ["pskFile", "psk-file"],
+    ] as const
+  ).find(([name]) => options[name] !== undefined);
+  if (other !== undefined) throw bundleSaysIt(other[1]);
   const bundle = readBundle(file, ports);
   const keepsKey = bundle.certificate !== undefined && bundle.key === undefined;
   if (options.key !== undefined && !keepsKey) throw bundleSaysIt("key");
@@ -94,13 +104,16 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
         checkCredentials(nobody, file);
         return { targets, tls: nobody, username, password };
       }
-      case "psk":
-        break;
+      case "psk": {
+        const psk = { identity: credential.identity, key: credential.key };
+        checkPsk(psk, file);
+        return { targets, tls: { ...nobody, psk }, username: undefined, password: undefined };
+      }
       default:
         credential satisfies never;
     }
   }
-  throw new UsageError(`${file} holds a pre-shared key alone, which this command cannot use`);
+  throw new Error(`${file} was parsed and holds no credential`);
 }
 
 function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Server {
@@ -110,7 +123,20 @@ function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Se
     throw new UsageError(`--ca, --cert and --key are for mqtts:// and wss://, not for ${target.url}`);
   }
   checkCredentials(tls, "--ca, --cert, --key");
-  return { targets: [target], tls, username, password: undefined };
+  const psk = pskOf(target, options, ports);
+  return { targets: [target], tls: { ...tls, psk }, username, password: undefined };
+}
+
+function pskOf(target: Target, options: ConnectOptions, ports: FilePorts): PreSharedKey | undefined {
+  if (options.pskFile === undefined) return undefined;
+  if (!isEncrypted(target))
+    throw new UsageError(`--psk-file is for mqtts:// and wss://, not for ${target.url}`);
+  const other = (["ca", "cert"] as const).find((name) => options[name] !== undefined);
+  if (other !== undefined)
+    throw new UsageError(
+      `--psk-file and --${other} exclude each other: with a pre-shared key nobody has a certificate`,
+    );
+  return readPsk(options.pskFile, ports);
 }
 
 function serverOf(options: ConnectOptions, ports: FilePorts): Server {

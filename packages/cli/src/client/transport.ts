@@ -6,8 +6,11 @@ import { WebSocket, createWebSocketStream } from "ws";
 
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 
-import type { TlsCredentials } from "./credentials.ts";
+import type { PreSharedKey, TlsCredentials } from "./credentials.ts";
 import type { Target } from "./target.ts";
+
+/** The code of the error when a server does not prove that it has the pre-shared key. */
+export const certificateInstead = "POSTERN_CERTIFICATE_INSTEAD_OF_PSK";
 
 /** How far a connection came: to find out what to say when nothing more happens. */
 export type TransportPhase = "connecting" | "securing" | "open";
@@ -22,7 +25,8 @@ export interface Transport {
 const messageBytesMax = 268_435_460;
 
 /** Set here so that neither the environment (NODE_TLS_REJECT_UNAUTHORIZED) nor a default of the runtime decides. */
-function tlsOptions({ ca, cert, key }: TlsCredentials, host: string): ConnectionOptions {
+function tlsOptions({ ca, cert, key, psk }: TlsCredentials, host: string): ConnectionOptions {
+  if (psk !== undefined) return { ...pskOptions(psk), rejectUnauthorized: true, minVersion: "TLSv1.2" };
   return {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
@@ -31,6 +35,29 @@ function tlsOptions({ ca, cert, key }: TlsCredentials, host: string): Connection
     ...(isIP(host) === 0 ? { servername: host } : {}),
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
+  };
+}
+
+/** The AEADs of TLS 1.3 with SHA-256, which is what a key that is only a key goes with, and the one of TLS 1.2 with ECDHE. */
+const pskCiphers = [
+  "TLS_AES_128_GCM_SHA256",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "ECDHE-PSK-CHACHA20-POLY1305",
+].join(":");
+
+/** A server that has the key proves by that who it is; one that comes with a certificate instead is not the one that was meant. */
+function pskOptions({ identity, key }: PreSharedKey): ConnectionOptions {
+  return {
+    ciphers: pskCiphers,
+    pskCallback: () => ({ identity, psk: key }),
+    // Nobody's certificate is trusted.
+    ca: [],
+    checkServerIdentity: (_host, { raw }) =>
+      raw === undefined
+        ? undefined
+        : Object.assign(new Error("a certificate instead of the pre-shared key"), {
+            code: certificateInstead,
+          }),
   };
 }
 
