@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { createSecureContext, getCiphers } from "node:tls";
 import { after, describe, it } from "node:test";
 
@@ -9,28 +8,10 @@ import type { RunningListener } from "../src/listeners/listener.ts";
 import { tlsGroups, tlsSignatures, tlsSuites, withPolicy } from "../src/listeners/tls-policy.ts";
 import { chosenSuites, everySuite, offer } from "../src/testing/client-hello.ts";
 import { openBroker } from "../src/testing/open-broker.ts";
+import { selfSigned } from "./support/self-signed.ts";
 
 const opened = openBroker({ store: new MemorySessionStore() });
 after(() => opened.broker.close());
-
-/** A self-signed certificate with a key of this kind, as an operator may bring it. */
-function pair(...kind: readonly string[]): string {
-  const words = [
-    "req",
-    "-x509",
-    ...kind,
-    "-nodes",
-    "-keyout",
-    "-",
-    "-out",
-    "-",
-    "-days",
-    "2",
-    "-subj",
-    "/CN=localhost",
-  ];
-  return execFileSync("openssl", words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-}
 
 async function listen(pem: string, name: string): Promise<RunningListener> {
   const context = { cert: pem, key: pem };
@@ -75,10 +56,10 @@ describe("the TLS policy", () => {
   const certificates = [
     {
       name: "ECDSA",
-      pem: pair("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+      pem: selfSigned(),
       suites: [0xc02b, 0xcca9, 0xc02c],
     },
-    { name: "RSA", pem: pair("-newkey", "rsa:2048"), suites: [0xc02f, 0xcca8, 0xc030] },
+    { name: "RSA", pem: selfSigned("rsa:2048"), suites: [0xc02f, 0xcca8, 0xc030] },
   ];
   for (const { name, pem, suites } of certificates) {
     describe(`with a certificate of ${name}`, () => {

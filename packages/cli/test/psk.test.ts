@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { run as main } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
+import { audited, auditText } from "./support/audit.ts";
 import { configured } from "./support/configurations.ts";
 import { dataBeside, prepareInstallation } from "./support/installation.ts";
 import {
@@ -40,13 +41,6 @@ let server: TestServer;
 const urlOf = (index: number) => server.urls[index] ?? "";
 const portOf = (index: number) => new URL(urlOf(index)).port;
 
-function audited(): Record<string, unknown>[] {
-  const lines = readFileSync(join(server.data, "audit", "audit.jsonl"), "utf8")
-    .trimEnd()
-    .split("\n");
-  return lines.map((line): Record<string, unknown> => JSON.parse(line));
-}
-
 function writeBundle(name: string, bundle: object): string {
   const file = join(directory.path, `${name}.json`);
   const { ca } = firstBundle(server.data);
@@ -67,12 +61,12 @@ function pskFile(name: string, line: string): string {
   return file;
 }
 
+function psk(identity: string, bytes: Uint8Array) {
+  return { identity, key: Buffer.from(bytes).toString("base64") };
+}
+
 before(async () => {
   directory = scratch();
-  const psk = (identity: string, bytes: Uint8Array) => ({
-    identity,
-    key: Buffer.from(bytes).toString("base64"),
-  });
   await prepareInstallation(dataBeside(directory.path), [
     { name: "meter-1", psk: psk("meter-1", key) },
     {
@@ -140,8 +134,15 @@ describe("a listener for pre-shared keys", () => {
     ]) {
       const { code, text } = await run("openssl", [
         "s_client",
-        ...["-connect", `127.0.0.1:${portOf(0)}`, "-tls1_2", "-cipher", suite],
-        ...["-psk_identity", "meter-1", "-psk", key.toString("hex")],
+        "-connect",
+        `127.0.0.1:${portOf(0)}`,
+        "-tls1_2",
+        "-cipher",
+        suite,
+        "-psk_identity",
+        "meter-1",
+        "-psk",
+        key.toString("hex"),
       ]);
       assert.equal(code, 1, suite);
       assert.match(text, /alert handshake failure/, suite);
@@ -150,12 +151,17 @@ describe("a listener for pre-shared keys", () => {
 
   it("takes mosquitto_pub --psk, and names the device", { skip: skipWithout("mosquitto_pub") }, async () => {
     await using sub = new PosternProcess([
-      ...[
-        "sub",
-        "--bundle",
-        writeBundle("sub", { device: "meter-1", psk: pskOfMeter, servers: [{ url: urlOf(0) }] }),
-      ],
-      ...["--count", "1", "--verbose", "keys/#"],
+      "sub",
+      "--bundle",
+      writeBundle("sub", {
+        device: "meter-1",
+        psk: pskOfMeter,
+        servers: [{ url: urlOf(0) }],
+      }),
+      "--count",
+      "1",
+      "--verbose",
+      "keys/#",
     ]);
     await sub.until(/subscribed/i);
     const args = [
@@ -182,8 +188,11 @@ describe("a listener for pre-shared keys", () => {
     assert.equal(published.code, 0, published.text);
     const { stdout } = await sub.ended;
     assert.match(stdout, /21\.5/);
-    const connected = audited().find(({ kind, clientId }) => kind === "connected" && clientId === "mosq");
-    assert.equal(connected?.["identity"], "meter-1");
+    const connected = await audited(
+      server.data,
+      ({ kind, clientId }) => kind === "connected" && clientId === "mosq",
+    );
+    assert.equal(connected["identity"], "meter-1");
   });
 
   it(
@@ -202,9 +211,9 @@ describe("a listener for pre-shared keys", () => {
       ];
       const refused = await run("mosquitto_pub", [...args, "-t", "a", "-m", "b"]);
       assert.notEqual(refused.code, 0);
-      const event = audited().find(({ identity }) => identity === "meter-9");
-      assert.equal(event?.["kind"], "connect-refused");
-      assert.doesNotMatch(JSON.stringify(audited()) + server.process.stderr, /abababab|00112233/i);
+      const event = await audited(server.data, ({ identity }) => identity === "meter-9");
+      assert.equal(event["kind"], "connect-refused");
+      assert.doesNotMatch(auditText(server.data) + server.process.stderr, /abababab|00112233/i);
     },
   );
 });

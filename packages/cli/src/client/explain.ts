@@ -104,14 +104,14 @@ function codeOf(error: unknown): string {
 /** What goes wrong with a pre-shared key: the other side cannot tell whether identity or key is wrong, and must not. */
 function pskFinding(code: string, { tls: { psk } }: ConnectSettings): string | undefined {
   if (psk === undefined) {
-    return /_HANDSHAKE_FAILURE$/.test(code)
+    return code.endsWith("_HANDSHAKE_FAILURE")
       ? "the server refused us in TLS (handshake failure): it may be a listener for pre-shared keys, or know none of our cipher suites"
       : undefined;
   }
   if (/_ALERT_(DECRYPT_ERROR|BAD_RECORD_MAC)$/.test(code))
     return `the server does not accept our pre-shared key: it does not know "${visible(psk.identity)}", or the key is another now`;
   const answersByCertificate = code === certificateInstead || certificates[code] === unknownAuthority;
-  return answersByCertificate || /_HANDSHAKE_FAILURE$/.test(code)
+  return answersByCertificate || code.endsWith("_HANDSHAKE_FAILURE")
     ? "what answers there does not take pre-shared keys: it is another listener, or somebody is in between"
     : undefined;
 }
