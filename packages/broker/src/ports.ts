@@ -40,6 +40,8 @@ export interface Peer {
   readonly port: number;
   /** The leaf certificate the client presented (DER); TLS proved that it holds the key, nothing more. */
   readonly certificate: Uint8Array | undefined;
+  /** The certificates the client sent beside it (DER), asked for where they matter; none on a resumed connection. Nothing is known of them. */
+  readonly intermediates?: (() => readonly Uint8Array[]) | undefined;
   /** The identity whose pre-shared key the client proved to have; such a connection has no certificate. */
   readonly pskIdentity?: string | undefined;
   /** Why TLS could not verify the chain (`CERT_HAS_EXPIRED`, …); `undefined` when it could. Never proof on its own: a resumed session skips it. */

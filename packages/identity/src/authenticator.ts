@@ -16,6 +16,8 @@ export interface CredentialsRequest {
   readonly peer: {
     /** DER of the leaf that the client presented; TLS proved that it holds the key, and nothing else is taken from TLS. */
     readonly certificate: Uint8Array | undefined;
+    /** What the client sent beside it (DER). */
+    readonly intermediates?: (() => readonly Uint8Array[]) | undefined;
     /** The identity whose pre-shared key TLS proved the client to have. */
     readonly pskIdentity?: string | undefined;
   };
@@ -45,6 +47,13 @@ interface Verified {
   readonly untilMs: number;
 }
 
+/** As in `Certificate.fingerprint`. */
+function fingerprintOf(der: Uint8Array): string {
+  return hash("sha256", der, "hex")
+    .toUpperCase()
+    .replace(/..(?=.)/g, "$&:");
+}
+
 function refused(reason: string): CredentialsResult {
   return { kind: "refused", reasonCode: notAuthorized, reason };
 }
@@ -72,15 +81,18 @@ export class CertificateAuthenticator {
     return refused("it presented no client certificate");
   }
 
+  /** Whether the registry has this very certificate (DER), be it good or not. */
+  knows(certificate: Uint8Array): boolean {
+    return this.#options.registry.findByFingerprint(fingerprintOf(certificate)) !== undefined;
+  }
+
   /** Forgets what was verified; for when the authority changed. */
   clearCache(): void {
     this.#verified.clear();
   }
 
   #authenticateCertificate(der: Uint8Array): CredentialsResult {
-    const fingerprint = hash("sha256", der, "hex")
-      .toUpperCase()
-      .replace(/..(?=.)/g, "$&:");
+    const fingerprint = fingerprintOf(der);
     const known = this.#options.registry.findByFingerprint(fingerprint);
     if (known === undefined) return refused(`no device has its certificate (SHA-256 ${fingerprint})`);
     const { device, certificate } = known;

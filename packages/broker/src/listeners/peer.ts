@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { TLSSocket, type DetailedPeerCertificate } from "node:tls";
 
 import { errorText } from "@postern/core/errors";
 
@@ -30,14 +30,31 @@ export function peerOf(
   };
 }
 
+/** Certificates that a client sends beside its own and that are passed on. */
+const intermediatesMax = 8;
+
 const noCertificate = { certificate: undefined, certificateError: undefined } as const;
 
 /** Asked of the socket on every connection, resumed ones too; `authorized` alone proves nothing. */
-function certificateOf(socket: Socket): Pick<Peer, "certificate" | "certificateError"> {
+function certificateOf(socket: Socket): Pick<Peer, "certificate" | "intermediates" | "certificateError"> {
   if (!(socket instanceof TLSSocket)) return noCertificate;
   const certificate = socket.getPeerX509Certificate()?.raw;
   return {
     certificate,
+    intermediates: () => intermediatesOf(socket),
     certificateError: socket.authorized ? undefined : errorText(socket.authorizationError),
   };
+}
+
+function intermediatesOf(socket: TLSSocket): readonly Uint8Array[] {
+  const found: Uint8Array[] = [];
+  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+  while (found.length < intermediatesMax) {
+    const issuer: DetailedPeerCertificate | undefined = certificate?.issuerCertificate;
+    // One that signed itself is its own issuer; a connection that is gone has none.
+    if (issuer?.raw === undefined || issuer.fingerprint256 === certificate?.fingerprint256) break;
+    found.push(issuer.raw);
+    certificate = issuer;
+  }
+  return found;
 }

@@ -10,6 +10,7 @@ import {
   type ListenerAddress,
 } from "./listener-url.ts";
 import type { ConfigFile } from "./read.ts";
+import { resolveTrustAnchors, type TrustAnchorConfiguration } from "./trust-anchors.ts";
 import { resolveRevocation, type RevocationConfiguration } from "./revocation.ts";
 import { parseHttpUrl, type GivenConfiguration, type logFormats, type logLevels } from "./schema.ts";
 
@@ -86,6 +87,7 @@ export interface Configuration {
   readonly est: EstConfiguration | undefined;
   /** Where CRL and OCSP are served; `undefined` for nowhere. */
   readonly revocation: RevocationConfiguration | undefined;
+  readonly trustAnchors: readonly TrustAnchorConfiguration[];
   /** As given, relative to the configuration file. */
   readonly data: string | undefined;
   readonly serverReference: string | undefined;
@@ -325,6 +327,7 @@ export function resolveConfiguration(
     metrics,
     est,
     revocation: resolveRevocation(config),
+    trustAnchors: resolveTrustAnchors(config),
     data: given.data,
     serverReference: given.serverReference,
     responseInformation: given.responseInformation,

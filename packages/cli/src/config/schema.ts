@@ -5,6 +5,7 @@ import { z } from "zod";
 
 import { authenticationSchema } from "./authentication.ts";
 import { revocationSchema } from "./revocation.ts";
+import { trustAnchorSchema } from "./trust-anchors.ts";
 import { parseListenerUrl } from "./listener-url.ts";
 
 /** `1.2` is a number in YAML and meant as a version. */
@@ -115,6 +116,8 @@ export const configSchema = z.strictObject({
   est: estSchema.optional(),
   /** Telling others which certificates are revoked: CRL and OCSP over HTTP. */
   revocation: revocationSchema.optional(),
+  /** Authorities of others that devices may have certificates of. */
+  trustAnchors: z.array(trustAnchorSchema).max(64).optional(),
   /** The data directory, relative to the configuration file. */
   data: z.string().min(1).optional(),
   /** @see MQTT 5.0 §4.11 */

@@ -17,6 +17,10 @@ function estInFile({
   return { url, certificateDays, renewalGraceDays, sameKeyRenewal };
 }
 
+function defined(values: object): object {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
 /** The configuration in force in the shape of the file, every key spelled out. */
 export function toFileShape(configuration: Configuration): object {
   const {
@@ -29,6 +33,7 @@ export function toFileShape(configuration: Configuration): object {
     metrics,
     est,
     revocation,
+    trustAnchors,
     serverReference,
     responseInformation,
   } = configuration;
@@ -59,7 +64,8 @@ export function toFileShape(configuration: Configuration): object {
       url: revocation === undefined ? "off" : `http://${hostAndPort(revocation.host, revocation.port)}`,
       ...(revocation?.publicUrl === undefined ? {} : { publicUrl: revocation.publicUrl }),
     },
-    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+    trustAnchors: trustAnchors.map(defined),
+    ...defined(optional),
     limits,
   };
 }

@@ -34,6 +34,13 @@ export interface EnrolmentEvent {
   readonly detail: string;
 }
 
+/** What was found out, or not, about the certificate of a device that another authority issued. */
+export interface ForeignCertificateEvent {
+  readonly kind: "revocation-undetermined" | "certificate-withdrawn";
+  readonly identity: string;
+  readonly detail: string;
+}
+
 /** Two lines of the longest that can be. */
 const tailBytes = 131_072;
 
@@ -145,7 +152,11 @@ export class FileAuditLog implements AuditLog, Disposable {
     this.#recordLimited(event);
   }
 
-  #recordLimited(event: AuditEvent | EnrolmentEvent): void {
+  recordForeignCertificate(event: ForeignCertificateEvent): void {
+    this.#recordLimited(event);
+  }
+
+  #recordLimited(event: AuditEvent | EnrolmentEvent | ForeignCertificateEvent): void {
     const second = Math.floor(this.#clock.wallMs() / 1000);
     if (second !== this.#second) this.#beginSecond(second);
     const count = (this.#eventsInSecond.get(event.kind) ?? 0) + 1;

@@ -6,12 +6,11 @@ import type { AuditLog, Authenticator } from "@postern/broker/ports";
 import type { Clock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
-import { AuthenticationChain } from "@postern/identity/authentication/chain";
+import { AuthenticationChain, type ChainOptions } from "@postern/identity/authentication/chain";
 import { FailureRecorder, type FailureEvent } from "@postern/identity/authentication/failure-recorder";
 import { PasswordAuthenticator } from "@postern/identity/authentication/password-authenticator";
 import { Scram } from "@postern/identity/authentication/scram-exchange";
 import { SecretJudge } from "@postern/identity/authentication/secret-judge";
-import type { CertificateAuthenticator } from "@postern/identity/authenticator";
 import { readSecretIfThere, replacePrivateFile } from "@postern/identity/files";
 import type { Hook } from "@postern/identity/hook/hook";
 import { HttpHook } from "@postern/identity/hook/http-hook";
@@ -44,7 +43,8 @@ export interface AuthenticationOptions {
   readonly cwd: string;
   /** The directory `pki` of the data directory. */
   readonly pki: string;
-  readonly certificates: CertificateAuthenticator;
+  /** Judges certificates and PSK identities. */
+  readonly transport: ChainOptions["transport"];
   readonly registry: DeviceRegistry;
   readonly audit: AuditLog;
   readonly clock: Clock;
@@ -93,7 +93,7 @@ export class Authentication implements Disposable {
       failures,
     });
     this.authenticator = new AuthenticationChain({
-      transport: options.certificates,
+      transport: options.transport,
       secrets,
       scram: new Scram({ devices: registry, failures, secret: saltSecret(pki) }),
       failures,

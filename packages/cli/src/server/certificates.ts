@@ -29,6 +29,7 @@ export class Certificates {
   readonly #options: CertificatesOptions;
   #installation: Installation;
   #staple: (() => Uint8Array | undefined) | undefined;
+  #foreignAuthorities: () => readonly string[] = () => [];
 
   private constructor(options: CertificatesOptions, installation: Installation) {
     this.#options = options;
@@ -73,6 +74,11 @@ export class Certificates {
     this.#staple = staple;
   }
 
+  /** Clients are asked for certificates of these authorities, too (PEM). */
+  useAuthorities(authorities: () => readonly string[]): void {
+    this.#foreignAuthorities = authorities;
+  }
+
   /** What a TLS listener shows now. */
   tlsMaterial(): TlsMaterial {
     const { server, authority } = this.#installation;
@@ -82,7 +88,7 @@ export class Certificates {
         key: server.key,
         cert: server.chain,
         // Both, so that a client that sends its own certificate without the chain is understood as well.
-        ca: [authority.rootPem, authority.issuer.certificate],
+        ca: [authority.rootPem, authority.issuer.certificate, ...this.#foreignAuthorities()],
         minVersion: `TLSv${tls.minVersion}`,
         maxVersion: `TLSv${tls.maxVersion}`,
       },

@@ -51,17 +51,19 @@ export function isForbiddenAddress(address: string): boolean {
 }
 
 /** Looks a name up and gives the connection only addresses that were checked: nothing is looked up a second time. */
-const guardedLookup: LookupFunction = (hostname, options, done) => {
-  systemLookup(hostname, { ...options, all: true }, (error, addresses) => {
-    if (error !== null) return done(error, []);
-    const allowed = addresses.filter(({ address }) => !isForbiddenAddress(address));
-    const [first] = allowed;
-    if (first === undefined)
-      return done(new Error(`${hostname} leads to an address that is never asked`), []);
-    if (options.all === true) done(null, allowed);
-    else done(null, first.address, first.family);
-  });
-};
+export function guardedLookup(isForbidden: (address: string) => boolean): LookupFunction {
+  return (hostname, options, done) => {
+    systemLookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error !== null) return done(error, []);
+      const allowed = addresses.filter(({ address }) => !isForbidden(address));
+      const [first] = allowed;
+      if (first === undefined)
+        return done(new Error(`${hostname} leads to an address that is never asked`), []);
+      if (options.all === true) done(null, allowed);
+      else done(null, first.address, first.family);
+    });
+  };
+}
 
 /** @throws {RangeError} for a URL whose address is never asked. */
 export function createOutbound(options: OutboundOptions): Outbound {
@@ -71,7 +73,7 @@ export function createOutbound(options: OutboundOptions): Outbound {
     throw new RangeError(`${host} is an address that is never asked`);
   const agent = new Agent({ keepAlive: true, maxSockets: options.concurrentMax, maxFreeSockets: 2 });
   const common: RequestOptions = {
-    lookup: guardedLookup,
+    lookup: guardedLookup(isForbiddenAddress),
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
     ca: options.ca,

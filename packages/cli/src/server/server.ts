@@ -33,6 +33,7 @@ import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { openFilesMax } from "./process-table.ts";
 import { Rates } from "./rates.ts";
+import { ForeignDevices } from "./revocation/foreign-devices.ts";
 import { Revocation } from "./revocation/revocation.ts";
 import { describeStatus } from "./status.ts";
 import { openStore } from "./store.ts";
@@ -118,12 +119,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   );
   certificates.useStaple(() => revocation.staple());
   const audit = stack.use(new FileAuditLog(directory.audit, { clock: systemClock, log }));
+  const foreign = stack.use(
+    new ForeignDevices({
+      configuration,
+      cwd: options.cwd,
+      registry: certificates.installation.registry,
+      own: certificates.authenticator,
+      audit,
+      clock: systemClock,
+      log,
+    }),
+  );
+  certificates.useAuthorities(() => foreign.authorities);
   const authentication = stack.use(
     await Authentication.open({
       configuration,
       cwd: options.cwd,
       pki: directory.pki,
-      certificates: certificates.authenticator,
+      transport: foreign,
       registry: certificates.installation.registry,
       audit,
       clock: systemClock,
@@ -158,6 +171,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const listeners = await listenAll(parts);
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
   const servers = bundleServers(configuration, ports, machine);
+  foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
   const enrolment = await startEnrolment(parts, { machine, servers });
   const firstBundle = await provideBundles({
     directory,

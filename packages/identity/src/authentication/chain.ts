@@ -117,7 +117,9 @@ export class AuthenticationChain {
     const isPsk = peer.pskIdentity !== undefined;
     if (result.kind === "accepted") return { ...result, by: isPsk ? "PSK" : "certificate" };
     const claim = { address: peer.address, identity: peer.pskIdentity ?? username ?? "" };
-    this.#options.failures.record(claim, isPsk ? "psk" : "certificate");
+    // That it cannot be found out whether a certificate is revoked is not the client's doing.
+    if (result.reasonCode !== RefusalCode.serverUnavailable)
+      this.#options.failures.record(claim, isPsk ? "psk" : "certificate");
     return result;
   }
 

@@ -10,6 +10,8 @@ export interface CredentialsRequest {
     readonly port: number;
     /** DER of the leaf that the client presented; TLS proved that it holds the key, and nothing else is taken from TLS. */
     readonly certificate: Uint8Array | undefined;
+    /** What the client sent beside it (DER); none on a resumed connection. */
+    readonly intermediates?: (() => readonly Uint8Array[]) | undefined;
     /** The PSK identity whose key TLS proved the client to have. */
     readonly pskIdentity?: string | undefined;
   };
