@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { withPolicy } from "@postern/broker/listeners/tls-policy";
 import type { Clock } from "@postern/core/clock";
 import type { Log } from "@postern/core/log";
+import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import type { Bundle } from "@postern/identity/bundle";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { refusalOfDevice } from "@postern/identity/device";
@@ -24,6 +25,8 @@ export interface EnrolmentOptions {
   readonly directory: DataDirectory;
   readonly certificates: Certificates;
   readonly audit: FileAuditLog;
+  /** Counts failed proofs. */
+  readonly failures: FailureRecorder;
   readonly machine: Machine;
   readonly clock: Clock;
   readonly log: Log;
@@ -141,7 +144,7 @@ export class Enrolment implements AsyncDisposable {
   }
 
   async #listen(): Promise<EstServer | undefined> {
-    const { configuration, certificates, audit, clock, log, servers, warn } = this.#options;
+    const { configuration, certificates, audit, failures, clock, log, servers, warn } = this.#options;
     const { est } = configuration;
     if (est === undefined) return undefined;
     const { host, port, certificateDays, renewalGraceDays, sameKeyRenewal } = est;
@@ -159,7 +162,7 @@ export class Enrolment implements AsyncDisposable {
     const record = audit.recordEnrolment.bind(audit);
     const places = () => ({ servers: servers(), est: this.places });
     try {
-      return await startEstServer({ host, port, tls, clock, log }, { desk, authority, places, record });
+      return await startEstServer({ host, port, tls, clock, log }, { desk, authority, places, record, failures });
     } catch (thrown) {
       const url = `https://${hostAndPort(host, port)}`;
       const error = serviceListenError({ service: "enrolment", url, key: "est.url" }, thrown);

@@ -295,13 +295,14 @@ async function listenAll({ options, broker, certificates }: Parts): Promise<Runn
 }
 
 async function startEnrolment(
-  { options, stack, directory, certificates, audit, warnings }: Parts,
+  { options, stack, directory, certificates, audit, authentication, warnings }: Parts,
   { machine, servers }: { readonly machine: Machine; readonly servers: Bundle["servers"] },
 ): Promise<Enrolment> {
   const { configuration, log } = options;
   const warn = (sentence: string): void => void warnings.push(sentence);
-  const where = { configuration, directory, certificates, audit, machine, clock: systemClock, log };
-  return stack.use(await Enrolment.start({ ...where, servers: () => servers, warn }));
+  const { failures } = authentication;
+  const parts = { configuration, directory, certificates, audit, failures, machine, clock: systemClock, log };
+  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, warn }));
 }
 
 async function reloadCertificates(

@@ -1,11 +1,15 @@
 import { encodeCsrAttributes } from "@postern/pki/csr-attributes";
 import { isDeviceName } from "@postern/pki/device-uri";
 import { encodeCertsOnly } from "@postern/pki/pkcs7";
+import { setTimeout as delay } from "node:timers/promises";
+
+import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import type { Authority } from "@postern/identity/authority";
 import type { Bundle } from "@postern/identity/bundle";
 import type {
   EnrolmentDesk,
   EnrolmentResult,
+  IncomingRequest,
   EnrolmentRefusal,
   RefusedEnrolment,
 } from "@postern/identity/enrolment/desk";
@@ -15,7 +19,6 @@ import type { EnrolmentEvent } from "../audit-log.ts";
 import { basicCredentials } from "./basic-credentials.ts";
 import { channelOf, type Channel } from "./channel.ts";
 import type { EstApp } from "./est-server.ts";
-import type { Throttle } from "./throttle.ts";
 
 export interface EstPorts {
   readonly desk: EnrolmentDesk;
@@ -23,10 +26,14 @@ export interface EstPorts {
   /** Where devices find the broker and this server, for their bundles. */
   readonly places: () => Pick<Bundle, "servers" | "est">;
   readonly record: (event: EnrolmentEvent) => void;
-  readonly throttle: Throttle;
+  /** Counts failed proofs, together with those of all other services. */
+  readonly failures: FailureRecorder;
 }
 
 const prefix = "/.well-known/est";
+
+/** When to come again after too many failures; the wait of who goes on failing is longer. */
+const retrySeconds = 30;
 
 const challenge = 'Basic realm="enrolment", charset="UTF-8"';
 
@@ -40,6 +47,10 @@ function requestBytes(body: unknown): Uint8Array {
   if (!Buffer.isBuffer(body)) return Buffer.alloc(0);
   const text = body.toString("latin1").replace(/\s+/g, "");
   return /^[A-Za-z0-9+/]+={0,2}$/.test(text) ? Buffer.from(text, "base64") : body;
+}
+
+function incoming({ body }: FastifyRequest, { bindings, address }: Channel): IncomingRequest {
+  return { request: requestBytes(body), channelBindings: bindings, from: address };
 }
 
 function say(reply: FastifyReply, status: number, text: string): FastifyReply {
@@ -78,7 +89,7 @@ function claimedName(username: string): string {
 
 /** The routes of Enrolment over Secure Transport, and one of ours that completes a bundle. @see RFC 7030 §3.2.2, RFC 8951 */
 export function estRoutes(app: EstApp, ports: EstPorts): void {
-  const { desk, authority, places, record, throttle } = ports;
+  const { desk, authority, places, record, failures } = ports;
 
   function conclude(channel: Channel, isRenewal: boolean, identity: string, result: EnrolmentResult): void {
     const { address } = channel;
@@ -88,7 +99,6 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
       record({ kind: isRenewal ? "renewed" : "enrolled", address, identity: result.device, detail });
       return;
     }
-    if (isFailedProof(result)) throttle.failure(address);
     const detail = `${result.reason}: ${result.detail}`;
     record({ kind: isRenewal ? "renewal-refused" : "enrolment-refused", address, identity, detail });
   }
@@ -120,14 +130,28 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
         "simpleenroll needs the device's name and its one-time token as user name and password; a device that has a certificate asks at simplereenroll",
       );
     }
-    const { username, password } = credentials;
-    const incoming = {
-      request: requestBytes(request.body),
-      channelBindings: channel.bindings,
-      from: channel.address,
-    };
-    const result = await desk.enrol(incoming, { device: username, secret: password });
-    conclude(channel, false, claimedName(username), result);
+    const { username: device, password: secret } = credentials;
+    const claim = { address: channel.address, identity: claimedName(device) };
+    const verdict = failures.begin(claim);
+    if (verdict.kind === "refuse") {
+      record({ kind: "enrolment-refused", ...claim, detail: `rate: ${verdict.reason}` });
+      void reply.header("retry-after", String(retrySeconds));
+      return say(reply, 429, "too many failures; try again later");
+    }
+    const { attempt } = verdict;
+    if (verdict.kind === "wait") await delay(verdict.waitMs);
+    let result: EnrolmentResult;
+    try {
+      result = await desk.enrol(incoming(request, channel), { device, secret });
+    } catch (thrown) {
+      attempt.dropped();
+      throw thrown;
+    }
+    if (result.kind === "issued") attempt.succeeded();
+    else if (isFailedProof(result)) attempt.failed("token");
+    // The token was right, and is there for another try.
+    else attempt.dropped();
+    conclude(channel, false, claim.identity, result);
     return answer(reply, result);
   });
 
@@ -137,13 +161,11 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
     if (certificate === undefined) {
       return say(reply, 403, "simplereenroll needs the device's certificate in the TLS handshake");
     }
-    const incoming = {
-      request: requestBytes(request.body),
-      channelBindings: channel.bindings,
-      from: channel.address,
-    };
-    const result = await desk.renew(incoming, certificate);
-    conclude(channel, true, claimedDevice(channel), result);
+    const result = await desk.renew(incoming(request, channel), certificate);
+    const identity = claimedDevice(channel);
+    if (result.kind === "refused" && isFailedProof(result))
+      failures.record({ address: channel.address, identity }, "certificate");
+    conclude(channel, true, identity, result);
     return answer(reply, result);
   });
 
@@ -152,7 +174,7 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
     const channel = channelOf(request.raw.socket);
     const found = channel.certificate === undefined ? undefined : desk.holderOf(channel.certificate);
     if (found === undefined) {
-      throttle.failure(channel.address);
+      failures.record({ address: channel.address, identity: claimedDevice(channel) }, "certificate");
       return say(reply, 403, "this is told to devices with a good certificate");
     }
     return reply.send({ device: found.name, tenant: found.tenant, ...places() });

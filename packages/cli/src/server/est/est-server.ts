@@ -68,7 +68,7 @@ function handleErrors(app: EstApp, log: Log): void {
  */
 export async function startEstServer(
   { host, port, tls, clock, log }: EstServerOptions,
-  ports: Omit<EstPorts, "throttle">,
+  ports: EstPorts,
 ): Promise<EstServer> {
   const app = Fastify({
     https: { ...tls(), requestCert: true, rejectUnauthorized: false, handshakeTimeout: handshakeMs },
@@ -97,7 +97,7 @@ export async function startEstServer(
       .send("too many requests from this address; try again later\n");
   });
   handleErrors(app, log);
-  estRoutes(app, { ...ports, throttle });
+  estRoutes(app, ports);
   await app.listen({ host, port });
   const address = app.server.address();
   const bound = typeof address === "object" && address !== null ? address : { address: host, port };

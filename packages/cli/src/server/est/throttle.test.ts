@@ -23,24 +23,13 @@ describe("throttle of the enrolment server", () => {
     assert.equal(throttle.request("192.0.2.1"), undefined);
   });
 
-  it("answers an address no more for the rest of the minute after 20 failures", () => {
-    const { throttle } = prepare();
-    for (let count = 0; count < 20; count += 1) {
-      assert.equal(throttle.request("192.0.2.1"), undefined);
-      throttle.failure("192.0.2.1");
-    }
-    assert.equal(throttle.request("192.0.2.1"), 60);
-    assert.equal(throttle.request("::ffff:192.0.2.1"), 60);
-    assert.equal(throttle.request("192.0.2.2"), undefined);
-  });
-
   it("counts an IPv6 network of 64 bits as one, in whatever form it is written", () => {
     const { throttle, requests } = prepare();
     assert.equal(requests("2001:db8::1", 300) + requests("2001:db8:0:0:5:6:7:8", 700), 600);
     assert.equal(throttle.request("2001:db8:0:1::1"), undefined);
   });
 
-  it("remembers a bounded number of addresses", () => {
+  it("remembers a bounded number of sources", () => {
     const { throttle, requests } = prepare();
     for (let index = 0; index < 10_000; index += 1) throttle.request(`a${index}`);
     assert.equal(requests("b1", 500) + requests("b2", 500), 600, "those beyond share one count");
