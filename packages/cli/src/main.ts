@@ -9,6 +9,7 @@ import { registerDeviceEnrol } from "./commands/device-enrol.ts";
 import { registerDevice } from "./commands/device.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
+import { registerEnrol } from "./commands/enrol.ts";
 import { registerLog } from "./commands/log.ts";
 import { registerPermissions } from "./commands/permissions.ts";
 import { registerPub } from "./commands/pub.ts";
@@ -34,6 +35,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerPermissions,
   registerDevice,
   registerDeviceEnrol,
+  registerEnrol,
   registerPub,
   registerSub,
   registerLockdown,

@@ -42,6 +42,12 @@ const takenOver: Script[number] = (socket) => {
   socket.end(Buffer.of(0xe0, 1, 0x8e));
 };
 
+/** Lets the client in, and a little later in no more: what proved it has ended. */
+const expiring: Script[number] = (socket) => {
+  socket.write(connack);
+  setTimeout(() => socket.end(Buffer.of(0xe0, 1, 0x87)), 50);
+};
+
 function refusing(reasonCode: number): Script[number] {
   return (socket) => socket.end(Buffer.of(0x20, 3, 0, reasonCode, 0));
 }
@@ -125,6 +131,24 @@ describe("a lost connection", () => {
     assert.ok(failure instanceof ServerRefusedError);
     assert.equal(failure.reasonCode, 0x87);
     assert.equal(peer.connections(), 5);
+  });
+
+  it("is made again with a certificate that was renewed meanwhile, and is given up when it was not", async () => {
+    const nobody = { ca: undefined, cert: undefined, key: undefined };
+    let latest = { ...nobody, cert: "old" };
+    await using peer = await startScripted([closing, refusing(0x87), accepting(() => {})]);
+    await using opened = await open(peer.port, { tls: latest, latestTls: () => latest });
+    latest = { ...nobody, cert: "new" };
+    const failure = await opened.failure;
+    assert.ok(failure instanceof ServerRefusedError, "the second refusal is of the new one");
+    assert.equal(peer.connections(), 2);
+
+    await using ending = await startScripted([expiring, accepting(() => {})]);
+    const renewed = { cert: "old" };
+    await using staying = await open(ending.port, { latestTls: () => ({ ...nobody, ...renewed }) });
+    renewed.cert = "new";
+    while (ending.connections() < 2) await delay(2);
+    assert.ok(staying.notices.some((notice) => /connection lost: .*Not authorized/.test(notice)));
   });
 
   it("is not made again when another client took over the session (MQTT 5.0 §3.14.2.1)", async () => {

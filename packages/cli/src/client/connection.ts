@@ -16,6 +16,7 @@ import {
   timeoutError,
 } from "./explain.ts";
 import { toConnectProperties, toWillProperties } from "./mqttjs-properties.ts";
+import type { TlsCredentials } from "./credentials.ts";
 import type { ConnectSettings } from "./settings.ts";
 import type { Target } from "./target.ts";
 import { openTransport, type Transport } from "./transport.ts";
@@ -125,6 +126,8 @@ export class Connection {
   #state: "opening" | "connected" | "lost" | "failed" | "ended" = "opening";
   #failure: CliError | undefined;
   #transport: Transport | undefined;
+  /** Of the connection that is open now, or was open last. */
+  #tls: TlsCredentials;
   /** Why the connection that is open now, or was open last, ended. The first reason counts. */
   #cause: ConnectionError | ServerRefusedError | undefined;
   /** The loss that was told last; told again only after something was done in between. */
@@ -136,6 +139,7 @@ export class Connection {
   constructor(target: Target, settings: ConnectSettings, ports: ConnectionPorts) {
     this.target = target;
     this.#settings = settings;
+    this.#tls = settings.tls;
     this.#ports = ports;
     this.#retryMsMin = ports.retryMsMin ?? defaultRetryMsMin;
     this.#retryMs = this.#retryMsMin;
@@ -205,12 +209,17 @@ export class Connection {
 
   #openStream(): Transport["stream"] {
     this.#cause = undefined;
-    const transport = openTransport(this.target, this.#settings.tls, this.#settings.protocolVersion);
+    this.#tls = this.#latestTls();
+    const transport = openTransport(this.target, this.#tls, this.#settings.protocolVersion);
     transport.stream.on("error", (error) => {
       this.#cause ??= streamError(error, this.target, this.#settings);
     });
     this.#transport = transport;
     return transport.stream;
+  }
+
+  #latestTls(): TlsCredentials {
+    return this.#settings.latestTls?.() ?? this.#settings.tls;
   }
 
   #onPacket(packet: Packet): void {
@@ -303,7 +312,9 @@ export class Connection {
 
   #onLost(cause: ConnectionError | ServerRefusedError, wasOpen: boolean): void {
     if (wasOpen) this.#fruitless++;
-    const retry = cause instanceof ServerRefusedError ? isPassing(cause.reasonCode) : cause.retry;
+    const isRetryable = cause instanceof ServerRefusedError ? isPassing(cause.reasonCode) : cause.retry;
+    // A certificate that ended was renewed before.
+    const retry = isRetryable || this.#latestTls().cert !== this.#tls.cert;
     if (!this.#settings.reconnect || !retry) {
       this.fail(cause);
     } else if (this.#fruitless >= fruitlessMax) {

@@ -101,8 +101,11 @@ function codeOf(error: unknown): string {
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(" ", "_")}`;
 }
 
+/** What is to be known of a connection to explain what goes wrong with TLS. */
+type TlsSettings = Pick<ConnectSettings, "tls" | "expiredSince">;
+
 /** What goes wrong with a pre-shared key: the other side cannot tell whether identity or key is wrong, and must not. */
-function pskFinding(code: string, { tls: { psk } }: ConnectSettings): string | undefined {
+function pskFinding(code: string, { tls: { psk } }: TlsSettings): string | undefined {
   if (psk === undefined) {
     return code.endsWith("_HANDSHAKE_FAILURE")
       ? "the server refused us in TLS (handshake failure): it may be a listener for pre-shared keys, or know none of our cipher suites"
@@ -116,7 +119,7 @@ function pskFinding(code: string, { tls: { psk } }: ConnectSettings): string | u
     : undefined;
 }
 
-function finding(error: unknown, target: Target, settings: ConnectSettings): Finding {
+function finding(error: unknown, target: Target, settings: TlsSettings): Finding {
   const code = codeOf(error);
   const psk = pskFinding(code, settings);
   if (psk !== undefined) return { clause: psk, retry: false };
@@ -127,7 +130,7 @@ function finding(error: unknown, target: Target, settings: ConnectSettings): Fin
 }
 
 /** The error of a connection that could not be made, or broke, because of `error` of its stream. */
-export function streamError(error: unknown, target: Target, settings: ConnectSettings): ConnectionError {
+export function streamError(error: unknown, target: Target, settings: TlsSettings): ConnectionError {
   const { clause, retry } = finding(error, target, settings);
   return new ConnectionError(`cannot connect to ${target.url}: ${clause}`, { retry, cause: error });
 }

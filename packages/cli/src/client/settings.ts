@@ -28,6 +28,8 @@ export interface ConnectSettings {
   /** Where the server is; the others are tried when the first cannot be reached. At least one. */
   readonly targets: readonly Target[];
   readonly tls: TlsCredentials;
+  /** What they are now: the certificate of a bundle may be renewed while it is in use. */
+  readonly latestTls?: () => TlsCredentials;
   /** Since when our own certificate is expired; `undefined` when it is not, or there is none. */
   readonly expiredSince: string | undefined;
   readonly protocolVersion: ProtocolVersion;
@@ -195,6 +197,16 @@ function refuseProperties(options: ConnectOptions, { own, connect, will }: Place
   }
 }
 
+/** The credentials of a bundle's file as it is now; those that are known when it cannot be used at the moment, or there is none. */
+function latestTls(known: TlsCredentials, options: ConnectOptions, { cwd }: CommandContext): TlsCredentials {
+  if (options.bundle === undefined) return known;
+  try {
+    return serverOfBundle(options.bundle, options, { cwd, warn: () => {} }).tls;
+  } catch {
+    return known;
+  }
+}
+
 /**
  * Puts the options together and checks them; reads the files they name.
  * @throws {UsageError} (or {BundleError}) before anything is sent.
@@ -222,6 +234,7 @@ export function connectSettings(
   return {
     targets: server.targets,
     tls: server.tls,
+    latestTls: () => latestTls(server.tls, options, context),
     expiredSince: expiredSince(server.tls.cert, Date.now()),
     protocolVersion: options.mqttVersion,
     clientId: clientIdOf(options),

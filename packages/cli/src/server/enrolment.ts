@@ -162,7 +162,10 @@ export class Enrolment implements AsyncDisposable {
     const record = audit.recordEnrolment.bind(audit);
     const places = () => ({ servers: servers(), est: this.places });
     try {
-      return await startEstServer({ host, port, tls, clock, log }, { desk, authority, places, record, failures });
+      return await startEstServer(
+        { host, port, tls, clock, log },
+        { desk, authority, places, record, failures },
+      );
     } catch (thrown) {
       const url = `https://${hostAndPort(host, port)}`;
       const error = serviceListenError({ service: "enrolment", url, key: "est.url" }, thrown);

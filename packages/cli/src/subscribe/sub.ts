@@ -1,7 +1,9 @@
+import { resolve } from "node:path";
+
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { isSharedFilter } from "@postern/mqtt/topics";
 
-import { openConnection, type Connection } from "../client/connection.ts";
+import { openConnection, type Connection, type Reporter } from "../client/connection.ts";
 import { InterruptedError, MessagesMissingError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";
 import { placeProperties } from "../client/property-options.ts";
@@ -9,6 +11,7 @@ import { stderrReporter } from "../client/reporter.ts";
 import { connectSettings, type ConnectSettings } from "../client/settings.ts";
 import type { SubOptions } from "../commands/sub.ts";
 import type { CommandContext } from "../context.ts";
+import { BackgroundRenewal } from "../enrol/background-renewal.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { filterProblem } from "./filter-problem.ts";
 import { formatMessage, isText, type Format, type ReceivedMessage } from "./format.ts";
@@ -87,6 +90,16 @@ class Deadline implements Disposable {
   }
 }
 
+/** A long-running subscriber outlives its certificate: that of a bundle is renewed meanwhile. */
+function renewInBackground(
+  { bundle, reconnect }: SubOptions,
+  { cwd }: CommandContext,
+  reporter: Reporter,
+): BackgroundRenewal | undefined {
+  if (bundle === undefined || !reconnect) return undefined;
+  return BackgroundRenewal.start({ path: resolve(cwd, bundle), name: bundle, reporter });
+}
+
 /** Runs `postern sub`. @throws {CliError} as its help says. */
 export async function sub(
   filters: readonly string[],
@@ -104,6 +117,8 @@ export async function sub(
   using deadline = new Deadline(context.interruption(), options.timeout);
   const output = new Output(context.stdout);
   const reporter = stderrReporter(context, options.verbose === true);
+  using running = new DisposableStack();
+  running.use(renewInBackground(options, context, reporter));
   const printed = { count: 0, base64: false };
   const formatting = {
     format,
