@@ -4,7 +4,6 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 
 import { parseBundle, type Bundle } from "@postern/identity/bundle";
 import { fromPem } from "@postern/pki/pem";
@@ -14,14 +13,13 @@ import { run as runCommand } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
 import { issueCertificates } from "./support/certificates.ts";
 import { EstTest } from "./support/est.ts";
-import { PosternProcess, postern, scratch, type Ended, type Scratch } from "./support/postern.ts";
+import { PosternProcess, postern, preloaded, scratch, type Ended, type Scratch } from "./support/postern.ts";
 
 const dayMs = 86_400_000;
 
 /** Makes a process believe that so many days more have gone by. */
 function later(days: number): Record<string, string> {
-  const preload = fileURLToPath(new URL("support/preload-later.ts", import.meta.url));
-  return { TEST_LATER_MS: String(days * dayMs), NODE_OPTIONS: `--import=${preload}` };
+  return preloaded("preload-later.ts", { TEST_LATER_MS: String(days * dayMs) });
 }
 
 function assertSentence({ stdout, stderr, code }: Ended, exitCode: number, sentence: RegExp): void {

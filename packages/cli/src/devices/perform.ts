@@ -14,7 +14,7 @@ import { NotRunningError, askServer, existingDataDirectory } from "../admin/clie
 import type { DeviceOperation } from "../admin/device-protocol.ts";
 import { selectConfiguration, type Selection, type SelectOptions } from "../config/select.ts";
 import { UsageError } from "../errors.ts";
-import { bundleServers, thisMachine } from "../server/addresses.ts";
+import { bundleServers, estServers, thisMachine } from "../server/addresses.ts";
 
 /** The installation that a command is about. */
 export interface Place extends Selection {
@@ -53,10 +53,14 @@ async function performHere<Request extends object, Answer>(
       bundleServers(configuration, new Map(), thisMachine(), proof === "psk").filter(
         ({ url }) => new URL(url).port !== "0",
       );
+    const { est } = configuration;
+    const renewals =
+      est === undefined || est.port === 0 ? undefined : estServers(configuration, est.port, thisMachine());
     const manager = new DeviceManager({
       registry,
       authority: () => authority,
       servers,
+      est: () => renewals,
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
       clock: systemClock,
     });

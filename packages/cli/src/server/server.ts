@@ -189,9 +189,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
-  const devices = watchDevices(parts, listeners, (proof) =>
-    bundleServers(configuration, ports, machine, proof === "psk"),
-  );
+  const devices = watchDevices(parts, listeners, {
+    servers: (proof) => bundleServers(configuration, ports, machine, proof === "psk"),
+    est: () => enrolment.places,
+  });
   await startAdmin(parts, metricsUrl, (app) => {
     enrolmentRoutes(app, enrolment);
     deviceRoutes(app, devices);
@@ -359,7 +360,7 @@ async function startMetrics({
 function watchDevices(
   { stack, broker, certificates, authentication, audit }: Parts,
   listeners: readonly RunningListener[],
-  servers: DeviceManagerOptions["servers"],
+  places: Pick<DeviceManagerOptions, "servers" | "est">,
 ): DeviceManager {
   const { registry } = certificates.installation;
   const forgetTlsSessions = (): void => listeners.forEach((listener) => listener.dropTickets());
@@ -375,7 +376,7 @@ function watchDevices(
   return new DeviceManager({
     registry,
     authority: () => certificates.installation.authority,
-    servers,
+    ...places,
     issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
     clock: systemClock,
   });

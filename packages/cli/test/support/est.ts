@@ -13,7 +13,7 @@ import { decodeCertsOnly } from "@postern/pki/pkcs7";
 import { askServer } from "../../src/admin/client.ts";
 import { newTokenResult, type NewTokenResult } from "../../src/admin/enrolment-protocol.ts";
 import { configured } from "./configurations.ts";
-import { up, type TestServer } from "./postern.ts";
+import { up, type StartOptions, type TestServer } from "./postern.ts";
 
 /** MQTT over TLS and EST on free ports, without metrics. */
 export const withEst = `
@@ -70,8 +70,12 @@ export class EstTest implements AsyncDisposable {
     this.ca = readFileSync(join(server.data, "pki", "root.crt"), "utf8");
   }
 
-  static async start(directory: string, configuration = withEst): Promise<EstTest> {
-    const server = await up(configured(directory, configuration), { cwd: directory });
+  static async start(
+    directory: string,
+    configuration = withEst,
+    options: StartOptions = {},
+  ): Promise<EstTest> {
+    const server = await up(configured(directory, configuration), { cwd: directory, ...options });
     const [, url] = /^ +enrolment +(https:\S+)$/m.exec(server.process.stdout) ?? [];
     if (url === undefined) throw new Error(`no EST server:\n${server.process.stdout}`);
     return new EstTest(server, url);

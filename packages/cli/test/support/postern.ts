@@ -38,6 +38,11 @@ export const compileCache = fileURLToPath(
   new URL("../../../../node_modules/.cache/compile", import.meta.url),
 );
 
+/** The environment of a process that loads a module of `support` first, with what the module reads. */
+export function preloaded(module: string, env: Readonly<Record<string, string>>): Record<string, string> {
+  return { ...env, NODE_OPTIONS: `--import=${fileURLToPath(new URL(module, import.meta.url))}` };
+}
+
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
   readonly child: ChildProcess;

@@ -27,6 +27,8 @@ export interface DeviceManagerOptions {
   readonly authority: () => Authority;
   /** Where devices find the server, the preferred address first; those with a pre-shared key go to listeners of their own. */
   readonly servers: (proof: "psk" | "other") => Bundle["servers"];
+  /** Where devices renew their certificates; absent when they cannot. */
+  readonly est?: () => Bundle["est"];
   /** Makes a token for a device; it counts once the registry has its id. */
   readonly issueToken: IssueToken;
   readonly clock: Clock;
@@ -247,10 +249,12 @@ export class DeviceManager {
   }
 
   #managed(name: string, kinds: readonly CredentialKind[], issued: IssuedCredentials): ManagedDevice {
+    const est = kinds.includes("certificate") ? this.#options.est?.() : undefined;
     const bundle: Bundle = {
       postern: 1,
       device: name,
       servers: this.#serversFor(kinds),
+      ...(est === undefined ? {} : { est }),
       ca: this.#options.authority().rootPem,
       ...issued.bundle,
     };
