@@ -205,21 +205,20 @@ describe("attack 52: packets that never come", linuxOnly, () => {
   });
 });
 
-describe("attack 53: CONNECT with 10,000 user properties", linuxOnly, () => {
-  const withProperties = (count: number) =>
-    encodeConnect({
-      protocolVersion: 5,
-      cleanStart: true,
-      keepAliveSeconds: 60,
-      clientId: "properties",
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: {
-        userProperties: Array.from({ length: count }, (_, index) => [`n${index}`, "v"] as const),
-      },
-    });
+function withProperties(count: number): Buffer {
+  return encodeConnect({
+    protocolVersion: 5,
+    cleanStart: true,
+    keepAliveSeconds: 60,
+    clientId: "properties",
+    username: undefined,
+    password: undefined,
+    will: undefined,
+    properties: { userProperties: Array.from({ length: count }, (_, index) => [`n${index}`, "v"] as const) },
+  });
+}
 
+describe("attack 53: CONNECT with 10,000 user properties", linuxOnly, () => {
   it("is cut before it is read; where a listener allows CONNECTs of that size it is refused, and neither costs time", async () => {
     const many = withProperties(10_000);
     const startMs = performance.now();
