@@ -13,7 +13,8 @@ import { read, root } from "./repository.ts";
 
 /**
  * Blocks of the readme marked `sh run` are run from top to bottom, in one folder, as they stand but for the port.
- * `sh run server` keeps running behind the blocks that follow, of which one must stop it; `yaml run FILE` is written to FILE first.
+ * `sh run server` keeps running behind the blocks that follow, of which one must stop it; `sh run refused` must end with the exit
+ * code of what was tried and refused; `yaml run FILE` is written to FILE first.
  */
 const blocks = parseMarkdown(read("README.md")).fences.filter(({ info }) => info[1] === "run");
 
@@ -105,7 +106,11 @@ describe("README.md", () => {
         servers.push({ started, end });
         await untilItSays(" is running.", started);
       } else {
-        assert.equal(await end, 0, `README.md:${fence.line}\n${started.output()}`);
+        assert.equal(
+          await end,
+          argument === "refused" ? 1 : 0,
+          `README.md:${fence.line}\n${started.output()}`,
+        );
       }
     }
     for (const { started, end } of servers) assert.equal(await end, 0, started.output());
