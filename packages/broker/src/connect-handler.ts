@@ -48,9 +48,12 @@ export function handleConnect(connection: Connection, bytes: Buffer, start: numb
     return refuseConnect(connection, known, reasonCode, reason);
   }
   const packet = decoded.value;
+  const { context } = connection.core;
   connection.version = packet.protocolVersion;
   connection.writer.version = packet.protocolVersion;
   connection.writer.packetBytesMax = packet.properties.maximumPacketSize ?? Infinity;
+  if (context.ports.doorkeeper?.mayEnter(connection.peer, undefined) === false)
+    return refuseUninvited(connection, packet.protocolVersion);
   const problem = problemOf(connection, packet);
   if (problem !== undefined)
     return refuseConnect(connection, packet.protocolVersion, problem.reasonCode, problem.reason);
@@ -217,6 +220,8 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
   const { core, limits, version } = connection;
   const { context } = core;
   const { identity, untilMs, by } = accepted;
+  if (context.ports.doorkeeper?.mayEnter(connection.peer, identity) === false)
+    return refuseUninvited(connection, version);
   connection.identity = identity;
   const permissions = context.ports.authorizer.permissionsOf({
     identity,
@@ -341,6 +346,16 @@ function storedWill(connection: Connection, will: Will) {
       publisher: connection.identity?.name ?? "",
     },
   };
+}
+
+/** Whoever this is, it is not who knocked at the gate from there. */
+function refuseUninvited(connection: Connection, version: 3 | 4 | 5): Next {
+  return refuseConnect(
+    connection,
+    version,
+    ReasonCode.notAuthorized,
+    "this device did not knock from this address",
+  );
 }
 
 /** What no CONNACK return code says: the connection is closed without one. @see MQTT 3.1.1 [MQTT-3.2.2-6] */

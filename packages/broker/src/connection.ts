@@ -258,6 +258,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.state = "connected";
     this.#proven();
     this.permissionsChanged();
+    if (this.identity !== undefined) this.core.context.ports.doorkeeper?.entered(this.peer, this.identity);
     this.#connectedAtMs = this.core.context.nowMs;
     this.#watch(this.keepAliveMs);
   }
@@ -395,7 +396,8 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     const { context, sessions } = this.core;
     context.wheel.clear(this.#timer);
     this.#throttle?.close();
-    const { session } = this;
+    const { session, identity } = this;
+    if (session !== undefined && identity !== undefined) context.ports.doorkeeper?.left(this.peer, identity);
     if (session === undefined || session.connection !== this) return;
     sessions.detach(session, lost);
   }

@@ -15,6 +15,20 @@ export interface BrokerPorts {
   readonly payloadRule: PayloadRule | undefined;
   readonly bus: Bus | undefined;
   readonly audit: AuditLog;
+  /** `undefined` when everybody may come to the door. */
+  readonly doorkeeper?: Doorkeeper | undefined;
+}
+
+/** Says who may come in at all, before and beside what authenticates: where a gate hides the server, those who knocked. */
+export interface Doorkeeper {
+  /** Asked for each connection before anything is read of it. */
+  mayConnect(address: string): boolean;
+  /** Asked at CONNECT with what TLS has shown, and again with the identity that was proved. */
+  mayEnter(peer: Peer, identity: Identity | undefined): boolean;
+  /** CONNECT was accepted. */
+  entered(peer: Peer, identity: Identity): void;
+  /** The connection of somebody who entered has ended. */
+  left(peer: Peer, identity: Identity): void;
 }
 
 /** Who a connection proved to be. Two connections with the same `name` are the same device or person. */

@@ -3,11 +3,15 @@ import { Command, CommanderError } from "commander";
 import { errorCode, errorText } from "@postern/core/errors";
 
 import { registerBackup } from "./commands/backup.ts";
+import { registerBan } from "./commands/ban.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeviceEnrol } from "./commands/device-enrol.ts";
 import { registerDevice } from "./commands/device.ts";
 import { registerDown } from "./commands/down.ts";
+import { registerGate } from "./commands/gate.ts";
+import { registerKnock } from "./commands/knock.ts";
+import { registerTunnel } from "./commands/tunnel.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
 import { registerEnrol } from "./commands/enrol.ts";
 import { registerLog } from "./commands/log.ts";
@@ -38,6 +42,10 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerEnrol,
   registerPub,
   registerSub,
+  registerKnock,
+  registerTunnel,
+  registerGate,
+  registerBan,
   registerLockdown,
   registerAgent,
   registerZigbee,

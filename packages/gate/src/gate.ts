@@ -55,6 +55,7 @@ export class Gate implements AsyncDisposable {
   /** Devices of the complete list that is being told. */
   #listed: Set<string> | undefined;
   #working = false;
+  #exposed = false;
   #closed = false;
 
   constructor(parts: GateParts) {
@@ -76,6 +77,12 @@ export class Gate implements AsyncDisposable {
       },
       this.#parts.log,
     );
+  }
+
+  /** Hidden ports may be open to all, or no longer are: the broker lets nobody new in meanwhile. */
+  expose(exposed: boolean): void {
+    this.#exposed = exposed;
+    this.#link?.tell({ kind: "exposed", exposed });
   }
 
   /** Takes one knock. Never throws and never answers. */
@@ -262,6 +269,7 @@ export class Gate implements AsyncDisposable {
     this.#parts.bans.sentry.forgetConnected();
     this.#listed = undefined;
     this.#parts.log.info({}, "the server is there");
+    this.#link?.tell({ kind: "exposed", exposed: this.#exposed });
     for (const window of this.#windows) if (window.untilMs > nowMs) this.#link?.tell(windowMessage(window));
   }
 

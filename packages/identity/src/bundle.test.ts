@@ -55,7 +55,7 @@ describe("device bundle", () => {
   });
 
   it("ignores fields of later versions", () => {
-    const later = JSON.stringify({ ...bundle, knock: { key: "…" } });
+    const later = JSON.stringify({ ...bundle, payload: { key: "ab" } });
     assert.deepEqual(parseBundle(later, "b.json"), bundle);
   });
 

@@ -38,6 +38,23 @@ export const bundleSchema = z.object({
   psk: z.object({ identity: z.string().min(1), key: z.base64() }).optional(),
   /** A JSON Web Token, sent in the place of a password. */
   token: z.string().min(1).optional(),
+  /** How to knock before connecting, where a gate hides the server. */
+  knock: z
+    .object({
+      /** The gate that packets are for. */
+      gate: z.string().min(1),
+      /** Its UDP port, at each of the servers' hosts. */
+      port: z.int().min(1).max(65_535),
+      /** 64 bytes in base64: the key of packets, and that of hints. */
+      secret: z.base64().length(88),
+      /** The service to ask for. */
+      service: z.int().min(0).max(65_535),
+      /** Which address packets are for: the device's own, or the one that they are seen to come from. */
+      address: z.enum(["own", "seen"]),
+      /** The device has no clock. */
+      clockless: z.boolean().optional(),
+    })
+    .optional(),
 });
 
 /** @see bundleSchema for the fields. Fields of later versions are optional and ignored by earlier ones. */

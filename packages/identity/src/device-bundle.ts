@@ -1,11 +1,12 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 
 import { backdatedMs, type Authority } from "./authority.ts";
 import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
-import { credentialDays, newDevice, refusalOfDevice } from "./device.ts";
+import { credentialDays, newDevice, refusalOfDevice, type Device } from "./device.ts";
 import { withCertificate } from "./device-certificate.ts";
 import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
 import type { DeviceRegistry } from "./registry.ts";
@@ -22,6 +23,8 @@ export interface BundleRequest {
   readonly servers: Bundle["servers"];
   /** Where they renew their certificates. */
   readonly est?: Bundle["est"];
+  /** How a device knocks, where a gate hides the server. */
+  readonly knock?: ((device: Device) => Bundle["knock"]) | undefined;
   readonly nowMs: number;
 }
 
@@ -42,7 +45,7 @@ export interface NewBundle {
  * @returns the bundle's path.
  */
 export async function createBundle(
-  { bundles, authority, registry, servers, est, nowMs }: BundleRequest,
+  { bundles, authority, registry, servers, est, knock, nowMs }: BundleRequest,
   { tenant, device, roles = [] }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
@@ -50,6 +53,8 @@ export async function createBundle(
   const issued = await issueDevice({ tenant, device, validity, issuer: authority.issuer });
   const certificate = decodeCertificate(issued.certificate);
   if (certificate === undefined) throw new Error("a certificate that was just issued cannot be read");
+  const present = registry.find(device) ?? newDevice({ name: device, tenant, roles }, nowMs);
+  const knocks = knock?.(present);
   const bundle: Bundle = {
     postern: 1,
     device,
@@ -58,10 +63,10 @@ export async function createBundle(
     ca: authority.rootPem,
     certificate: issued.certificate + authority.issuer.certificate,
     key: issued.key,
+    ...(knocks === undefined ? {} : { knock: knocks }),
   };
   const path = bundlePath(bundles, device);
   writePrivateFile(`${path}.tmp`, formatBundle(bundle));
-  const present = registry.find(device) ?? newDevice({ name: device, tenant, roles }, nowMs);
   registry.put(withCertificate(present, certificate, nowMs));
   moveIntoPlace(`${path}.tmp`, path);
   return path;
@@ -113,10 +118,12 @@ export async function refreshBundles(request: BundleRequest): Promise<string[]> 
     if (refusalOfDevice(device) !== undefined) continue;
     if (nowMs >= renewalDueMs(found.certificate)) {
       await createBundle(request, { tenant: device.tenant, device: device.name });
-    } else if (JSON.stringify([found.bundle.servers, found.bundle.est]) !== JSON.stringify([servers, est])) {
-      replacePrivateFile(path, formatBundle({ ...found.bundle, servers, est }));
     } else {
-      continue;
+      const { bundle } = found;
+      const place = { servers, est, knock: request.knock?.(device) };
+      const before = { servers: bundle.servers, est: bundle.est, knock: bundle.knock };
+      if (isDeepStrictEqual(before, place)) continue;
+      replacePrivateFile(path, formatBundle({ ...bundle, ...place }));
     }
     changed.push(device.name);
   }

@@ -6,7 +6,14 @@ import type { StatusUrls } from "@postern/pki/issue";
 import { checkClock, createAuthority, hasAuthority, loadAuthority, type Authority } from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
-import { createBundle, findBundle, refreshBundles, repairBundles, type NewBundle } from "./device-bundle.ts";
+import {
+  createBundle,
+  findBundle,
+  refreshBundles,
+  repairBundles,
+  type BundleRequest,
+  type NewBundle,
+} from "./device-bundle.ts";
 import { attempt } from "./files.ts";
 import { DeviceRegistry } from "./registry.ts";
 import { obtainServerCertificate, type ServerCertificate } from "./server-certificate.ts";
@@ -71,6 +78,8 @@ export interface ProvideBundlesRequest {
   readonly servers: Bundle["servers"];
   /** Where devices renew their certificates. */
   readonly est?: Bundle["est"];
+  /** How a device knocks, where a gate hides the server. */
+  readonly knock?: BundleRequest["knock"];
   /** The device that gets a bundle while the registry is empty. */
   readonly firstDevice: NewBundle;
   /** Wall clock. */
@@ -82,9 +91,9 @@ export interface ProvideBundlesRequest {
  * @returns the path of the first device's bundle; `undefined` when it was moved away or never made.
  */
 export async function provideBundles(request: ProvideBundlesRequest): Promise<string | undefined> {
-  const { directory, installation, servers, est, firstDevice, nowMs } = request;
+  const { directory, installation, servers, est, knock, firstDevice, nowMs } = request;
   const { bundles } = directory;
-  const bundleRequest = { bundles, ...installation, servers, est, nowMs };
+  const bundleRequest = { bundles, ...installation, servers, est, knock, nowMs };
   if (servers.length > 0) {
     if (installation.registry.exists) await refreshBundles(bundleRequest);
     else await createBundle(bundleRequest, firstDevice);

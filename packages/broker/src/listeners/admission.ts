@@ -120,6 +120,12 @@ export class Admission {
       gate.countsLoopback || !isLoopback(address) ? sourceOf(address) : "",
       nowMs,
     );
+    if (ports.doorkeeper?.mayConnect(address) === false) {
+      stats.connectionsRefused += 1;
+      this.#tell("nobody knocked", source, gate, address, nowMs);
+      socket.destroy();
+      return false;
+    }
     const full = this.#problemOf(source, gate.limits);
     if (full !== undefined) {
       stats.connectionsRefused += 1;
@@ -177,7 +183,9 @@ export class Admission {
       address,
       clientId: "",
       identity: "",
-      detail: `${limit} is reached: connections are cut`,
+      detail: limit.includes(" ")
+        ? `${limit}: connections are cut`
+        : `${limit} is reached: connections are cut`,
     });
   }
 

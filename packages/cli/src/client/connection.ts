@@ -210,7 +210,7 @@ export class Connection {
   #openStream(): Transport["stream"] {
     this.#cause = undefined;
     this.#tls = this.#latestTls();
-    const transport = openTransport(this.target, this.#tls, this.#settings.protocolVersion);
+    const transport = openTransport(this.target, { ...this.#settings, tls: this.#tls });
     transport.stream.on("error", (error) => {
       this.#cause ??= streamError(error, this.target, this.#settings);
     });

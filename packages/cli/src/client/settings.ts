@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
 
 import { credentialsOf } from "@postern/identity/bundle";
 import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
@@ -19,6 +20,7 @@ import {
   type FilePorts,
   type TlsCredentials,
 } from "./credentials.ts";
+import { knockSettings, type KnockSettings } from "./knock.ts";
 import type { ConnectOptions } from "./options.ts";
 import type { PlacedProperties } from "./property-options.ts";
 import { isEncrypted, isLocal, parseTarget, type Target } from "./target.ts";
@@ -43,6 +45,8 @@ export interface ConnectSettings {
   /** Of CONNECT. */
   readonly properties: Properties;
   readonly connectTimeoutMs: number;
+  /** How to knock first; `undefined` where the server is not hidden. */
+  readonly knock?: KnockSettings | undefined;
   readonly reconnect: boolean;
 }
 
@@ -63,6 +67,7 @@ interface Server {
   readonly username: string | undefined;
   /** Of a bundle. */
   readonly password: Buffer | undefined;
+  readonly knock: KnockSettings | undefined;
 }
 
 function bundleSaysIt(option: string): UsageError {
@@ -85,6 +90,7 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
   if (options.key !== undefined && !keepsKey) throw bundleSaysIt("key");
   const credentials = credentialsOf(bundle);
   const targets = bundle.servers.map(({ url }) => parseTarget(url).target);
+  const knock = knockSettings(bundle, resolve(ports.cwd, file));
   const nobody = { ca: bundle.ca, cert: undefined, key: undefined };
   for (const credential of credentials) {
     switch (credential.kind) {
@@ -94,7 +100,7 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
         const key = credential.key ?? readSecretInput(options.key ?? "", "the key", ports);
         const tls = { ca: bundle.ca, cert: credential.certificate, key };
         checkCredentials(tls, file);
-        return { targets, tls, username: undefined, password: undefined };
+        return { targets, tls, username: undefined, password: undefined, knock };
       }
       case "token":
       case "password": {
@@ -104,12 +110,12 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
           "utf8",
         );
         checkCredentials(nobody, file);
-        return { targets, tls: nobody, username, password };
+        return { targets, tls: nobody, username, password, knock };
       }
       case "psk": {
         const psk = { identity: credential.identity, key: credential.key };
         checkPsk(psk, file);
-        return { targets, tls: { ...nobody, psk }, username: undefined, password: undefined };
+        return { targets, tls: { ...nobody, psk }, username: undefined, password: undefined, knock };
       }
       default:
         credential satisfies never;
@@ -126,7 +132,7 @@ function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Se
   }
   checkCredentials(tls, "--ca, --cert, --key");
   const psk = pskOf(target, options, ports);
-  return { targets: [target], tls: { ...tls, psk }, username, password: undefined };
+  return { targets: [target], tls: { ...tls, psk }, username, password: undefined, knock: undefined };
 }
 
 function pskOf(target: Target, options: ConnectOptions, ports: FilePorts): PreSharedKey | undefined {
@@ -246,5 +252,6 @@ export function connectSettings(
     properties: connectProperties(options, placed.connect),
     connectTimeoutMs: options.connectTimeout * 1_000,
     reconnect: options.reconnect,
+    knock: server.knock,
   };
 }

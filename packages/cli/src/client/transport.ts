@@ -4,9 +4,9 @@ import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 import { WebSocket, createWebSocketStream } from "ws";
 
-import type { ProtocolVersion } from "@postern/mqtt/packets";
-
 import type { PreSharedKey, TlsCredentials } from "./credentials.ts";
+import { KnockingSocket } from "./knocking-socket.ts";
+import type { ConnectSettings } from "./settings.ts";
 import type { Target } from "./target.ts";
 
 /** The code of the error when a server does not prove that it has the pre-shared key. */
@@ -68,8 +68,15 @@ function plainTransport(socket: Socket): Transport {
 }
 
 /** Begins a connection to `target`. With `tls.ca` nothing else is trusted, and the server's name is always checked. */
-export function openTransport(target: Target, tls: TlsCredentials, version: ProtocolVersion): Transport {
+export function openTransport(
+  target: Target,
+  { tls, protocolVersion: version, knock }: Pick<ConnectSettings, "tls" | "protocolVersion" | "knock">,
+): Transport {
   let phase: TransportPhase = "connecting";
+  const hidden =
+    knock !== undefined && (target.kind === "tls" || target.kind === "wss")
+      ? new KnockingSocket(target.host, target.port, knock)
+      : undefined;
   switch (target.kind) {
     case "tcp":
       return plainTransport(connectTcp({ host: target.host, port: target.port, noDelay: true }));
@@ -77,9 +84,15 @@ export function openTransport(target: Target, tls: TlsCredentials, version: Prot
       return plainTransport(connectTcp({ path: target.path }));
     case "tls": {
       const { host, port } = target;
-      const socket = connectTls({ ...tlsOptions(tls, host), host, port });
-      socket.setNoDelay(true);
-      socket.once("connect", () => (phase = "securing"));
+      const socket = connectTls({
+        ...tlsOptions(tls, host),
+        host,
+        port,
+        ...(hidden === undefined ? {} : { socket: hidden }),
+      });
+      if (hidden === undefined) socket.setNoDelay(true);
+      (hidden ?? socket).once("connect", () => (phase = "securing"));
+      hidden?.once("error", (error) => socket.destroy(error));
       socket.once("secureConnect", () => (phase = "open"));
       return { stream: socket, phase: () => phase };
     }
@@ -88,6 +101,12 @@ export function openTransport(target: Target, tls: TlsCredentials, version: Prot
       // @see MQTT 5.0 §6 [MQTT-6.0.0-4]; MQTT 3.1 had a name of its own.
       const webSocket = new WebSocket(target.url, [version === 3 ? "mqttv3.1" : "mqtt"], {
         ...(target.kind === "wss" ? tlsOptions(tls, target.host) : {}),
+        ...(hidden === undefined
+          ? {}
+          : {
+              createConnection: () =>
+                connectTls({ ...tlsOptions(tls, target.host), host: target.host, socket: hidden }),
+            }),
         perMessageDeflate: false,
         maxPayload: messageBytesMax,
         followRedirects: false,

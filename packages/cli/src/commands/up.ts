@@ -1,7 +1,7 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 
-import type { SelectOptions } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
+import type { UpOptions } from "../server/up.ts";
 
 /** `postern up`: the server. */
 export function registerUp(program: Command, context: CommandContext): void {
@@ -14,7 +14,8 @@ export function registerUp(program: Command, context: CommandContext): void {
       "configuration (default: postern.yaml in the data directory, when there is one)",
     )
     .option("--bind <address>", "listen on this address instead of loopback")
-    .action(async (options: SelectOptions) => {
+    .addOption(new Option("--beside-gate", "this is the server that a gate was started for").hideHelp())
+    .action(async (options: UpOptions) => {
       const { runUp } = await import("../server/up.ts");
       await runUp(options, context);
     });

@@ -1,6 +1,7 @@
 import { defaultLimits, type Limits, type ListenerLimits } from "@postern/broker/limits";
 
 import { resolveAuthentication, type AuthenticationConfiguration } from "./authentication.ts";
+import { gateWarnings, resolveGate, type GateConfiguration } from "./gate.ts";
 import {
   formatListenerUrl,
   hostAndPort,
@@ -88,6 +89,8 @@ export interface Configuration {
   /** Where CRL and OCSP are served; `undefined` for nowhere. */
   readonly revocation: RevocationConfiguration | undefined;
   readonly trustAnchors: readonly TrustAnchorConfiguration[];
+  /** `undefined` when nothing is to be hidden. */
+  readonly gate: GateConfiguration | undefined;
   /** As given, relative to the configuration file. */
   readonly data: string | undefined;
   readonly serverReference: string | undefined;
@@ -217,12 +220,12 @@ function checkListeners(listeners: readonly ListenerConfiguration[], { errorAt }
   }
 }
 
-function listenerWarnings(listener: ListenerConfiguration): string[] {
+function listenerWarnings(listener: ListenerConfiguration, hidden: boolean): string[] {
   const { address, anonymous } = listener;
   const url = formatListenerUrl(address);
   const warnings: string[] = [];
-  if (address.kind !== "unix" && !isLoopback(address.host)) {
-    const danger = exposure(listener);
+  const danger = exposure(listener);
+  if (address.kind !== "unix" && !isLoopback(address.host) && !(hidden && danger === undefined)) {
     warnings.push(
       danger === undefined
         ? `${url} can be reached from other machines, and nothing hides it yet`
@@ -287,11 +290,13 @@ const nothing: ConfigFile = {
  */
 export function resolveConfiguration(
   source: ConfigFile | undefined,
-  options: { readonly bind?: string | undefined } = {},
+  options: { readonly bind?: string | undefined; readonly hidden?: boolean | undefined } = {},
 ): Configuration {
   const config = source ?? nothing;
   const { given, errorAt } = config;
-  const listeners = givenListeners(config) ?? defaultListeners(options.bind ?? "127.0.0.1");
+  const gate = resolveGate(given.gate);
+  const host = gate !== undefined && options.hidden === true ? "::" : "127.0.0.1";
+  const listeners = givenListeners(config) ?? defaultListeners(options.bind ?? host);
   checkListeners(listeners, config);
 
   const tls: TlsConfiguration = {
@@ -328,9 +333,14 @@ export function resolveConfiguration(
     est,
     revocation: resolveRevocation(config),
     trustAnchors: resolveTrustAnchors(config),
+    gate,
     data: given.data,
     serverReference: given.serverReference,
     responseInformation: given.responseInformation,
-    warnings: [...listeners.flatMap(listenerWarnings), ...estWarnings(est)],
+    warnings: [
+      ...listeners.flatMap((listener) => listenerWarnings(listener, gate !== undefined)),
+      ...estWarnings(est),
+      ...gateWarnings(gate),
+    ],
   };
 }

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { authenticationSchema } from "./authentication.ts";
 import { revocationSchema } from "./revocation.ts";
 import { trustAnchorSchema } from "./trust-anchors.ts";
+import { gateSchema } from "./gate.ts";
 import { parseListenerUrl } from "./listener-url.ts";
 
 /** `1.2` is a number in YAML and meant as a version. */
@@ -118,6 +119,8 @@ export const configSchema = z.strictObject({
   revocation: revocationSchema.optional(),
   /** Authorities of others that devices may have certificates of. */
   trustAnchors: z.array(trustAnchorSchema).max(64).optional(),
+  /** Hides the listeners until somebody knocks. */
+  gate: gateSchema.optional(),
   /** The data directory, relative to the configuration file. */
   data: z.string().min(1).optional(),
   /** @see MQTT 5.0 §4.11 */

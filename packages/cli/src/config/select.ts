@@ -13,6 +13,8 @@ export interface SelectOptions {
   readonly config?: string | undefined;
   readonly data?: string | undefined;
   readonly bind?: string | undefined;
+  /** A gate hides the listeners, where one is configured: then the default ones are for other machines. */
+  readonly hidden?: boolean | undefined;
 }
 
 export interface Selection {
@@ -31,7 +33,7 @@ export function resolveDataDirectory(data: string | undefined, cwd: string): str
  * directory, else the defaults; the directory named, else the one the file names, else `./postern-data`.
  * @throws {ConfigError} or {@link UsageError}
  */
-export function selectConfiguration({ config, data, bind }: SelectOptions, cwd: string): Selection {
+export function selectConfiguration({ config, data, bind, hidden }: SelectOptions, cwd: string): Selection {
   if (bind !== undefined && isIP(bind) === 0)
     throw new UsageError(`--bind needs an IP address, not "${bind}"`);
   const standard = join(resolveDataDirectory(data, cwd), "postern.yaml");
@@ -51,7 +53,7 @@ export function selectConfiguration({ config, data, bind }: SelectOptions, cwd: 
   if (path === standard && file.given.data !== undefined) {
     throw file.errorAt(["data"], "data has no meaning in the data directory's own postern.yaml: remove it");
   }
-  const configuration = resolveConfiguration(file, { bind });
+  const configuration = resolveConfiguration(file, { bind, hidden });
   if (data === undefined && configuration.data !== undefined) {
     return { configuration, data: resolve(dirname(path), configuration.data) };
   }

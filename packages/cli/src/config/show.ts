@@ -34,6 +34,7 @@ export function toFileShape(configuration: Configuration): object {
     est,
     revocation,
     trustAnchors,
+    gate,
     serverReference,
     responseInformation,
   } = configuration;
@@ -65,6 +66,7 @@ export function toFileShape(configuration: Configuration): object {
       ...(revocation?.publicUrl === undefined ? {} : { publicUrl: revocation.publicUrl }),
     },
     trustAnchors: trustAnchors.map(defined),
+    gate: gate === undefined ? { mode: "off" } : { mode: "on", ...withoutUndefined(gate) },
     ...defined(optional),
     limits,
   };

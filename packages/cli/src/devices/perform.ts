@@ -14,6 +14,8 @@ import { NotRunningError, askServer, existingDataDirectory } from "../admin/clie
 import type { DeviceOperation } from "../admin/device-protocol.ts";
 import { selectConfiguration, type Selection, type SelectOptions } from "../config/select.ts";
 import { UsageError } from "../errors.ts";
+import { knockOf } from "../gate/bundle-knock.ts";
+import { readGateIdentity } from "../gate/gate-files.ts";
 import { bundleServers, estServers, thisMachine } from "../server/addresses.ts";
 
 /** The installation that a command is about. */
@@ -61,6 +63,7 @@ async function performHere<Request extends object, Answer>(
       authority: () => authority,
       servers,
       est: () => renewals,
+      knock: knockOf(configuration.gate, readGateIdentity(directory.path)),
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
       clock: systemClock,
     });

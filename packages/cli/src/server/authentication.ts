@@ -49,6 +49,8 @@ export interface AuthenticationOptions {
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told of each failure, for whoever bans sources. */
+  readonly onFailure?: ((event: FailureEvent) => void) | undefined;
 }
 
 /** Who somebody is, by whatever they present; with the counters of those who could not prove it. */
@@ -70,7 +72,10 @@ export class Authentication implements Disposable {
     this.failures = new FailureRecorder({
       clock,
       limits: authentication.failures,
-      onFailure: (event) => noteBackOff(options.audit, event),
+      onFailure: (event) => {
+        noteBackOff(options.audit, event);
+        options.onFailure?.(event);
+      },
     });
     this.deviceTokens = deviceTokens;
     this.#queue = new PasswordQueue({

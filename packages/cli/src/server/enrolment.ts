@@ -6,7 +6,7 @@ import type { Log } from "@postern/core/log";
 import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import type { Bundle } from "@postern/identity/bundle";
 import type { DataDirectory } from "@postern/identity/data-directory";
-import { refusalOfDevice } from "@postern/identity/device";
+import { refusalOfDevice, type Device } from "@postern/identity/device";
 import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
 import { EnrolmentTokens, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
@@ -14,6 +14,7 @@ import { EnrolmentError } from "@postern/identity/errors";
 import type { NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { hostAndPort } from "../config/listener-url.ts";
+import type { KnockOf } from "../gate/bundle-knock.ts";
 import { estServers, type Machine } from "./addresses.ts";
 import type { FileAuditLog } from "./audit-log.ts";
 import type { Certificates } from "./certificates.ts";
@@ -32,6 +33,8 @@ export interface EnrolmentOptions {
   readonly log: Log;
   /** Where devices find the broker, asked when one wants to know. */
   readonly servers: () => Bundle["servers"];
+  /** How a device knocks, where a gate hides the broker. */
+  readonly knock?: KnockOf | undefined;
   /** Told what the person who started the server should know. */
   readonly warn: (sentence: string) => void;
 }
@@ -144,7 +147,7 @@ export class Enrolment implements AsyncDisposable {
   }
 
   async #listen(): Promise<EstServer | undefined> {
-    const { configuration, certificates, audit, failures, clock, log, servers, warn } = this.#options;
+    const { configuration, certificates, audit, failures, clock, log, servers, knock, warn } = this.#options;
     const { est } = configuration;
     if (est === undefined) return undefined;
     const { host, port, certificateDays, renewalGraceDays, sameKeyRenewal } = est;
@@ -160,7 +163,7 @@ export class Enrolment implements AsyncDisposable {
       clock,
     });
     const record = audit.recordEnrolment.bind(audit);
-    const places = () => ({ servers: servers(), est: this.places });
+    const places = (device: Device) => ({ servers: servers(), est: this.places, knock: knock?.(device) });
     try {
       return await startEstServer(
         { host, port, tls, clock, log },

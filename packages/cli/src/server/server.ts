@@ -19,6 +19,8 @@ import type { ExplainRequest, Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
 import { hostAndPort, type ListenerAddress } from "../config/listener-url.ts";
+import type { KnockOf } from "../gate/bundle-knock.ts";
+import { openDoor, type OpenDoor } from "../gate/open-door.ts";
 import { version } from "../version.ts";
 import { bundleServers, certificateHosts, thisMachine, type Machine } from "./addresses.ts";
 import { FileAuditLog } from "./audit-log.ts";
@@ -54,6 +56,8 @@ export interface ServerOptions {
   readonly log: Logger;
   /** Somebody asked by the admin API that the server stop. */
   readonly onShutdown: () => void;
+  /** Whether a gate runs beside this server, and hides it. */
+  readonly besideGate?: boolean;
 }
 
 export interface RunningServer extends AsyncDisposable {
@@ -131,6 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }),
   );
   certificates.useAuthorities(() => foreign.authorities);
+  const door = stack.use(openDoor(options, directory, certificates.installation.registry));
   const authentication = stack.use(
     await Authentication.open({
       configuration,
@@ -141,13 +146,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       audit,
       clock: systemClock,
       log,
+      onFailure: ({ address, kind }) => door.doorkeeper?.failed(address, kind),
     }),
   );
   const permissions = stack.use(
     new LivePermissions(policy, certificates.installation.registry, { directory, clock: systemClock, log }),
   );
   const broker = stack.adopt(
-    createBroker(options, { store, audit, authentication, permissions }),
+    createBroker(options, { store, audit, authentication, permissions, door }),
     (started) => started.close(),
   );
   permissions.follow(broker, audit);
@@ -172,12 +178,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
   const servers = bundleServers(configuration, ports, machine);
   foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
-  const enrolment = await startEnrolment(parts, { machine, servers });
+  const enrolment = await startEnrolment(parts, { machine, servers, knock: door.knock });
   const firstBundle = await provideBundles({
     directory,
     installation: certificates.installation,
     servers,
     est: enrolment.places,
+    knock: door.knock,
     firstDevice,
     nowMs: systemClock.wallMs(),
   });
@@ -192,6 +199,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const devices = watchDevices(parts, listeners, {
     servers: (proof) => bundleServers(configuration, ports, machine, proof === "psk"),
     est: () => enrolment.places,
+    knock: door.knock,
   });
   await startAdmin(parts, metricsUrl, (app) => {
     enrolmentRoutes(app, enrolment);
@@ -230,7 +238,8 @@ function createBroker(
     audit,
     authentication,
     permissions,
-  }: Pick<Parts, "store" | "audit" | "authentication" | "permissions">,
+    door,
+  }: Pick<Parts, "store" | "audit" | "authentication" | "permissions"> & { readonly door: OpenDoor },
 ): Broker {
   const { limits, responseInformation, serverReference } = configuration;
   return new Broker(
@@ -243,6 +252,7 @@ function createBroker(
       payloadRule: undefined,
       bus: undefined,
       audit: countingRefusals(audit, authentication.failures),
+      doorkeeper: door.doorkeeper,
     },
     { limits, responseInformation, serverReference, version },
   );
@@ -297,13 +307,17 @@ async function listenAll({ options, broker, certificates }: Parts): Promise<Runn
 
 async function startEnrolment(
   { options, stack, directory, certificates, audit, authentication, warnings }: Parts,
-  { machine, servers }: { readonly machine: Machine; readonly servers: Bundle["servers"] },
+  {
+    machine,
+    servers,
+    knock,
+  }: { readonly machine: Machine; readonly servers: Bundle["servers"]; readonly knock: KnockOf | undefined },
 ): Promise<Enrolment> {
   const { configuration, log } = options;
   const warn = (sentence: string): void => void warnings.push(sentence);
   const { failures } = authentication;
   const parts = { configuration, directory, certificates, audit, failures, machine, clock: systemClock, log };
-  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, warn }));
+  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, knock, warn }));
 }
 
 async function reloadCertificates(
@@ -360,7 +374,7 @@ async function startMetrics({
 function watchDevices(
   { stack, broker, certificates, authentication, audit }: Parts,
   listeners: readonly RunningListener[],
-  places: Pick<DeviceManagerOptions, "servers" | "est">,
+  places: Pick<DeviceManagerOptions, "servers" | "est" | "knock">,
 ): DeviceManager {
   const { registry } = certificates.installation;
   const forgetTlsSessions = (): void => listeners.forEach((listener) => listener.dropTickets());

@@ -63,6 +63,7 @@ export class BrokerLink implements Disposable {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #mismatch = false;
+  #exposed = false;
 
   constructor(options: BrokerLinkOptions) {
     this.#options = options;
@@ -78,6 +79,7 @@ export class BrokerLink implements Disposable {
    * bytes of SHA-256 over its public key, in hexadecimal digits). `device` is `undefined` while nobody knows yet: then whether anybody knocked.
    */
   admits(address: IpAddress, device: string | undefined, certBind: string | undefined): boolean {
+    if (this.#exposed) return false;
     const nowMs = this.#options.nowMs();
     for (const [id, window] of this.#windows.get(address) ?? []) {
       if (window.untilMs + graceMs < nowMs) this.#forget(id);
@@ -213,6 +215,9 @@ export class BrokerLink implements Disposable {
       }
       case "close":
         return this.#forget(message.id);
+      case "exposed":
+        this.#exposed = message.exposed;
+        return;
       case "welcome":
       case "answer":
         return;

@@ -146,6 +146,8 @@ export const fromGateSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("welcome"), protocol: z.int() }),
   windowSchema,
   z.strictObject({ kind: z.literal("close"), id: z.int() }),
+  /** Whether the kernel may let everybody come to hidden ports, and it cannot be mended. */
+  z.strictObject({ kind: z.literal("exposed"), exposed: z.boolean() }),
   z.strictObject({
     kind: z.literal("answer"),
     id: z.int(),

@@ -29,6 +29,8 @@ export interface DeviceManagerOptions {
   readonly servers: (proof: "psk" | "other") => Bundle["servers"];
   /** Where devices renew their certificates; absent when they cannot. */
   readonly est?: () => Bundle["est"];
+  /** How a device knocks, where a gate hides the server. */
+  readonly knock?: ((device: Device) => Bundle["knock"]) | undefined;
   /** Makes a token for a device; it counts once the registry has its id. */
   readonly issueToken: IssueToken;
   readonly clock: Clock;
@@ -250,6 +252,8 @@ export class DeviceManager {
 
   #managed(name: string, kinds: readonly CredentialKind[], issued: IssuedCredentials): ManagedDevice {
     const est = kinds.includes("certificate") ? this.#options.est?.() : undefined;
+    const device = this.#options.registry.find(name);
+    const knock = device && this.#options.knock?.(device);
     const bundle: Bundle = {
       postern: 1,
       device: name,
@@ -257,6 +261,7 @@ export class DeviceManager {
       ...(est === undefined ? {} : { est }),
       ca: this.#options.authority().rootPem,
       ...issued.bundle,
+      ...(knock === undefined ? {} : { knock }),
     };
     return { device: this.show(name), bundle, changed: true };
   }

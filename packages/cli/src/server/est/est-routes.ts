@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import type { Authority } from "@postern/identity/authority";
 import type { Bundle } from "@postern/identity/bundle";
+import type { Device } from "@postern/identity/device";
 import type {
   EnrolmentDesk,
   EnrolmentResult,
@@ -24,7 +25,7 @@ export interface EstPorts {
   readonly desk: EnrolmentDesk;
   readonly authority: () => Authority;
   /** Where devices find the broker and this server, for their bundles. */
-  readonly places: () => Pick<Bundle, "servers" | "est">;
+  readonly places: (device: Device) => Pick<Bundle, "servers" | "est" | "knock">;
   readonly record: (event: EnrolmentEvent) => void;
   /** Counts failed proofs, together with those of all other services. */
   readonly failures: FailureRecorder;
@@ -177,6 +178,6 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
       failures.record({ address: channel.address, identity: claimedDevice(channel) }, "certificate");
       return say(reply, 403, "this is told to devices with a good certificate");
     }
-    return reply.send({ device: found.name, tenant: found.tenant, ...places() });
+    return reply.send({ device: found.name, tenant: found.tenant, ...places(found) });
   });
 }

@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { lookup } from "node:dns/promises";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { errorText } from "@postern/core/errors";
+import type { Bundle } from "@postern/identity/bundle";
+import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
+import { clocklessEpoch, hintEpoch, knockKeys, type KnockKeys } from "@postern/knock/spa1/keys";
+import { sealPacket, type KnockAction } from "@postern/knock/spa1/packet";
+
+import { certBindOf } from "../gate/cert-bind.ts";
+import { UsageError } from "../errors.ts";
+import { ConnectionError } from "./errors.ts";
+
+/** A name that stands for more addresses is knocked at so many of them. */
+const addressesMax = 4;
+
+/** All that is needed to knock. */
+export interface KnockSettings {
+  readonly gate: string;
+  readonly port: number;
+  readonly keys: KnockKeys;
+  readonly service: number;
+  readonly address: "own" | "seen";
+  /** A file that keeps the counter of a device without a clock; `undefined` for one that has a clock. */
+  readonly counterFile: string | undefined;
+  readonly certBind: Buffer | undefined;
+}
+
+export interface KnockRequest {
+  readonly action: KnockAction;
+  /** 0 for what the gate gives. */
+  readonly windowSeconds: number;
+}
+
+/** Where packets went. */
+export interface Knocked {
+  readonly to: string;
+  /** The address they are for; `undefined` for the one that the gate sees. */
+  readonly from: IpAddress | undefined;
+}
+
+/** What a bundle says of knocking; `undefined` when its server does not ask for it. `file` is the bundle's. */
+export function knockSettings(bundle: Bundle, file: string): KnockSettings | undefined {
+  const { knock, certificate } = bundle;
+  if (knock === undefined) return undefined;
+  return {
+    gate: knock.gate,
+    port: knock.port,
+    keys: knockKeys(Buffer.from(knock.secret, "base64")),
+    service: knock.service,
+    address: knock.address,
+    counterFile: knock.clockless === true ? `${file}.counter` : undefined,
+    certBind: certificate === undefined ? undefined : Buffer.from(certBindOf(certificate), "hex"),
+  };
+}
+
+let lastCounter = 0;
+
+/** Grows with the clock, and by one where the clock does not; a device without one counts in a file. */
+function nextCounter(file: string | undefined): number {
+  if (file === undefined) {
+    lastCounter = Math.max(lastCounter + 1, Date.now());
+    return lastCounter;
+  }
+  let before = 0;
+  try {
+    before = Number(readFileSync(file, "utf8"));
+  } catch {
+    // The first knock.
+  }
+  const next = (Number.isSafeInteger(before) ? before : 0) + 1;
+  try {
+    writeFileSync(`${file}.tmp`, `${next}\n`, { mode: 0o600, flush: true });
+    renameSync(`${file}.tmp`, file);
+  } catch (thrown) {
+    throw new UsageError(
+      `a device without a clock counts its knocks in ${file}, which cannot be written: ${errorText(thrown)}`,
+      {
+        cause: thrown,
+      },
+    );
+  }
+  return next;
+}
+
+/**
+ * Sends one packet to each address of the host. There is never an answer: whether the door is open shows in connecting.
+ * @throws {ConnectionError} when the name cannot be resolved or there is no way there.
+ */
+export async function knock(
+  host: string,
+  settings: KnockSettings,
+  request: KnockRequest,
+): Promise<Knocked[]> {
+  let addresses: readonly { readonly address: string; readonly family: number }[];
+  try {
+    addresses = await lookup(host, { all: true });
+  } catch (thrown) {
+    throw new ConnectionError(`the server's name ${host} cannot be resolved: ${errorText(thrown)}`, {
+      retry: true,
+      cause: thrown,
+    });
+  }
+  const results = await Promise.allSettled(
+    addresses
+      .slice(0, addressesMax)
+      .map(({ address, family }) => knockAt(address, family === 6 ? "udp6" : "udp4", settings, request)),
+  );
+  const knocked = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  const [failure] = results.flatMap((result): unknown[] =>
+    result.status === "rejected" ? [result.reason] : [],
+  );
+  if (knocked.length === 0) {
+    if (failure instanceof UsageError) throw failure;
+    throw new ConnectionError(`no knock packet can be sent to ${host}: ${errorText(failure)}`, {
+      retry: true,
+      cause: failure,
+    });
+  }
+  return knocked;
+}
+
+async function knockAt(
+  to: string,
+  family: "udp4" | "udp6",
+  settings: KnockSettings,
+  { action, windowSeconds }: KnockRequest,
+): Promise<Knocked> {
+  const { gate, port, keys, service, address, counterFile, certBind } = settings;
+  const socket = createSocket(family);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject);
+      socket.connect(port, to, resolve);
+    });
+    // What the system would send from: without NAT it is what the gate sees.
+    const from = address === "own" ? parseIpAddress(socket.address().address) : undefined;
+    const clockless = counterFile !== undefined;
+    const timestampMs = clockless ? 0 : Date.now();
+    const packet = sealPacket(
+      {
+        action,
+        clockless,
+        timestampMs,
+        counter: nextCounter(counterFile),
+        address: from,
+        sourcePort: 0,
+        serviceId: service,
+        windowSeconds,
+        certBind,
+      },
+      {
+        keys,
+        gateId: gate,
+        epoch: clockless ? clocklessEpoch : hintEpoch(timestampMs),
+        nonce: randomBytes(12),
+      },
+    );
+    await new Promise<void>((resolve, reject) => {
+      socket.send(packet, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+    return { to, from };
+  } finally {
+    socket.close();
+  }
+}
+
+/** How long each try to connect after a knock may take; the last but one leaves it to the system's own patience for a second. */
+export const synRetriesMs = [20, 50, 100, 200, 1_000] as const;
+
+/** Waits a while before knocking again. */
+export function beforeKnockingAgain(signal: AbortSignal): Promise<void> {
+  return delay(500, undefined, { signal });
+}

@@ -1,0 +1,57 @@
+import type { GuardPlan, KnockPort } from "@postern/gate/guard-plan";
+import { defaultGuardPlan } from "@postern/gate/guard-plan";
+import { wireCharactersMax, wireCharactersMin } from "@postern/knock/fwknop/cipher";
+import { packetBytes } from "@postern/knock/spa1/packet";
+
+import { ConfigError } from "../config/errors.ts";
+import type { Configuration } from "../config/configuration.ts";
+import type { GateConfiguration } from "../config/gate.ts";
+import { isLoopback } from "../config/listener-url.ts";
+
+/** The service that devices ask for: all MQTT listeners. */
+export const mqttService = 1;
+
+/** The ports that are hidden: those of listeners that other machines could reach. */
+export function hiddenPorts({ listeners, file }: Pick<Configuration, "listeners" | "file">): number[] {
+  const ports = listeners.flatMap(({ address }) =>
+    address.kind === "unix" || isLoopback(address.host) ? [] : [address.port],
+  );
+  if (ports.includes(0)) {
+    throw new ConfigError(
+      "a listener that the gate is to hide needs a port of its own: give it one instead of 0",
+      {
+        file: file ?? "the configuration",
+      },
+    );
+  }
+  return [...new Set(ports)];
+}
+
+function knockPorts({ port, fwknop, thesis }: GateConfiguration): KnockPort[] {
+  return [
+    { transport: "udp", port, payloadBytes: { min: packetBytes, max: packetBytes } },
+    ...(fwknop === undefined
+      ? []
+      : [
+          {
+            transport: "udp",
+            port: fwknop.port,
+            payloadBytes: { min: wireCharactersMin, max: wireCharactersMax },
+          } as const,
+        ]),
+    ...(thesis === undefined
+      ? []
+      : [{ transport: thesis.transport, port: thesis.port, payloadBytes: { min: 32, max: 34 } }]),
+  ];
+}
+
+/** What the kernel is to hide, and to let through. @throws {ConfigError} when it cannot be done. */
+export function guardPlan(configuration: Configuration, gate: GateConfiguration): GuardPlan {
+  return {
+    ...defaultGuardPlan,
+    hiddenPorts: hiddenPorts(configuration),
+    knockPorts: knockPorts(gate),
+    bansStopKnocks: gate.bans.strict,
+    ...(gate.registered === undefined ? {} : { registeredSources: gate.registered }),
+  };
+}

@@ -1,0 +1,61 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
+
+import { ConfigError } from "../config/errors.ts";
+
+/** Whom the server's processes run as. */
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Why this process cannot start a gate; `undefined` when it can. */
+export function gateImpossible(): string | undefined {
+  if (process.platform !== "linux") return "hiding ports needs Linux with nftables";
+  if (process.geteuid?.() !== 0) return "hiding ports needs root";
+  if (spawnSync("setpriv", ["--version"]).error !== undefined) {
+    return "starting processes with fewer rights needs setpriv (apt-get install util-linux)";
+  }
+  return undefined;
+}
+
+/**
+ * Whom to run as: the user that is named in `file`, or the owner of the data directory; `undefined` for root without any of root's
+ * rights, where the directory is root's. @throws {ConfigError} for a user that is not there, or not the directory's owner.
+ */
+export function runAs(user: string | undefined, data: string, file: string): RunAs | undefined {
+  const owner = existsSync(data) ? statSync(data) : undefined;
+  if (user === undefined) {
+    return owner === undefined || owner.uid === 0 ? undefined : { uid: owner.uid, gid: owner.gid };
+  }
+  const ids = ["-u", "-g"].map((option) => {
+    const { status, stdout } = spawnSync("id", [option, "--", user], { encoding: "utf8" });
+    if (status !== 0)
+      throw new ConfigError(`gate.user: there is no user "${user}" on this machine`, { file });
+    return Number(stdout);
+  });
+  const [uid = 0, gid = 0] = ids;
+  if (owner !== undefined && owner.uid !== uid) {
+    throw new ConfigError(
+      `gate.user is "${user}", but ${data} belongs to another user: chown -R ${user} ${data}`,
+      {
+        file,
+      },
+    );
+  }
+  return uid === 0 ? undefined : { uid, gid };
+}
+
+/** The command that runs another with these capabilities (`net_admin`) and no more, for good. */
+export function withOnly(capabilities: readonly string[], as: RunAs | undefined): string[] {
+  const list = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
+  return [
+    "setpriv",
+    ...(as === undefined ? [] : [`--reuid=${as.uid}`, `--regid=${as.gid}`, "--clear-groups"]),
+    `--inh-caps=${list}`,
+    ...(as === undefined ? [] : [`--ambient-caps=${list}`]),
+    `--bounding-set=${list}`,
+    "--no-new-privs",
+    "--",
+  ];
+}

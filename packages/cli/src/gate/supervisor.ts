@@ -1,0 +1,68 @@
+import type { Log } from "@postern/core/log";
+
+import type { Configuration } from "../config/configuration.ts";
+import type { SelectOptions } from "../config/select.ts";
+import type { CommandContext } from "../context.ts";
+import { Child } from "./children.ts";
+import { hiddenPorts } from "./guard.ts";
+import { runAs, withOnly } from "./privileges.ts";
+
+/** Ports below this need a right of their own to listen on. */
+const privilegedPortEnd = 1_024;
+
+export interface SupervisorOptions {
+  readonly configuration: Configuration;
+  /** Absolute path of the data directory. */
+  readonly data: string;
+  /** As on the command line. */
+  readonly select: SelectOptions;
+  readonly log: Log;
+}
+
+/**
+ * Runs gate and server as two processes with no more rights than each needs, and starts either again when it dies.
+ *
+ *     postern up (root)
+ *       ├─ gate     CAP_NET_ADMIN      first: nothing listens before it is hidden
+ *       └─ server   no rights at all
+ */
+export async function runSupervisor(options: SupervisorOptions, context: CommandContext): Promise<void> {
+  const { configuration, data, select, log } = options;
+  const as = runAs(configuration.gate?.user, data, configuration.file ?? "the configuration");
+  const own = [process.execPath, process.argv[1] ?? "postern"];
+  const args = Object.entries({ ...select, data }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, String(value)],
+  );
+  const privileged = hiddenPorts(configuration).some((port) => port < privilegedPortEnd);
+  const interruption = context.interruption();
+  const gate = new Child({
+    name: "gate",
+    command: [...withOnly(["net_admin"], as), ...own, "gate", "run", ...args],
+    log,
+  });
+  if (!(await gate.ready)) {
+    context.exitCode = (await gate.ended).code ?? 1;
+    return;
+  }
+  const server = new Child({
+    name: "server",
+    command: [
+      ...withOnly(privileged ? ["net_bind_service"] : [], as),
+      ...own,
+      "up",
+      ...args,
+      "--beside-gate",
+    ],
+    log,
+  });
+  const hangup = context.onHangup(() => server.signal("SIGHUP"));
+  const interrupted = new Promise<undefined>((resolve) => {
+    if (interruption.aborted) resolve(undefined);
+    interruption.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  const end = await Promise.race([interrupted, server.ended, gate.ended]);
+  hangup[Symbol.dispose]();
+  await server.stop();
+  await gate.stop();
+  if (end !== undefined) context.exitCode = end.code ?? 1;
+}
