@@ -16,6 +16,7 @@ import { selectConfiguration, type Selection, type SelectOptions } from "../conf
 import { UsageError } from "../errors.ts";
 import { knockOf } from "../gate/bundle-knock.ts";
 import { readGateIdentity } from "../gate/gate-files.ts";
+import { gateImpossible } from "../gate/privileges.ts";
 import { bundleServers, estServers, thisMachine } from "../server/addresses.ts";
 
 /** The installation that a command is about. */
@@ -25,7 +26,7 @@ export interface Place extends Selection {
 
 /** @throws {ConfigError | UsageError | NotRunningError} */
 export function placeOf(options: SelectOptions, cwd: string): Place {
-  const selection = selectConfiguration(options, cwd);
+  const selection = selectConfiguration({ ...options, hidden: gateImpossible() === undefined }, cwd);
   return { ...selection, directory: existingDataDirectory(selection.data) };
 }
 
