@@ -221,20 +221,23 @@ function checkListeners(listeners: readonly ListenerConfiguration[], { errorAt }
 }
 
 function listenerWarnings(listener: ListenerConfiguration, hidden: boolean): string[] {
-  const { address, anonymous } = listener;
+  const { address, anonymous, insecure } = listener;
   const url = formatListenerUrl(address);
+  const consequence = anonymous
+    ? "anybody there can read and write every topic"
+    : "whoever is on the way can read passwords and messages, and change them";
   const warnings: string[] = [];
   const danger = exposure(listener);
   if (address.kind !== "unix" && !isLoopback(address.host) && !(hidden && danger === undefined)) {
     warnings.push(
       danger === undefined
         ? `${url} can be reached from other machines, and nothing hides it yet`
-        : `${url} can be reached from other machines and ${danger}: anybody there can read and write every topic`,
+        : `${url} can be reached from other machines and ${danger}: ${consequence}`,
     );
   }
-  if (!isTls(address) && !anonymous) {
+  if (!isTls(address) && address.kind !== "unix" && !anonymous && !insecure) {
     warnings.push(
-      `nobody can get in through ${url}: it cannot carry certificates and takes no anonymous clients`,
+      `nobody can get in through ${url}: it is in plain text, where no certificate, password or token is looked at, and takes no anonymous clients`,
     );
   }
   return warnings;

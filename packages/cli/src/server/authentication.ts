@@ -35,6 +35,9 @@ import { createOutbound, type Outbound, type OutboundOptions } from "./outbound-
 /** Token keys are fetched while clients wait. */
 const keysTimeoutMs = 5_000;
 
+/** A client that is not answered within `connectTimeoutSeconds` is cut off without a word. */
+const passwordWaitMsMax = 2_500;
+
 const hookAnswerBytesMax = 65_536;
 
 export interface AuthenticationOptions {
@@ -78,10 +81,11 @@ export class Authentication implements Disposable {
       },
     });
     this.deviceTokens = deviceTokens;
-    this.#queue = new PasswordQueue({
-      runningMax: authentication.passwords.concurrentMax,
-      waitingMax: authentication.passwords.waitingMax,
-    });
+    const { concurrentMax, waitingMax } = authentication.passwords;
+    this.#queue = new PasswordQueue(
+      { runningMax: concurrentMax, waitingMax, waitMsMax: passwordWaitMsMax },
+      () => clock.monotonicMs(),
+    );
     const files = new Files(options);
     const issuers = authentication.issuers.map((issuer) => issuerOf(issuer, files, options, stack));
     this.#files = issuers.flatMap(({ file }) => (file === undefined ? [] : [file]));

@@ -43,7 +43,7 @@ describe("what is printed when the server is up", () => {
       renderBanner(facts, options),
       `Postern 1.2.3 is running. Ctrl-C stops it.
 
-  listening  mqtts://127.0.0.1:8883  TLS, with a client certificate
+  listening  mqtts://127.0.0.1:8883  TLS, for known devices
   metrics    off
   data       /srv/data (new)
   authority  SHA-256 AA:BB

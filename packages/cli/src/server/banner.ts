@@ -46,7 +46,7 @@ function target({ firstBundle, listeners }: RunningServerFacts, cwd: string): st
 
 function access({ configuration }: RunningServer["listeners"][number]): string {
   const tls = isTls(configuration.address) ? "TLS" : "plain text";
-  return configuration.anonymous ? `${tls}, anyone` : `${tls}, with a client certificate`;
+  return configuration.anonymous ? `${tls}, anyone` : `${tls}, for known devices`;
 }
 
 /** What a person reads when the server is up. */

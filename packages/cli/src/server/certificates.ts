@@ -106,7 +106,7 @@ export class Certificates {
       return { name, notAfter: new Date(notAfterMs).toISOString(), daysLeft, warning: daysLeft < warnDays };
     };
     const devices = [...registry.all()]
-      .filter(({ removed }) => removed === undefined)
+      .filter(({ removed, certificates }) => removed === undefined && certificates.length > 0)
       .map(({ name, certificates }) =>
         entry(`device ${name}`, Math.max(...certificates.map(({ notAfter }) => Date.parse(notAfter)))),
       )

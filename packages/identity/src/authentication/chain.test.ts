@@ -117,7 +117,9 @@ describe("what a connection must prove", () => {
   });
 
   it("is refused as busy, and held against nobody, when too many passwords wait", async () => {
-    const t = prepareChain({ queue: new PasswordQueue({ runningMax: 1, waitingMax: 0 }) });
+    const t = prepareChain({
+      queue: new PasswordQueue({ runningMax: 1, waitingMax: 0, waitMsMax: 1_000 }, () => 0),
+    });
     const results = await Promise.all(
       ["pump", "desk", "meter"].map((username) => t.connect({ username, password: password("x") })),
     );

@@ -48,9 +48,8 @@ export class PasswordAuthenticator {
     const hash = "hash" in known ? known.hash : this.#nobody;
     const mark = this.#mark(hash, normal);
     if (this.#verified.get(name) === mark) return { kind: "right", name };
-    const job = this.#queue.run(() => verifyPassword(hash, normal));
-    if (job === undefined) return { kind: "busy" };
-    const right = await job;
+    const right = await this.#queue.run(() => verifyPassword(hash, normal));
+    if (right === "busy") return { kind: "busy" };
     if ("reason" in known) return { kind: "wrong", reason: known.reason };
     if (!right) return { kind: "wrong", reason: "wrong password" };
     // It took a while: the device may have been revoked, or given another password.

@@ -86,7 +86,8 @@ export function prepareChain(
       devices: directory,
       passwords: new PasswordAuthenticator({
         devices: directory,
-        queue: options.queue ?? new PasswordQueue({ runningMax: 2, waitingMax: 64 }),
+        queue:
+          options.queue ?? new PasswordQueue({ runningMax: 2, waitingMax: 64, waitMsMax: 10_000 }, () => 0),
       }),
       tokens: new TokenVerifier({ issuers: [], devices: directory, clock }),
       hook,

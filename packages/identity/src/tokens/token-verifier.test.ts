@@ -270,6 +270,8 @@ describe("the server's own tokens", () => {
     assert.equal(await outcomeNow(), "accepted");
     t.put({ ...device, tokens: [{ ...known, revoked: { at: issued.notAfter, reason: "unspecified" } }] });
     assert.equal(await outcomeNow(), "refused");
+    t.put({ ...device, tokens: [{ ...known, notAfter: new Date(nowMs - 31_000).toISOString() }] });
+    assert.equal(await outcomeNow(), "refused");
     t.put({ ...device, tenant: "another", tokens: [known] });
     assert.equal(await outcomeNow(), "refused");
     t.put({ ...device, tokens: [known], removed: issued.notAfter });

@@ -138,9 +138,14 @@ export class TokenVerifier {
     const untilMs = (exp + this.#leewaySeconds) * 1_000;
     const device = this.#devices.find(sub);
     if (device !== undefined) {
-      const reason = refusalOfDevice(device) ?? (issuer.registered ? refusalOf(claims, device) : undefined);
+      const identity = { name: sub, anonymous: false } as const;
+      const reason = refusalOfDevice(device);
       if (reason !== undefined) return refusal(reason);
-      return { kind: "accepted", identity: { name: sub, anonymous: false }, untilMs };
+      if (!issuer.registered) return { kind: "accepted", identity, untilMs };
+      const endMs = this.#registeredEndMs(claims, device);
+      return typeof endMs === "string"
+        ? refusal(endMs)
+        : { kind: "accepted", identity, untilMs: Math.min(untilMs, endMs) };
     }
     const { roleClaim, groupClaim } = issuer;
     if (issuer.registered || roleClaim === undefined) return refusal("no device has the name in it");
@@ -150,6 +155,17 @@ export class TokenVerifier {
     if (roles === undefined || groups === undefined)
       return refusal("its roles or groups are not lists of names");
     return { kind: "accepted", identity: { name: sub, anonymous: false, roles, groups }, untilMs };
+  }
+
+  /** When one of the server's own tokens ends, or why it does not count any more. */
+  #registeredEndMs({ jti, tenant }: Claims, device: Device): number | string {
+    if (tenant !== device.tenant) return "it is of another tenant";
+    const known = device.tokens.find((token) => token.jti === jti);
+    if (known === undefined) return "it is not a token that the device has";
+    if (known.revoked !== undefined) return `it was revoked at ${known.revoked.at}`;
+    // A rotation ends it before its time.
+    const endMs = Date.parse(known.notAfter) + this.#leewaySeconds * 1_000;
+    return this.#clock.wallMs() < endMs ? endMs : `it was replaced, and ended at ${known.notAfter}`;
   }
 }
 
@@ -167,14 +183,6 @@ function audienceProblem({ aud }: Claims, { audiences }: TokenIssuer): string | 
   return named.some((name) => typeof name === "string" && audiences.includes(name))
     ? undefined
     : "it is for another audience";
-}
-
-/** Why one of the server's own tokens does not count any more. */
-function refusalOf({ jti, tenant }: Claims, device: Device): string | undefined {
-  if (tenant !== device.tenant) return "it is of another tenant";
-  const known = device.tokens.find((token) => token.jti === jti);
-  if (known === undefined) return "it is not a token that the device has";
-  return known.revoked === undefined ? undefined : `it was revoked at ${known.revoked.at}`;
 }
 
 /** A token that is bound to a certificate is good beside that certificate only. @see RFC 8705 §3.1 */
