@@ -111,6 +111,7 @@ describe("tokens that are accepted", () => {
       { sub: "#" },
       { sub: "+" },
       { roles: ["#"] },
+      { roles: undefined },
       { roles: 1 },
       { groups: [{}] },
       { sub: "$SYS" },

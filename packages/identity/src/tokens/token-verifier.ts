@@ -150,6 +150,8 @@ export class TokenVerifier {
     const { roleClaim, groupClaim } = issuer;
     if (issuer.registered || roleClaim === undefined) return refusal("no device has the name in it");
     if (!isOutsideName(sub)) return refusal("the name in it cannot be used");
+    if (claims[roleClaim] === undefined)
+      return refusal("it is for nobody in the registry and names no roles");
     const roles = namesOf(claims[roleClaim]);
     const groups = groupClaim === undefined ? [] : namesOf(claims[groupClaim]);
     if (roles === undefined || groups === undefined)
