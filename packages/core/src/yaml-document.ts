@@ -2,7 +2,7 @@ import { LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument, ty
 import type { z } from "zod";
 
 import { errorText } from "./errors.ts";
-import { describeIssue, formatPath } from "./schema-sentence.ts";
+import { describeIssue, formatPath, type Problem } from "./schema-sentence.ts";
 
 /** A file that people write: one of this size is a mistake. */
 const fileBytesMax = 1_048_576;
@@ -82,6 +82,15 @@ function unreadable(line: number, cause: unknown): YamlResult<never> {
   };
 }
 
+/** A misspelt key is the cause of what is missing in the section it stands in, and of the key that was meant being missing. */
+function explainsAway(other: Problem, { path, atKey }: Problem): boolean {
+  if (atKey || !other.atKey) return false;
+  const section = other.path.slice(0, -1);
+  const isWithin = section.every((part, at) => path[at] === part);
+  if (!isWithin || path.length > other.path.length) return false;
+  return path.length < other.path.length || path.at(-1) === other.suggestion;
+}
+
 /** Reads a document's text by a strict schema; of several problems the first in the text is told. */
 export function parseYaml<T>(text: string, { schema, subject }: YamlShape<T>): YamlResult<T> {
   const lines = new LineCounter();
@@ -100,8 +109,10 @@ export function parseYaml<T>(text: string, { schema, subject }: YamlShape<T>): Y
   const result = schema.safeParse(value);
   if (result.success) return { kind: "value", value: result.data, lineAt: (path) => lineOf(path, false) };
   // The first in the file is the one to mend first: it may be the cause of the others.
-  const problems = result.error.issues.flatMap((issue) => describeIssue(issue, { value, schema, subject }));
-  const [problem] = problems.sort((a, b) => lineOf(a.path, a.atKey) - lineOf(b.path, b.atKey));
+  const all = result.error.issues.flatMap((issue) => describeIssue(issue, { value, schema, subject }));
+  const [problem] = all
+    .filter((problem) => !all.some((other) => explainsAway(other, problem)))
+    .sort((a, b) => lineOf(a.path, a.atKey) - lineOf(b.path, b.atKey));
   if (problem === undefined) throw new Error("zod refused without an issue", { cause: result.error });
   const { text: sentence, path, atKey, suggestion } = problem;
   return {

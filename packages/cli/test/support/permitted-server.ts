@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -13,7 +13,7 @@ import { askServer } from "../../src/admin/client.ts";
 import { statusSchema, type Status } from "../../src/admin/protocol.ts";
 import { configured } from "./configurations.ts";
 import { TestClient } from "./mqttjs.ts";
-import { scratch, up, type TestServer } from "./postern.ts";
+import { postern, scratch, up, type Ended, type TestServer } from "./postern.ts";
 
 const configuration = `
 listeners:
@@ -61,6 +61,11 @@ export class PermittedServer implements AsyncDisposable {
     this.#server?.process.signal("SIGTERM");
     await this.#server?.process.ended;
     this.#server = undefined;
+  }
+
+  /** Runs `postern up` to its end, where it cannot start. */
+  runUp(): Promise<Ended> {
+    return postern(["up", ...this.#args]);
   }
 
   get running(): TestServer {
@@ -129,7 +134,8 @@ export class PermittedServer implements AsyncDisposable {
     const noted = (): number => this.audited("permissions-loaded", "permissions-broken").length;
     const before = noted();
     // A file that says the same as before is no change.
-    if (readFileSync(this.directory.permissions, "utf8") === text) return;
+    const file = this.directory.permissions;
+    if (existsSync(file) && readFileSync(file, "utf8") === text) return;
     this.rewrite(text);
     await this.until(() => noted() > before, "the permissions to be read again");
   }
