@@ -28,6 +28,17 @@ export function formatDeviceUri({ tenant, device }: DeviceUri): string {
   return `urn:iot:${tenant}:${device}`;
 }
 
+/** What a claim's certificate carries in the place of a device's name; never a device's URI. @throws {RangeError} when a part is not a legal name. */
+export function formatClaimUri({
+  tenant,
+  claim,
+}: {
+  readonly tenant: string;
+  readonly claim: string;
+}): string {
+  return formatDeviceUri({ tenant, device: claim }).replace("urn:iot:", "urn:iot-claim:");
+}
+
 /** The parts of `uri`, or `undefined` when it is not a device's. */
 export function parseDeviceUri(uri: string): DeviceUri | undefined {
   const [scheme, namespace, tenant, device, ...more] = uri.split(":");

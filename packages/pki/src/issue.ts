@@ -22,7 +22,7 @@ import { ExtensionId, ocspAccessMethod } from "./certificate-fields.ts";
 import { Purpose } from "./certificate.ts";
 import { contextPrimitiveTag } from "./der/tag.ts";
 import { explicit, ia5String, integer, nullValue, objectIdentifier, sequence } from "./der/writer.ts";
-import { formatDeviceUri } from "./device-uri.ts";
+import { formatClaimUri, formatDeviceUri } from "./device-uri.ts";
 import { toPem } from "./pem.ts";
 import type { PublicKey } from "./public-key.ts";
 
@@ -294,4 +294,28 @@ export async function issueDevice(request: DeviceRequest): Promise<KeyPair> {
  */
 export async function issueDeviceFor(request: DeviceRequest, publicKey: PublicKey): Promise<string> {
   return certify(deviceProfile(request), Uint8Array.from(publicKey.spki), importKey(request.issuer.key));
+}
+
+/**
+ * A certificate that lets whoever has it ask for a device's certificate, and nothing else: it names no device, but a claim,
+ * `urn:iot-claim:<tenant>:<claim>`. Never outlives its issuer.
+ * @throws {RangeError} when tenant or claim is not a legal name.
+ */
+export async function issueClaim(request: {
+  readonly tenant: string;
+  readonly claim: string;
+  readonly validity: Validity;
+  readonly issuer: Issuer;
+}): Promise<KeyPair> {
+  const { tenant, claim, validity, issuer } = request;
+  const names = [{ type: "url" as const, value: formatClaimUri({ tenant, claim }) }];
+  return issue({
+    commonName: `claim ${claim}`,
+    validity,
+    issuer,
+    extensions: [
+      ...leafExtensions(Purpose.clientAuth, issuer.urls),
+      new SubjectAlternativeNameExtension(names),
+    ],
+  });
 }

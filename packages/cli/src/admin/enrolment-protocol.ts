@@ -42,3 +42,48 @@ export type TokenList = z.infer<typeof tokenList>;
 /** `POST /enrolment/tokens/cancel`: by id, or all of a device. */
 export const cancelRequest = z.strictObject({ which: z.string() });
 export const cancelResult = z.object({ cancelled: z.array(z.string()) });
+
+/** `POST /enrolment/claims`. */
+export const newClaimRequest = z.strictObject({
+  name: z.string(),
+  tenant: z.string(),
+  prefix: z.string(),
+  roles: z.array(z.string()),
+  groups: z.array(z.string()),
+  devicesMax: z.number(),
+  lifeMs: z.number(),
+});
+
+/** What devices are given from the factory, and `postern enrol --claim` reads. Holds a private key. */
+export const claimFile = z.object({
+  /** The version of this format. */
+  postern: z.literal(1),
+  claim: z.string(),
+  prefix: z.string(),
+  devicesMax: z.number(),
+  expires: z.string(),
+  est: z.array(z.object({ url: z.string() })).min(1),
+  ca: z.string(),
+  certificate: z.string(),
+  key: z.string(),
+});
+export type NewClaimResult = z.infer<typeof claimFile>;
+
+/** `GET /enrolment/claims`. */
+export const claimList = z.array(
+  z.object({
+    name: z.string(),
+    tenant: z.string(),
+    prefix: z.string(),
+    roles: z.array(z.string()),
+    groups: z.array(z.string()),
+    devices: z.number(),
+    devicesMax: z.number(),
+    expires: z.string(),
+    state: z.enum(["open", "revoked", "expired", "exhausted"]),
+  }),
+);
+export type ClaimList = z.infer<typeof claimList>;
+
+/** `POST /enrolment/claims/revoke`. */
+export const revokeClaimRequest = z.strictObject({ name: z.string() });

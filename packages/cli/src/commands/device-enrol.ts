@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from "commander";
 
+import { wholeNumber } from "../client/options.ts";
 import type { CommandContext } from "../context.ts";
 
 interface EnrolOptions {
@@ -16,6 +17,8 @@ interface ListOptions {
   readonly data?: string;
   readonly json?: true;
 }
+
+const dataOption = ["--data <directory>", "the server's data directory (default: ./postern-data)"] as const;
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -47,15 +50,73 @@ function deviceCommand(program: Command): Command {
   return present ?? program.command("device").description("devices and how they get certificates");
 }
 
-/** `postern device enrol` and `postern device enrolments`: one-time tokens by which devices get their certificates. */
+interface ClaimOptions extends ListOptions {
+  readonly prefix: string;
+  readonly devices: number;
+  readonly expires: number;
+  readonly tenant: string;
+  readonly role: readonly string[];
+  readonly group: readonly string[];
+  readonly out: string;
+}
+
+const claimExamples = `
+A claim is a certificate for the factory: every device of a series carries the same, and it is good for one thing, to make one new device
+each with a certificate and a key of its own. It lets nobody into the broker, and touches no device that is there.
+
+Examples:
+  postern device claim line-a --prefix press- --devices 500 --expires 7d --role device --out line-a.claim
+  postern device claims                                           how many devices each has made
+  postern device claims revoke line-a`;
+
+function registerClaims(device: Command, context: CommandContext): void {
+  device
+    .command("claim")
+    .argument("<name>", "how the claim is called")
+    .description("make a certificate by which a series of new devices get their own")
+    .option(...dataOption)
+    .requiredOption("--prefix <text>", "what the names of its devices begin with")
+    .requiredOption("--devices <n>", "how many devices it may make", wholeNumber(1, 100_000))
+    .option("--expires <time>", "how long it can be used, such as 12h or 7d", duration, duration("7d"))
+    .option("--tenant <name>", "the tenant of its devices", "default")
+    .option("--role <name>", "a role of its devices; can be given again", collect, [])
+    .option("--group <name>", "a group of its devices; can be given again", collect, [])
+    .requiredOption("--out <file>", "the file for the devices (0600): a secret")
+    .option("--json", "for programs")
+    .addHelpText("after", claimExamples)
+    .action(async (name: string, options: ClaimOptions) => {
+      const { createClaim } = await import("../enrol/claims.ts");
+      await createClaim({ ...options, name, lifeMs: options.expires }, context);
+    });
+  const list = device
+    .command("claims")
+    .description("list the claims and how many devices each has made")
+    .option(...dataOption)
+    .option("--json", "for programs")
+    .action(async (options: ListOptions) => {
+      const { listClaims } = await import("../enrol/claims.ts");
+      await listClaims(options, context);
+    });
+  list
+    .command("revoke")
+    .argument("<name>", "the claim")
+    .description("end a claim; the devices that it made stay")
+    .option(...dataOption)
+    .option("--json", "for programs")
+    .action(async (name: string, _options: ListOptions, command: Command) => {
+      const { revokeClaim } = await import("../enrol/claims.ts");
+      await revokeClaim(name, command.optsWithGlobals<ListOptions>(), context);
+    });
+}
+
+/** `postern device enrol` and `postern device enrolments`: one-time tokens by which devices get their certificates; `postern device claim` and `claims`: certificates for series of them. */
 export function registerDeviceEnrol(program: Command, context: CommandContext): void {
   const device = deviceCommand(program);
-  const data = ["--data <directory>", "the server's data directory (default: ./postern-data)"] as const;
   device
     .command("enrol")
     .argument("<name>", "the device's name; made when it is not there yet")
     .description("make a one-time token by which a device gets its certificate over the network")
-    .option(...data)
+    .option(...dataOption)
     .option("--expires <time>", "how long it can be used, such as 15m, 1h or 7d", duration, duration("1h"))
     .option("--tenant <name>", "the tenant of a new device", "default")
     .option("--role <name>", "a role of a new device; can be given again", collect, [])
@@ -70,7 +131,7 @@ export function registerDeviceEnrol(program: Command, context: CommandContext): 
   const list = device
     .command("enrolments")
     .description("list the enrolment tokens of the last month and what became of them")
-    .option(...data)
+    .option(...dataOption)
     .option("--json", "for programs")
     .action(async (options: ListOptions) => {
       const { listTokens } = await import("../enrol/tokens.ts");
@@ -80,10 +141,11 @@ export function registerDeviceEnrol(program: Command, context: CommandContext): 
     .command("cancel")
     .argument("<which>", "a token's id, or a device's name for all of its tokens")
     .description("make a token useless that was not used yet")
-    .option(...data)
+    .option(...dataOption)
     .option("--json", "for programs")
     .action(async (which: string, _options: ListOptions, command: Command) => {
       const { cancelTokens } = await import("../enrol/tokens.ts");
       await cancelTokens(which, command.optsWithGlobals<ListOptions>(), context);
     });
+  registerClaims(device, context);
 }

@@ -17,6 +17,7 @@ The key is made here and never leaves. The token is used up by the first certifi
 Examples:
   postern enrol --url https://broker.example:8885 --fingerprint AB:CD:… --token-file boiler-7.token --bundle boiler-7.json
   postern enrol --url https://broker.example:8885 --ca root.crt --token-file boiler-7.token --bundle boiler-7.json
+  postern enrol --claim line-a.claim --device press-17 --bundle press-17.json
 Ends with 0, 2 for a wrong command line, 3 when the server cannot be reached or refuses, 1 for an answer that cannot be used.`;
 
 const renewExamples = `
@@ -34,11 +35,18 @@ export function registerEnrol(program: Command, context: CommandContext): void {
   program
     .command("enrol")
     .description("on a device: get a certificate for a one-time token, and write the bundle")
-    .requiredOption("--url <url>", "the enrolment server (EST): https://host:port")
+    .option("--url <url>", "the enrolment server (EST): https://host:port")
     .option("--ca <file>", "the certificate authority to trust (PEM)")
     .option("--fingerprint <sha256>", "or its fingerprint, as the server's administrator sees it")
-    .requiredOption("--token-file <file>", "file with the token that `postern device enrol` made")
-    .option("--device <name>", "the device's name, when the token's file holds the secret alone")
+    .option("--token-file <file>", "file with the token that `postern device enrol` made")
+    .option(
+      "--claim <file>",
+      "or the claim of its series, which says the rest as well: see `postern device claim`",
+    )
+    .option(
+      "--device <name>",
+      "the device's name: with --claim, or when the token's file holds the secret alone",
+    )
     .requiredOption("--bundle <file>", "the bundle to write")
     .option(
       "--server <url>",

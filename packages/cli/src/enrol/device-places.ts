@@ -1,13 +1,11 @@
-import { z } from "zod";
+import { bundleSchema } from "@postern/identity/bundle";
+import type { z } from "zod";
 
 import { EnrolmentAnswerError } from "./errors.ts";
 import { askEst, granted, type EstPlace, type EstTls } from "./est-client.ts";
 
-const answerSchema = z.object({
-  device: z.string(),
-  servers: z.array(z.object({ url: z.string() })).min(1),
-  est: z.array(z.object({ url: z.string() })).optional(),
-});
+/** The parts of a bundle that are the server's to say. */
+const answerSchema = bundleSchema.pick({ device: true, servers: true, est: true, knock: true });
 
 /** Where a device finds its servers, as Postern tells a device with a good certificate. */
 export type DevicePlaces = z.infer<typeof answerSchema>;

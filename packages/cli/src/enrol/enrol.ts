@@ -6,7 +6,9 @@ import { moveIntoPlace, writePrivateFile } from "@postern/identity/files";
 import { createRequest } from "@postern/pki/csr-create";
 import { isDeviceName } from "@postern/pki/device-uri";
 
-import { readInput, readSecretInput, type FilePorts } from "../client/credentials.ts";
+import { claimFile } from "../admin/enrolment-protocol.ts";
+import { checkCredentials, readInput, readSecretInput, type FilePorts } from "../client/credentials.ts";
+import { ConnectionError } from "../client/errors.ts";
 import { parseTarget } from "../client/target.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -17,10 +19,11 @@ import { keyPem, newKey, type KeyType } from "./keys.ts";
 import { trustFingerprint, trustPem } from "./trust.ts";
 
 export interface EnrolOptions {
-  readonly url: string;
+  readonly url?: string;
   readonly ca?: string;
   readonly fingerprint?: string;
-  readonly tokenFile: string;
+  readonly tokenFile?: string;
+  readonly claim?: string;
   readonly device?: string;
   readonly bundle: string;
   readonly server: readonly string[];
@@ -29,13 +32,24 @@ export interface EnrolOptions {
   readonly json?: true;
 }
 
-interface Proof {
-  readonly name: string;
-  readonly secret: string;
+/** What a device comes with: where to ask, whom to trust, and what it proves itself with. */
+interface Start {
+  readonly places: readonly EstPlace[];
+  readonly device: string;
+  /** The first authority is asked for only now. */
+  readonly trust: (place: EstPlace) => Promise<Pick<Authorities, "ca" | "trusted">>;
+  readonly proof:
+    | { readonly kind: "token"; readonly secret: string }
+    | ({ readonly kind: "claim" } & Identity);
+}
+
+interface Identity {
+  readonly cert: string;
+  readonly key: string;
 }
 
 /** The token of a file: `device:secret`, or the secret alone when the device is named. */
-function readToken({ tokenFile, device }: EnrolOptions, ports: FilePorts): Proof {
+function readToken(tokenFile: string, device: string | undefined, ports: FilePorts) {
   const [line = ""] = readSecretInput(tokenFile, "the token", ports).split(/\r?\n/, 1);
   const [, written, secret = ""] = /^(?:([^:]*):)?([^:]+)$/.exec(line.trim()) ?? [];
   const name = written ?? device ?? "";
@@ -47,22 +61,66 @@ function readToken({ tokenFile, device }: EnrolOptions, ports: FilePorts): Proof
   return { name, secret };
 }
 
-function trust(
-  options: EnrolOptions,
-  place: EstPlace,
-  ports: FilePorts,
-): Promise<Pick<Authorities, "ca" | "trusted">> {
-  const { ca, fingerprint } = options;
+function startWithToken(tokenFile: string, options: EnrolOptions, ports: FilePorts): Start {
+  const { url, ca, fingerprint } = options;
+  if (url === undefined) throw new UsageError("say where: --url https://host:port");
+  const place = parseEstUrl(url);
+  const { name, secret } = readToken(tokenFile, options.device, ports);
   if ((ca === undefined) === (fingerprint === undefined)) {
     throw new UsageError(
       "say whom to trust: --ca FILE (the authority's certificate) or --fingerprint SHA-256 (as `postern up` and `postern device enrol` show it)",
     );
   }
-  return fingerprint === undefined
-    ? Promise.resolve(
-        trustPem(readInput(ca ?? "", "the certificate authority", ports).toString("utf8"), ca ?? ""),
-      )
-    : trustFingerprint(place, fingerprint);
+  const known =
+    ca === undefined
+      ? undefined
+      : trustPem(readInput(ca, "the certificate authority", ports).toString("utf8"), ca);
+  return {
+    places: [place],
+    device: name,
+    trust: async (asked) => known ?? (await trustFingerprint(asked, fingerprint ?? "")),
+    proof: { kind: "token", secret },
+  };
+}
+
+function startWithClaim(
+  file: string,
+  { device, url, ca, fingerprint }: EnrolOptions,
+  ports: FilePorts,
+): Start {
+  if ((url ?? ca ?? fingerprint) !== undefined)
+    throw new UsageError(
+      "--claim says where the server is and whom to trust: leave out --url, --ca and --fingerprint",
+    );
+  let value: unknown;
+  try {
+    value = JSON.parse(readSecretInput(file, "the claim", ports));
+  } catch (thrown) {
+    if (thrown instanceof UsageError) throw thrown;
+  }
+  const parsed = claimFile.safeParse(value);
+  if (!parsed.success) throw new UsageError(`${file} is no claim as \`postern device claim\` writes it`);
+  const { est, ca: pem, certificate, key, prefix } = parsed.data;
+  if (device === undefined || !isDeviceName(device) || !device.startsWith(prefix))
+    throw new UsageError(
+      `name the device with --device: ${file} makes devices whose names begin with "${prefix}"`,
+    );
+  const trusted = trustPem(pem, file);
+  const identity = { cert: certificate, key };
+  checkCredentials({ ca: pem, ...identity }, file);
+  return {
+    places: est.map((place) => parseEstUrl(place.url)),
+    device,
+    trust: () => Promise.resolve(trusted),
+    proof: { kind: "claim", ...identity },
+  };
+}
+
+function startOf(options: EnrolOptions, ports: FilePorts): Start {
+  const { tokenFile, claim } = options;
+  if (tokenFile !== undefined && claim === undefined) return startWithToken(tokenFile, options, ports);
+  if (claim !== undefined && tokenFile === undefined) return startWithClaim(claim, options, ports);
+  throw new UsageError("say what the device proves itself with: --token-file FILE or --claim FILE");
 }
 
 /** A file that will hold a secret, begun before anything is asked for: a token must not be lost to a directory that cannot be written. */
@@ -87,44 +145,60 @@ function reserve(
 
 async function obtain(
   place: EstPlace,
-  proof: Proof,
+  { device, proof }: Start,
   authorities: Authorities,
   options: EnrolOptions,
 ): Promise<Bundle> {
   const key = newKey(options.keyType);
-  const tls = { ca: authorities.ca, cert: undefined, key: undefined };
-  const request = createRequest({ key, device: proof.name }).toString("base64");
-  const answer = await askEst(place, tls, {
-    method: "POST",
-    path: "/.well-known/est/simpleenroll",
-    body: request,
-    user: proof,
-  });
-  const certificates = certificatesOf(granted(answer, place, `"${proof.name}" a certificate`), place);
-  const { chain } = checkIssued(certificates, { key, device: proof.name, authorities, nowMs: Date.now() });
+  const { ca } = authorities;
+  const identity = proof.kind === "claim" ? proof : { cert: undefined, key: undefined };
+  const answer = await askEst(
+    place,
+    { ca, cert: identity.cert, key: identity.key },
+    {
+      method: "POST",
+      path: "/.well-known/est/simpleenroll",
+      body: createRequest({ key, device }).toString("base64"),
+      ...(proof.kind === "token" ? { user: { name: device, secret: proof.secret } } : {}),
+    },
+  );
+  const certificates = certificatesOf(granted(answer, place, `"${device}" a certificate`), place);
+  const { chain } = checkIssued(certificates, { key, device, authorities, nowMs: Date.now() });
   const pem = keyPem(key);
-  const told = await fetchPlaces(place, { ca: authorities.ca, cert: chain, key: pem });
+  const told = await fetchPlaces(place, { ca, cert: chain, key: pem });
   const named = options.server.map((url) => ({ url }));
   const servers = named.length > 0 ? named : (told?.servers ?? []);
   const est = told?.est ?? [{ url: place.url }];
-  const device = proof.name;
-  return { postern: 1, device, servers, est, ca: authorities.ca, certificate: chain, key: pem };
+  const knock = told?.knock === undefined ? {} : { knock: told.knock };
+  return { postern: 1, device, servers, est, ca, certificate: chain, key: pem, ...knock };
+}
+
+/** The first of the places that answers, with its authorities. @throws {ConnectionError} when none does. */
+async function firstPlace({ places, trust }: Start): Promise<readonly [EstPlace, Authorities]> {
+  let first: ConnectionError | undefined;
+  for (const place of places) {
+    try {
+      return [place, await fetchAuthorities(place, await trust(place))];
+    } catch (thrown) {
+      if (!(thrown instanceof ConnectionError)) throw thrown;
+      first ??= thrown;
+    }
+  }
+  throw first ?? new Error("an enrolment without a place");
 }
 
 /** Runs `postern enrol`. @throws {CliError} as its help says; then there is no bundle, or the old one as it was. */
 export async function enrol(options: EnrolOptions, context: CommandContext): Promise<void> {
   const { cwd, stdout, stderr } = context;
   const ports: FilePorts = { cwd, warn: (text) => stderr.write(`postern: warning: ${text}\n`) };
-  const place = parseEstUrl(options.url);
   for (const server of options.server) parseTarget(server);
-  const proof = readToken(options, ports);
-  const trusted = await trust(options, place, ports);
-  const authorities = await fetchAuthorities(place, trusted);
+  const start = startOf(options, ports);
+  const [place, authorities] = await firstPlace(start);
   const path = resolve(cwd, options.bundle);
   const file = reserve(path, options);
   let bundle: Bundle;
   try {
-    bundle = await obtain(place, proof, authorities, options);
+    bundle = await obtain(place, start, authorities, options);
     const text = formatBundle(bundle);
     if (bundle.servers.length > 0) parseBundle(text, options.bundle);
     file.commit(text);
@@ -132,10 +206,11 @@ export async function enrol(options: EnrolOptions, context: CommandContext): Pro
     file.discard();
     throw thrown;
   }
-  if (bundle.servers.length === 0)
+  if (bundle.servers.length === 0) {
     ports.warn(
       `${place.url} does not say where the broker is: write it under "servers" in ${options.bundle}, or use --server`,
     );
+  }
   stdout.write(
     options.json === true
       ? `${JSON.stringify({ device: bundle.device, bundle: options.bundle, servers: bundle.servers })}\n`

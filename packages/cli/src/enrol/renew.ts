@@ -66,8 +66,11 @@ async function renewAt(place: EstPlace, path: string, renewable: Renewable, nowM
   // The old one stays in its place until the new one has let us in.
   const told = await fetchPlaces(place, { ca: bundle.ca, cert: issued.chain, key: pem });
   if (readFileSync(path, "utf8") !== text) return { kind: "otherwise" };
-  const places = told === undefined ? {} : { servers: told.servers, ...(told.est && { est: told.est }) };
-  replacePrivateFile(path, formatBundle({ ...bundle, ...places, certificate: issued.chain, key: pem }));
+  const { servers, est, knock } = { ...bundle, ...told };
+  replacePrivateFile(
+    path,
+    formatBundle({ ...bundle, servers, est, knock, certificate: issued.chain, key: pem }),
+  );
   return { kind: "renewed", certificate: issued.leaf };
 }
 

@@ -26,7 +26,9 @@ export interface EnrolmentEvent {
     | "enrolment-refused"
     | "renewal-refused"
     | "enrolment-token-made"
-    | "enrolment-token-cancelled";
+    | "enrolment-token-cancelled"
+    | "enrolment-claim-made"
+    | "enrolment-claim-revoked";
   /** Where the request came from; empty for the administrator's. */
   readonly address: string;
   /** The device, as claimed by whoever was refused. */

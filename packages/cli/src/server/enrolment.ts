@@ -8,10 +8,11 @@ import type { Bundle } from "@postern/identity/bundle";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
 import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
+import { EnrolmentClaims, claimState, type NewClaim } from "@postern/identity/enrolment/claims";
 import { EnrolmentTokens, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
 
-import type { NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
+import type { ClaimList, NewClaimResult, NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { hostAndPort } from "../config/listener-url.ts";
 import type { KnockOf } from "../gate/bundle-knock.ts";
@@ -42,12 +43,14 @@ export interface EnrolmentOptions {
 /** Certificates for devices over the network: the tokens for it, and the server when there is one. */
 export class Enrolment implements AsyncDisposable {
   readonly tokens: EnrolmentTokens;
+  readonly claims: EnrolmentClaims;
   #server: EstServer | undefined;
   readonly #options: EnrolmentOptions;
 
   private constructor(options: EnrolmentOptions) {
     this.#options = options;
     this.tokens = new EnrolmentTokens(join(options.directory.pki, "enrolments.jsonl"));
+    this.claims = new EnrolmentClaims(join(options.directory.pki, "claims.jsonl"));
   }
 
   /** @throws {PkiFileError} when the tokens are damaged; {@link ListenError} when an address that was asked for cannot be had. */
@@ -56,7 +59,7 @@ export class Enrolment implements AsyncDisposable {
     try {
       enrolment.#server = await enrolment.#listen();
     } catch (thrown) {
-      enrolment.tokens.close();
+      enrolment.#closeFiles();
       throw thrown;
     }
     return enrolment;
@@ -82,12 +85,7 @@ export class Enrolment implements AsyncDisposable {
   createToken(wanted: NewToken): NewTokenResult {
     const { certificates, audit, clock } = this.#options;
     const { registry, authority } = certificates.installation;
-    const places = this.places;
-    if (places === undefined) {
-      throw new EnrolmentError(
-        "this server gives no certificates over the network: set est.url in its configuration and start it again",
-      );
-    }
+    const urls = this.#urls();
     const { device, roles = [], groups = [] } = wanted;
     const present = registry.find(device);
     const refusal = present === undefined ? undefined : refusalOfDevice(present);
@@ -99,7 +97,6 @@ export class Enrolment implements AsyncDisposable {
     const { id, expires } = token;
     const detail = `token ${id}, good until ${expires}`;
     audit.recordEnrolment({ kind: "enrolment-token-made", address: "", identity: device, detail });
-    const urls = places.map(({ url }) => url);
     return {
       id,
       device,
@@ -136,6 +133,58 @@ export class Enrolment implements AsyncDisposable {
     return cancelled.map(({ id }) => id);
   }
 
+  /** A claim with all that its devices need, which is told this once. @throws {EnrolmentError} */
+  async createClaim(wanted: NewClaim): Promise<NewClaimResult> {
+    const { certificates, audit, clock } = this.#options;
+    const { authority } = certificates.installation;
+    const urls = this.#urls();
+    const { claim, certificate, key } = await this.claims.create(wanted, authority, clock.wallMs());
+    const { name, prefix, devicesMax, expires } = claim;
+    const detail = `claim "${name}" for ${devicesMax} devices "${prefix}…", good until ${expires}`;
+    audit.recordEnrolment({ kind: "enrolment-claim-made", address: "", identity: name, detail });
+    const est = urls.map((url) => ({ url }));
+    return {
+      postern: 1,
+      claim: name,
+      prefix,
+      devicesMax,
+      expires,
+      est,
+      ca: authority.rootPem,
+      certificate,
+      key,
+    };
+  }
+
+  /** All claims, the oldest first. */
+  listClaims(): ClaimList {
+    const nowMs = this.#options.clock.wallMs();
+    return this.claims.list().map((claim) => {
+      const { name, tenant, prefix, roles, groups, devices, devicesMax, expires } = claim;
+      return {
+        name,
+        tenant,
+        prefix,
+        roles,
+        groups,
+        devices,
+        devicesMax,
+        expires,
+        state: claimState(claim, nowMs),
+      };
+    });
+  }
+
+  /** Ends a claim; the devices that it made stay. @throws {EnrolmentError} when there is none of this name. */
+  revokeClaim(name: string): void {
+    const { audit, clock } = this.#options;
+    const claim = this.claims.revoke(name, clock.wallMs());
+    if (claim === undefined)
+      throw new EnrolmentError(`there is no claim "${name}": see \`postern device claims\``);
+    const detail = `claim "${name}" after ${claim.devices} devices`;
+    audit.recordEnrolment({ kind: "enrolment-claim-revoked", address: "", identity: name, detail });
+  }
+
   /** To be called when the server's certificate is another. */
   reloadTls(): void {
     this.#server?.reloadTls();
@@ -143,7 +192,21 @@ export class Enrolment implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]();
+    this.#closeFiles();
+  }
+
+  #closeFiles(): void {
     this.tokens.close();
+    this.claims.close();
+  }
+
+  /** @throws {EnrolmentError} when nobody listens, so that what is asked for could not be used. */
+  #urls(): string[] {
+    const { places } = this;
+    if (places !== undefined) return places.map(({ url }) => url);
+    throw new EnrolmentError(
+      "this server gives no certificates over the network: set est.url in its configuration and start it again",
+    );
   }
 
   async #listen(): Promise<EstServer | undefined> {
@@ -158,6 +221,7 @@ export class Enrolment implements AsyncDisposable {
     const desk = new EnrolmentDesk({
       registry: certificates.installation.registry,
       tokens: this.tokens,
+      claims: this.claims,
       authority,
       policy: { certificateDays, renewalGraceDays, sameKey: sameKeyRenewal },
       clock,

@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { claimFile } from "../../src/admin/enrolment-protocol.ts";
+import { run } from "../../src/main.ts";
+import { fakeContext } from "../../src/testing.ts";
 import { EstTest, csr, held, newKey } from "../support/est.ts";
 import { TestClient } from "../support/mqttjs.ts";
 import { postern, scratch, type Scratch } from "../support/postern.ts";
 
-describe("attack 74: enrolment tokens used again, too late, or for another device", () => {
+describe("attack 74: enrolment tokens and claims used again, too late, or for something else", () => {
   let place: Scratch;
   let est: EstTest;
 
@@ -104,6 +109,49 @@ describe("attack 74: enrolment tokens used again, too late, or for another devic
     await assert.rejects(
       TestClient.connect(url, { ca: est.ca, username, password }),
       /Bad User Name or Password/,
+    );
+  });
+
+  it("let nobody in as a claim's certificate: it makes new devices of its prefix, and nothing else", async () => {
+    const command = async (...args: readonly string[]) => {
+      const context = fakeContext({ cwd: place.path });
+      return { code: await run([...args], context), out: context.out(), err: context.err() };
+    };
+    const at = ["--data", est.server.data];
+    const wanted = ["--prefix", "press-", "--devices", "2", "--role", "device", "--out", "line.claim"];
+    assert.equal((await command("device", "claim", "line", ...wanted, ...at)).code, 0);
+    const claim = claimFile.parse(JSON.parse(readFileSync(join(place.path, "line.claim"), "utf8")));
+    const as = { cert: claim.certificate, key: claim.key };
+    const [url = ""] = est.server.urls;
+
+    await assert.rejects(TestClient.connect(url, { ca: est.ca, ...as }), /Not authorized/, "no MQTT");
+    assert.equal((await est.simpleReenroll(csr({ device: "press-1" }), as)).status, 403, "no renewal");
+    assert.equal((await est.send({ path: "/postern/device", as })).status, 403, "no secrets of devices");
+    await est.enrol("press-old");
+    const path = "/.well-known/est/simpleenroll";
+    const ask = (device: string) => est.send({ path, body: csr({ device }), type: "application/pkcs10", as });
+    for (const [device, sentence] of [
+      ["first-device", /begin with "press-"/],
+      ["press-old", /there is a device "press-old" already/],
+    ] as const) {
+      const { status, text } = await ask(device);
+      assert.equal(status, 403);
+      assert.match(text, sentence);
+    }
+
+    const enrol = ["enrol", "--claim", "line.claim", "--bundle"];
+    assert.equal((await command(...enrol, "1.json", "--device", "press-1")).code, 0, "the honest use");
+    assert.equal((await command("pub", "--bundle", "1.json", "devices/press-1/state", "on")).code, 0);
+    assert.equal((await ask("press-2")).status, 200);
+    assert.match((await ask("press-3")).text, /has made all of its 2 devices/);
+    assert.match(
+      (await command("device", "claims", ...at)).out,
+      /^line {2}2 of 2 devices "press-…", exhausted/,
+    );
+    assert.equal((await command("device", "claims", "revoke", "line", ...at)).code, 0);
+    assert.match((await ask("press-4")).text, /was revoked at/);
+    await est.audit(
+      /"kind":"enrolment-refused","address":"127\.0\.0\.1","identity":"line","detail":"claim: .*revoked/,
     );
   });
 });

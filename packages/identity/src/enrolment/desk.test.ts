@@ -9,8 +9,10 @@ import { createRequest, type NewRequest } from "@postern/pki/csr-create";
 import { issueDevice, issueIntermediate, issueRoot } from "@postern/pki/issue";
 
 import { newDevice } from "../device.ts";
+import { EnrolmentError } from "../errors.ts";
 import { startInstallation, temporaryDataDirectory, type StartedInstallation } from "../testing.ts";
 import { EnrolmentDesk, type EnrolmentPolicy, type EnrolmentResult } from "./desk.ts";
+import { EnrolmentClaims, type NewClaim } from "./claims.ts";
 import { EnrolmentTokens, type NewToken } from "./tokens.ts";
 
 const startMs = Date.UTC(2027, 0, 1);
@@ -40,6 +42,7 @@ describe("enrolment desk", () => {
   let place: ReturnType<typeof temporaryDataDirectory>;
   let installation: StartedInstallation;
   let tokens: EnrolmentTokens;
+  let claims: EnrolmentClaims;
   let nowMs: number;
 
   beforeEach(async () => {
@@ -47,9 +50,11 @@ describe("enrolment desk", () => {
     place = temporaryDataDirectory();
     installation = await startInstallation(place.directory);
     tokens = new EnrolmentTokens(join(place.directory.pki, "enrolments.jsonl"));
+    claims = new EnrolmentClaims(join(place.directory.pki, "claims.jsonl"));
   });
   afterEach(() => {
     tokens.close();
+    claims.close();
     installation.registry.close();
     place[Symbol.dispose]();
   });
@@ -58,6 +63,7 @@ describe("enrolment desk", () => {
     return new EnrolmentDesk({
       registry: installation.registry,
       tokens,
+      claims,
       authority: () => installation.authority,
       policy: { ...policy, ...changes },
       clock: { wallMs: () => nowMs, monotonicMs: () => 0 },
@@ -291,5 +297,88 @@ describe("enrolment desk", () => {
       /^certificate: .*valid only from/,
     );
     assert.equal(decodeCertificate(certificate.x509.raw)?.fingerprint, certificate.fingerprint);
+  });
+
+  async function claim(changes: Partial<NewClaim> = {}): Promise<Uint8Array> {
+    const wanted = {
+      name: "line-a",
+      tenant: "default",
+      prefix: "press-",
+      roles: ["device"],
+      groups: ["hall"],
+      devicesMax: 3,
+      lifeMs: dayMs,
+      ...changes,
+    };
+    const made = await claims.create(wanted, installation.authority, nowMs);
+    return fromPem("CERTIFICATE", made.certificate)[0] ?? Buffer.alloc(0);
+  }
+
+  it("makes new devices for a claim, as many as it may and of the names it may, with its roles", async () => {
+    const desk = open();
+    const der = await claim();
+    for (const device of ["press-1", "press-2"]) issued(await desk.claim(request({ device }), der));
+    const device = installation.registry.find("press-1");
+    assert.deepEqual([device?.roles, device?.groups], [["device"], ["hall"]]);
+    assert.match(reason(await desk.claim(request({ device: "door" }), der)), /^claim: .*begin with "press-"/);
+    assert.match(reason(await desk.claim(request({ device: "press-1" }), der)), /^claim: .*already/);
+    const both = ["press-3", "press-4"].map((name) => desk.claim(request({ device: name }), der));
+    const twice = ["press-5", "press-5"].map((name) => desk.claim(request({ device: name }), der));
+    const results = await Promise.all([...both, ...twice]);
+    assert.deepEqual(results.map(({ kind }) => kind).sort(), ["issued", "refused", "refused", "refused"]);
+    assert.match(
+      reason(await desk.claim(request({ device: "press-6" }), der)),
+      /^claim: .*all of its 3 devices/,
+    );
+  });
+
+  it("lets a claim give no device that is there another certificate, removed or not", async () => {
+    const desk = open();
+    const der = await claim();
+    installation.registry.put({
+      ...newDevice({ name: "press-1", tenant: "default" }, nowMs),
+      removed: new Date(nowMs).toISOString(),
+    });
+    assert.match(reason(await desk.claim(request({ device: "press-1" }), der)), /^claim: .*already/);
+    assert.equal(claims.find("line-a")?.devices, 0);
+  });
+
+  it("takes the certificate of a claim for that alone, until it ends", async () => {
+    const desk = open();
+    const der = await claim();
+    assert.match(reason(await desk.renew(request({ device: "press-1" }), der)), /^certificate: no device/);
+    assert.equal(desk.holderOf(der), undefined);
+    assert.equal(deviceOf(decodeCertificate(der) ?? assert.fail()), undefined);
+    const lamp = await enrolled(desk);
+    assert.match(
+      reason(await desk.claim(request({ device: "press-1" }), lamp.x509.raw)),
+      /^certificate: .*no claim/,
+    );
+    claims.revoke("line-a", nowMs);
+    assert.match(reason(await desk.claim(request({ device: "press-1" }), der)), /^claim: .*revoked/);
+    const other = await claim({ name: "line-b" });
+    nowMs += dayMs;
+    assert.match(reason(await desk.claim(request({ device: "press-1" }), other)), /^claim: .*ran out/);
+  });
+
+  it("remembers claims and what they made, and refuses those that cannot be", async () => {
+    const desk = open();
+    const der = await claim();
+    issued(await desk.claim(request({ device: "press-1" }), der));
+    claims.revoke("line-a", nowMs);
+    using read = new EnrolmentClaims(join(place.directory.pki, "claims.jsonl"));
+    assert.deepEqual(read.list(), claims.list());
+    assert.equal(read.find("line-a")?.devices, 1);
+    for (const wrong of [
+      { name: "line-a" },
+      { name: "a b" },
+      { prefix: "" },
+      { roles: ["#"] },
+      { devicesMax: 0 },
+      { devicesMax: 1.5 },
+      { lifeMs: 0 },
+      { lifeMs: 91 * dayMs },
+    ])
+      await assert.rejects(claim({ name: "new", ...wrong }), EnrolmentError, JSON.stringify(wrong));
   });
 });

@@ -1,4 +1,5 @@
 import { Purpose, decodeCertificate, deviceOf, verifyLeaf, type Certificate } from "@postern/pki/certificate";
+import { isDeviceName } from "@postern/pki/device-uri";
 import { judgeRequest, type Applicant } from "@postern/pki/csr-policy";
 import { CsrRefusal, decodeRequest, type CertificateRequest } from "@postern/pki/csr";
 
@@ -8,6 +9,7 @@ import { backdatedMs, type Authority } from "../authority.ts";
 import { newDevice, refusalOfCertificate, refusalOfDevice, type Device } from "../device.ts";
 import { withCertificate } from "../device-certificate.ts";
 import type { DeviceRegistry } from "../registry.ts";
+import { claimState, type EnrolmentClaim, type EnrolmentClaims } from "./claims.ts";
 import { tokenState, type EnrolmentToken, type EnrolmentTokens } from "./tokens.ts";
 
 const dayMs = 86_400_000;
@@ -28,6 +30,8 @@ export type EnrolmentRefusal =
   | "certificate"
   /** The device was removed or revoked. */
   | "device"
+  /** The claim makes no more devices, or none of this name. */
+  | "claim"
   /** Too many renewals. */
   | "rate";
 
@@ -61,6 +65,7 @@ export interface EnrolmentPolicy {
 export interface EnrolmentDeskOptions {
   readonly registry: DeviceRegistry;
   readonly tokens: EnrolmentTokens;
+  readonly claims: EnrolmentClaims;
   /** As it is now: it may be exchanged while the server runs. */
   readonly authority: () => Authority;
   readonly policy: EnrolmentPolicy;
@@ -88,6 +93,8 @@ export class EnrolmentDesk {
   readonly #options: EnrolmentDeskOptions;
   /** Keys of requests that are being answered: two at the same time must not both find a key unused. */
   readonly #keysAtWork = new Set<string>();
+  /** New devices whose certificates are being signed for a claim. */
+  readonly #namesAtWork = new Set<string>();
   #renewals = new Map<string, number>();
   #renewalsHour = 0;
 
@@ -115,6 +122,45 @@ export class EnrolmentDesk {
         return undefined;
       return present ?? newDevice({ name: device, tenant, roles, groups }, clock.wallMs());
     });
+  }
+
+  /** A first certificate for a new device that carries the certificate of a claim. The device's name is the request's, within what the claim allows. */
+  async claim(incoming: IncomingRequest, certificateDer: Uint8Array): Promise<EnrolmentResult> {
+    const { claims, clock } = this.#options;
+    const certificate = decodeCertificate(certificateDer);
+    const claim = certificate && claims.findByFingerprint(certificate.fingerprint);
+    if (certificate === undefined || claim === undefined)
+      return refused("certificate", "this is the certificate of no claim");
+    const problem = this.#problemOfClaim(claim, certificate);
+    if (problem !== undefined) return refused("claim", `the claim "${claim.name}" ${problem}`);
+    const decoded = decodeRequest(incoming.request);
+    if (decoded.kind === "refused")
+      return refused(decoded.reason, `the certification request is refused: ${decoded.detail}`);
+    const [device = ""] = decoded.request.commonNames;
+    if (!isDeviceName(device) || !device.startsWith(claim.prefix)) {
+      return refused(
+        "claim",
+        `the claim "${claim.name}" makes devices whose names begin with "${claim.prefix}", which the request's common name does not`,
+      );
+    }
+    if (this.#options.registry.find(device) !== undefined || this.#namesAtWork.has(device))
+      return refused("claim", `there is a device "${device}" already, and a claim makes new ones only`);
+    this.#namesAtWork.add(device);
+    try {
+      return await this.#answer(incoming, { device, tenant: claim.tenant }, undefined, () => {
+        if (!claims.consume(claim.name, clock.wallMs())) return undefined;
+        const { tenant, roles, groups } = claim;
+        return newDevice({ name: device, tenant, roles, groups }, clock.wallMs());
+      });
+    } finally {
+      this.#namesAtWork.delete(device);
+    }
+  }
+
+  /** The claim that a certificate (DER) belongs to, whatever its state; `undefined` when it is none's. */
+  claimOf(certificateDer: Uint8Array): EnrolmentClaim | undefined {
+    const certificate = decodeCertificate(certificateDer);
+    return certificate && this.#options.claims.findByFingerprint(certificate.fingerprint);
   }
 
   /** A new certificate for a device that proves itself by one it has; the old one stays good until its end. */
@@ -176,6 +222,27 @@ export class EnrolmentDesk {
         return `the enrolment token was cancelled at ${token.cancelled ?? ""}`;
       case "expired":
         return `the enrolment token ran out at ${token.expires}`;
+      default:
+        return state satisfies never;
+    }
+  }
+
+  #problemOfClaim(claim: EnrolmentClaim, certificate: Certificate): string | undefined {
+    const { clock, authority } = this.#options;
+    const nowMs = clock.wallMs();
+    const state = claimState(claim, nowMs);
+    switch (state) {
+      case "open": {
+        const issuers = [authority().issuing];
+        const result = verifyLeaf({ certificate, issuers, purpose: Purpose.clientAuth, nowMs });
+        return result.kind === "invalid" ? `cannot be used: ${result.reason}` : undefined;
+      }
+      case "revoked":
+        return `was revoked at ${claim.revoked ?? ""}`;
+      case "expired":
+        return `ran out at ${claim.expires}`;
+      case "exhausted":
+        return `has made all of its ${claim.devicesMax} devices`;
       default:
         return state satisfies never;
     }
@@ -255,7 +322,7 @@ export class EnrolmentDesk {
     this.#keysAtWork.add(publicKey.id);
     try {
       const device = admit(decoded.request);
-      if (device === undefined) return refused("token", "the enrolment token was used by another request");
+      if (device === undefined) return refused("token", "its proof was used up by another request");
       return await this.#issue(device, decoded.request, presented);
     } finally {
       this.#keysAtWork.delete(publicKey.id);

@@ -63,6 +63,7 @@ const statuses: Readonly<Partial<Record<EnrolmentRefusal, number>>> = {
   token: 401,
   certificate: 403,
   device: 403,
+  claim: 403,
   rate: 429,
 };
 
@@ -104,9 +105,10 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
     record({ kind: isRenewal ? "renewal-refused" : "enrolment-refused", address, identity, detail });
   }
 
-  /** The device whose certificate the connection has, whether it is still good or not. */
-  function claimedDevice({ certificate }: Channel): string {
-    return (certificate && desk.claimantOf(certificate)?.name) ?? "";
+  /** The device, or the claim, whose certificate the connection has, whether it is still good or not. */
+  function claimantName({ certificate }: Channel): string {
+    if (certificate === undefined) return "";
+    return desk.claimantOf(certificate)?.name ?? desk.claimOf(certificate)?.name ?? "";
   }
 
   app.get(`${prefix}/cacerts`, (_request, reply) => {
@@ -123,6 +125,12 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
   app.post(`${prefix}/simpleenroll`, async (request: FastifyRequest, reply) => {
     const channel = channelOf(request.raw.socket);
     const credentials = basicCredentials(request.headers.authorization);
+    const { certificate } = channel;
+    if (credentials === undefined && certificate !== undefined && desk.claimOf(certificate) !== undefined) {
+      const result = await desk.claim(incoming(request, channel), certificate);
+      conclude(channel, false, result.kind === "issued" ? result.device : claimantName(channel), result);
+      return answer(reply, result);
+    }
     if (credentials === undefined) {
       void reply.header("www-authenticate", challenge);
       return say(
@@ -163,7 +171,7 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
       return say(reply, 403, "simplereenroll needs the device's certificate in the TLS handshake");
     }
     const result = await desk.renew(incoming(request, channel), certificate);
-    const identity = claimedDevice(channel);
+    const identity = claimantName(channel);
     if (result.kind === "refused" && isFailedProof(result))
       failures.record({ address: channel.address, identity }, "certificate");
     conclude(channel, true, identity, result);
@@ -175,7 +183,7 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
     const channel = channelOf(request.raw.socket);
     const found = channel.certificate === undefined ? undefined : desk.holderOf(channel.certificate);
     if (found === undefined) {
-      failures.record({ address: channel.address, identity: claimedDevice(channel) }, "certificate");
+      failures.record({ address: channel.address, identity: claimantName(channel) }, "certificate");
       return say(reply, 403, "this is told to devices with a good certificate");
     }
     return reply.send({ device: found.name, tenant: found.tenant, ...places(found) });
