@@ -10,6 +10,8 @@ export interface OutputStream extends Writable {
 /** A stream a command reads; a terminal has `isTTY`. */
 export interface InputStream extends Readable {
   readonly isTTY?: boolean;
+  /** Of a terminal: whether it hands over each key as it is, and shows nothing of it. */
+  setRawMode?(isRaw: boolean): unknown;
 }
 
 /** All that a command may know of the process it runs in. Commands never touch `process` themselves. */

@@ -4,6 +4,7 @@ import { errorCode, errorText } from "@postern/core/errors";
 
 import { registerBackup } from "./commands/backup.ts";
 import { registerBan } from "./commands/ban.ts";
+import { registerCa } from "./commands/ca.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeviceEnrol } from "./commands/device-enrol.ts";
@@ -40,6 +41,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerDevice,
   registerDeviceEnrol,
   registerEnrol,
+  registerCa,
   registerPub,
   registerSub,
   registerKnock,

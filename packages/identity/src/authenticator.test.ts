@@ -60,7 +60,7 @@ describe("certificate authenticator", () => {
     assert.deepEqual(t.authenticate(t.bundle.certificate), {
       kind: "accepted",
       identity: { name: "first-device", anonymous: false },
-      untilMs: startMs + 365 * dayMs,
+      untilMs: startMs + 30 * dayMs,
     });
   });
 

@@ -12,6 +12,7 @@ import {
   moveIntoPlace,
   readSecretIfThere,
   readTextIfThere,
+  replacePrivateFile,
   writePrivateFile,
 } from "./files.ts";
 
@@ -21,7 +22,7 @@ const dayMs = 24 * hourMs;
 /** Certificates are valid from a little before they are made, for devices whose clocks are slow. */
 export const backdatedMs = hourMs;
 
-const authorityDays = 3_650;
+export const authorityDays = 3_650;
 
 /** A clock that shows an earlier time was never set. */
 const clockSetMs = Date.UTC(2025, 0, 1);
@@ -30,6 +31,8 @@ const clockSetMs = Date.UTC(2025, 0, 1);
 export interface Authority {
   readonly root: Certificate;
   readonly issuing: Certificate;
+  /** Those that issue devices' certificates, or did before and are still good: the present one first. */
+  readonly issuers: readonly Certificate[];
   /** PEM: what clients trust. */
   readonly rootPem: string;
   /** Signs servers and devices. */
@@ -72,6 +75,35 @@ export async function createAuthority(pki: string, nowMs: number): Promise<void>
   moveIntoPlace(temporary, pki);
 }
 
+/** A new issuing authority that is about to take its place: key and certificate. */
+export const nextIssuingName = "issuing.next";
+
+/** The file of an issuing authority that was replaced. */
+export function formerIssuingName({ serialNumber }: Certificate): string {
+  return `issuing-${serialNumber}.crt`;
+}
+
+/** Completes the renewal of the issuing authority, if one was begun. */
+export function finishIssuingRenewal(pki: string): void {
+  const path = join(pki, nextIssuingName);
+  const text = readSecretIfThere(path);
+  if (text === undefined) return;
+  const at = text.indexOf("-----BEGIN CERTIFICATE-----");
+  replacePrivateFile(join(pki, "issuing.key"), text.slice(0, at));
+  replacePrivateFile(join(pki, "issuing.crt"), text.slice(at));
+  attempt(`remove ${path}`, () => rmSync(path));
+}
+
+/** The issuing authorities before the present one that are still valid. */
+function loadFormerIssuing(pki: string, root: Certificate, nowMs: number): Certificate[] {
+  const names = attempt(`read the directory ${pki}`, () => readdirSync(pki));
+  return names
+    .filter((name) => /^issuing-[0-9A-F]+\.crt$/.test(name))
+    .map((name) => loadCertificate(join(pki, name)).certificate)
+    .filter(({ x509 }) => x509.checkIssued(root.x509) && x509.verify(root.x509.publicKey))
+    .filter(({ notAfterMs }) => nowMs <= notAfterMs);
+}
+
 /** Whether an authority was made already; an empty directory is as good as none. */
 export function hasAuthority(pki: string): boolean {
   return existsSync(pki) && attempt(`read the directory ${pki}`, () => readdirSync(pki)).length > 0;
@@ -105,6 +137,7 @@ export function keyFits(certificate: Certificate, key: string): boolean {
  * authority is not yet or no longer valid.
  */
 export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrls): Authority {
+  finishIssuingRenewal(pki);
   const root = loadCertificate(join(pki, "root.crt"));
   const issuing = loadCertificate(join(pki, "issuing.crt"));
   const keyPath = join(pki, "issuing.key");
@@ -135,6 +168,7 @@ export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrls): Au
   return {
     root: root.certificate,
     issuing: issuing.certificate,
+    issuers: [issuing.certificate, ...loadFormerIssuing(pki, root.certificate, nowMs)],
     rootPem: root.pem,
     issuer: { certificate: issuing.pem, key, urls },
   };

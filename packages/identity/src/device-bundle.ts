@@ -6,7 +6,7 @@ import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 
 import { backdatedMs, type Authority } from "./authority.ts";
 import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
-import { credentialDays, newDevice, refusalOfDevice, type Device } from "./device.ts";
+import { credentialDays, newDevice, refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
 import { withCertificate } from "./device-certificate.ts";
 import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
 import type { DeviceRegistry } from "./registry.ts";
@@ -19,6 +19,8 @@ export interface BundleRequest {
   readonly bundles: string;
   readonly authority: Authority;
   readonly registry: DeviceRegistry;
+  /** PEM: whom devices trust for the server. */
+  readonly ca: string;
   /** Where devices find the server, the preferred address first; at least one. */
   readonly servers: Bundle["servers"];
   /** Where they renew their certificates. */
@@ -37,6 +39,8 @@ export interface NewBundle {
   readonly tenant: string;
   readonly device: string;
   readonly roles?: readonly string[];
+  /** The bundle that it takes the place of, for what else is in it. */
+  readonly former?: Bundle;
 }
 
 /**
@@ -45,8 +49,8 @@ export interface NewBundle {
  * @returns the bundle's path.
  */
 export async function createBundle(
-  { bundles, authority, registry, servers, est, knock, nowMs }: BundleRequest,
-  { tenant, device, roles = [] }: NewBundle,
+  { bundles, authority, registry, ca, servers, est, knock, nowMs }: BundleRequest,
+  { tenant, device, roles = [], former }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
   const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + credentialDays * dayMs };
@@ -56,11 +60,12 @@ export async function createBundle(
   const present = registry.find(device) ?? newDevice({ name: device, tenant, roles }, nowMs);
   const knocks = knock?.(present);
   const bundle: Bundle = {
+    ...former,
     postern: 1,
     device,
     servers,
     ...(est === undefined ? {} : { est }),
-    ca: authority.rootPem,
+    ca,
     certificate: issued.certificate + authority.issuer.certificate,
     key: issued.key,
     ...(knocks === undefined ? {} : { knock: knocks }),
@@ -106,22 +111,23 @@ function readBundle(
  * @returns the devices whose bundle changed.
  */
 export async function refreshBundles(request: BundleRequest): Promise<string[]> {
-  const { bundles, registry, servers, est, nowMs } = request;
+  const { bundles, registry, ca, servers, est, nowMs } = request;
   const changed: string[] = [];
   for (const name of attempt(`read the directory ${bundles}`, () => readdirSync(bundles))) {
     if (!name.endsWith(".json")) continue;
     const path = join(bundles, name);
     const found = readBundle(path);
-    const device =
-      found === undefined ? undefined : registry.findByFingerprint(found.certificate.fingerprint)?.device;
-    if (found === undefined || device === undefined || basename(name, ".json") !== device.name) continue;
-    if (refusalOfDevice(device) !== undefined) continue;
-    if (nowMs >= renewalDueMs(found.certificate)) {
-      await createBundle(request, { tenant: device.tenant, device: device.name });
+    const known = found === undefined ? undefined : registry.findByFingerprint(found.certificate.fingerprint);
+    if (found === undefined || known === undefined || basename(name, ".json") !== known.device.name) continue;
+    const { bundle } = found;
+    const { device } = known;
+    // Nobody gets a new certificate for one that was withdrawn.
+    if ((refusalOfDevice(device) ?? refusalOfCertificate(known.certificate, nowMs)) !== undefined) continue;
+    if (nowMs >= renewalDueMs(found.certificate) && bundle.key !== undefined) {
+      await createBundle(request, { tenant: device.tenant, device: device.name, former: bundle });
     } else {
-      const { bundle } = found;
-      const place = { servers, est, knock: request.knock?.(device) };
-      const before = { servers: bundle.servers, est: bundle.est, knock: bundle.knock };
+      const place = { servers, est, ca, knock: request.knock?.(device) };
+      const before = { servers: bundle.servers, est: bundle.est, ca: bundle.ca, knock: bundle.knock };
       if (isDeepStrictEqual(before, place)) continue;
       replacePrivateFile(path, formatBundle({ ...bundle, ...place }));
     }

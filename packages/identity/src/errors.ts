@@ -76,3 +76,8 @@ export class DeviceRemovedError extends PosternError {
 export class DeviceRequestError extends PosternError {
   readonly code = "DEVICE_REQUEST";
 }
+
+/** The root's key cannot be exported, read or removed: it is not there, the passphrase does not fit, or it is another authority's. */
+export class RootKeyError extends PosternError {
+  readonly code = "ROOT_KEY";
+}

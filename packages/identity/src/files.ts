@@ -48,7 +48,7 @@ export function attempt<T>(attempted: string, work: () => T): T {
 }
 
 /** Makes what was renamed or created in a directory survive a power cut. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   const descriptor = openSync(path, "r");
   try {
     fsyncSync(descriptor);

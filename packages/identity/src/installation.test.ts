@@ -104,7 +104,7 @@ describe("installation", () => {
     const moved = readCertificateBundle(path);
     assert.deepEqual(moved, { ...old, servers: [{ url: "mqtts://127.0.0.1:18883" }] });
 
-    const { registry } = await startInstallation(directory, { nowMs: startMs + 250 * dayMs });
+    const { registry } = await startInstallation(directory, { nowMs: startMs + 21 * dayMs });
     const renewed = readCertificateBundle(path);
     assert.notEqual(renewed.key, old.key);
     for (const { certificate } of [old, renewed]) {
@@ -113,6 +113,29 @@ describe("installation", () => {
         "first-device",
       );
     }
+  });
+
+  it("renews no bundle whose certificate was revoked, and keeps what else is in one that it renews", async () => {
+    using temporary = temporaryDataDirectory();
+    const { directory } = temporary;
+    const first = await startInstallation(directory);
+    const path = first.firstBundle ?? "";
+    const old = { ...readCertificateBundle(path), token: "a.b.c" };
+    writeFileSync(path, JSON.stringify(old), { mode: 0o600 });
+    const renewed = { nowMs: startMs + 21 * dayMs };
+    const { registry } = await startInstallation(directory, renewed);
+    const fresh = readCertificateBundle(path);
+    assert.notEqual(fresh.certificate, old.certificate);
+    assert.equal(fresh.token, "a.b.c");
+    registry.change("first-device", (device) => ({
+      ...device,
+      certificates: device.certificates.map((entry) =>
+        Object.assign({}, entry, { revoked: { at: new Date(startMs).toISOString(), reason: "superseded" } }),
+      ),
+    }));
+    registry.close();
+    await startInstallation(directory, { nowMs: startMs + 45 * dayMs });
+    assert.deepEqual(readCertificateBundle(path), fresh);
   });
 
   it("does not make a bundle again that was moved to its device", async () => {

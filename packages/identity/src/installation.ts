@@ -16,7 +16,12 @@ import {
 } from "./device-bundle.ts";
 import { attempt } from "./files.ts";
 import { DeviceRegistry } from "./registry.ts";
-import { obtainServerCertificate, type ServerCertificate } from "./server-certificate.ts";
+import {
+  loadGivenCertificate,
+  obtainServerCertificate,
+  type GivenCertificateFiles,
+  type ServerCertificate,
+} from "./server-certificate.ts";
 
 export interface InstallationRequest {
   readonly directory: DataDirectory;
@@ -26,6 +31,8 @@ export interface InstallationRequest {
   readonly urls?: StatusUrls | undefined;
   /** The server's certificate obliges it to staple OCSP answers. */
   readonly mustStaple?: boolean | undefined;
+  /** A server certificate of another authority, which is then shown instead of one of ours. */
+  readonly given?: GivenCertificateFiles | undefined;
   /** Wall clock. */
   readonly nowMs: number;
   /** The registry when this process has it open already. */
@@ -42,6 +49,8 @@ export interface Installation {
   readonly authority: Authority;
   readonly registry: DeviceRegistry;
   readonly server: ServerCertificate & { readonly renewed: boolean };
+  /** PEM: whom devices trust for this server. */
+  readonly serverCa: string;
   /** Whether this call made the authority. */
   readonly created: boolean;
 }
@@ -56,6 +65,7 @@ export async function openInstallation({
   hosts,
   urls,
   mustStaple = false,
+  given,
   nowMs,
   registry: open,
 }: InstallationRequest): Promise<Installation> {
@@ -65,15 +75,21 @@ export async function openInstallation({
   const created = !hasAuthority(pki);
   if (created) await createAuthority(pki, nowMs);
   const authority = loadAuthority(pki, nowMs, urls);
-  const server = await obtainServerCertificate({ pki, authority, hosts, mustStaple, nowMs });
+  const { ca: serverCa, ...server } =
+    given === undefined
+      ? {
+          ...(await obtainServerCertificate({ pki, authority, hosts, mustStaple, nowMs })),
+          ca: authority.rootPem,
+        }
+      : { ...loadGivenCertificate(given, nowMs), renewed: false };
   const registry = open ?? new DeviceRegistry(devicesFile(pki));
   repairBundles({ bundles, registry });
-  return { authority, registry, server, created };
+  return { authority, registry, server, serverCa, created };
 }
 
 export interface ProvideBundlesRequest {
   readonly directory: DataDirectory;
-  readonly installation: Pick<Installation, "authority" | "registry">;
+  readonly installation: Pick<Installation, "authority" | "registry" | "serverCa">;
   /** Where devices find the server over TLS; with none, no bundle is made. */
   readonly servers: Bundle["servers"];
   /** Where devices renew their certificates. */
@@ -93,7 +109,8 @@ export interface ProvideBundlesRequest {
 export async function provideBundles(request: ProvideBundlesRequest): Promise<string | undefined> {
   const { directory, installation, servers, est, knock, firstDevice, nowMs } = request;
   const { bundles } = directory;
-  const bundleRequest = { bundles, ...installation, servers, est, knock, nowMs };
+  const { authority, registry, serverCa: ca } = installation;
+  const bundleRequest = { bundles, authority, registry, ca, servers, est, knock, nowMs };
   if (servers.length > 0) {
     if (installation.registry.exists) await refreshBundles(bundleRequest);
     else await createBundle(bundleRequest, firstDevice);

@@ -54,6 +54,8 @@ export interface JournalOptions {
   readonly header: object;
   /** The file for people, as in "the list of devices". */
   readonly title: string;
+  /** Changes nothing, not even what a crash tore off: for whoever looks while another process may have it open. */
+  readonly readOnly?: boolean;
   /** Told each entry in order; what it throws is a description of what is wrong with it. */
   readonly take: (entry: unknown) => void;
 }
@@ -79,7 +81,8 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     const { path } = options;
-    attempt(`remove ${temporaryOf(path)}`, () => rmSync(temporaryOf(path), { force: true }));
+    if (options.readOnly !== true)
+      attempt(`remove ${temporaryOf(path)}`, () => rmSync(temporaryOf(path), { force: true }));
     this.#descriptor = this.#open();
     if (this.#descriptor === undefined) return;
     try {
@@ -103,6 +106,7 @@ export class Journal {
 
   /** Appends one entry; it is on disk when this returns. When it throws, the file is as it was. @throws {DataDirectoryError} */
   append(entry: unknown): void {
+    assert(this.#options.readOnly !== true, "the journal is only read");
     const descriptor = this.#descriptor;
     if (descriptor === undefined) {
       this.rewrite([entry]);
@@ -147,7 +151,7 @@ export class Journal {
   }
 
   #writeTemporary(entries: Iterable<unknown>): { descriptor: number; bytes: number; entries: number } {
-    assert(!this.#isClosed, "the journal is closed");
+    assert(!this.#isClosed && this.#options.readOnly !== true, "the journal is closed, or only read");
     const temporary = temporaryOf(this.#options.path);
     rmSync(temporary, { force: true });
     const descriptor = openSync(temporary, appending | constants.O_CREAT | constants.O_EXCL, 0o600);
@@ -174,7 +178,7 @@ export class Journal {
     const { path } = this.#options;
     return attempt(`open ${path}`, () => {
       try {
-        return openSync(path, appending);
+        return openSync(path, this.#options.readOnly === true ? constants.O_RDONLY : appending);
       } catch (thrown) {
         if (errorCode(thrown) === "ENOENT") return undefined;
         throw thrown;
@@ -219,7 +223,7 @@ export class Journal {
 
   #cut(bytes: number): void {
     const descriptor = this.#descriptor;
-    if (descriptor !== undefined) {
+    if (descriptor !== undefined && this.#options.readOnly !== true) {
       attempt(`repair ${this.#options.path}`, () => {
         ftruncateSync(descriptor, bytes);
         fsyncSync(descriptor);

@@ -300,6 +300,20 @@ describe("device registry", () => {
     assert.ok(loadMs < 15_000 && addMs < 200, `load ${loadMs} ms, add ${addMs} ms`);
   });
 
+  it("changes nothing when it is only looked at, while another process may have it open", () => {
+    using place = prepare();
+    using registry = new DeviceRegistry(place.path);
+    for (let count = 0; count < 5; count += 1) registry.put(device("a"));
+    appendFileSync(place.path, "00");
+    writeFileSync(`${place.path}.tmp`, "");
+    const before = readFileSync(place.path, "utf8");
+    using looked = new DeviceRegistry(place.path, { readOnly: true });
+    assert.deepEqual(names(looked), ["a"]);
+    assert.equal(readFileSync(place.path, "utf8"), before);
+    assert.ok(existsSync(`${place.path}.tmp`));
+    assert.throws(() => looked.put(device("b")), /only read/);
+  });
+
   it("can be changed no more once it was closed", () => {
     using place = prepare();
     const registry = new DeviceRegistry(place.path);

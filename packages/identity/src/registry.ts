@@ -44,14 +44,19 @@ export class DeviceRegistry {
   readonly #byPskIdentity = new Map<string, Device>();
   readonly #listeners = new Set<(changes: readonly DeviceChange[]) => void>();
 
-  /** Reads the file, `devices.jsonl`; a missing one is an empty registry. @throws {PkiFileError} when it is damaged. */
-  constructor(path: string) {
+  /**
+   * Reads the file, `devices.jsonl`; a missing one is an empty registry. Read only, it may be looked at while another process has it
+   * open. @throws {PkiFileError} when it is damaged.
+   */
+  constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.#journal = new Journal({
       path,
+      readOnly,
       header,
       title: "the list of devices",
       take: (entry) => this.#take(entry),
     });
+    if (readOnly) return;
     if (!this.#journal.exists) this.#migrate(join(dirname(path), "devices.json"));
     this.#compact(1, 0);
   }

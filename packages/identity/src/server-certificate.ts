@@ -5,12 +5,14 @@ import {
   Purpose,
   answersFor,
   decodeCertificate,
+  splitPem,
   verifyLeaf,
   type Certificate,
 } from "@postern/pki/certificate";
 
 import { backdatedMs, keyFits, type Authority } from "./authority.ts";
-import { readSecretIfThere, replacePrivateFile } from "./files.ts";
+import { PkiFileError } from "./errors.ts";
+import { readSecretIfThere, readTextIfThere, replacePrivateFile } from "./files.ts";
 
 const serverDays = 90;
 const dayMs = 86_400_000;
@@ -101,4 +103,69 @@ export async function obtainServerCertificate(
   const renewed = loadCertificateAndKey(path);
   if (renewed === undefined) throw new Error(`${path} cannot be read back`);
   return { ...renewed, renewed: true };
+}
+
+/** Files of a server certificate that another authority issued. */
+export interface GivenCertificateFiles {
+  /** PEM: the certificate, and those between it and the root. */
+  readonly certificate: string;
+  readonly key: string;
+  /** PEM: the authority that devices trust for this server. */
+  readonly ca: string;
+}
+
+/** Such a certificate, and whom its devices trust. */
+export interface GivenCertificate extends CertificateAndKey {
+  /** PEM. */
+  readonly ca: string;
+}
+
+function readGiven(path: string): string {
+  const text = readTextIfThere(path);
+  if (text === undefined) throw new PkiFileError(`${path}, which the configuration names, is missing`);
+  return text;
+}
+
+/**
+ * Reads a server certificate that another authority issued; whoever issues it also renews it.
+ * @throws {PkiFileError} for files that are missing, damaged, open to others, or do not belong together.
+ */
+export function loadGivenCertificate(files: GivenCertificateFiles, nowMs: number): GivenCertificate {
+  const chain = readGiven(files.certificate);
+  const certificate = decodeCertificate(chain);
+  const ca = readGiven(files.ca);
+  const authority = decodeCertificate(ca);
+  if (certificate === undefined) throw new PkiFileError(`${files.certificate} holds no certificate (PEM)`);
+  if (authority?.authority !== true)
+    throw new PkiFileError(`${files.ca} holds no certificate of an authority (PEM)`);
+  const key = readSecretIfThere(files.key) ?? readGiven(files.key);
+  if (!keyFits(certificate, key))
+    throw new PkiFileError(
+      `${files.key} is not the key of the certificate in ${files.certificate}, or has a passphrase`,
+    );
+  const links = splitPem(chain)
+    .slice(1)
+    .flatMap((pem) => decodeCertificate(pem) ?? []);
+  if (!leadsTo(certificate, [...links, authority], authority))
+    throw new PkiFileError(
+      `the certificate in ${files.certificate} does not lead to the authority in ${files.ca}: put the certificates between them into the same file, after the server's own`,
+    );
+  if (nowMs > certificate.notAfterMs)
+    throw new PkiFileError(
+      `the certificate in ${files.certificate} expired at ${new Date(certificate.notAfterMs).toISOString()}`,
+    );
+  return { certificate, chain, key, ca };
+}
+
+/** Whether a path of signatures leads from `certificate` over some of `links` to `authority`. */
+function leadsTo(certificate: Certificate, links: readonly Certificate[], authority: Certificate): boolean {
+  let current = certificate;
+  for (let step = 0; step <= links.length; step += 1) {
+    if (current.fingerprint === authority.fingerprint) return true;
+    const { x509 } = current;
+    const issuer = links.find((link) => x509.checkIssued(link.x509) && x509.verify(link.x509.publicKey));
+    if (issuer === undefined) return false;
+    current = issuer;
+  }
+  return false;
 }

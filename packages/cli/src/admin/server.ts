@@ -24,6 +24,8 @@ export interface Administered {
   /** Writes a consistent copy of the state to an absolute path; returns its size. */
   backup(file: string): Promise<number>;
   explainPermissions(asked: ExplainRequest): ExplainResult;
+  /** Reads certificates again. @throws what went wrong; the old ones stay then. */
+  reload(): Promise<void>;
   /** Begins to stop; returns at once. */
   shutdown(): void;
 }
@@ -43,6 +45,10 @@ function routes(app: FastifyInstance, server: Administered): void {
   app.post("/permissions/explain", (request) =>
     server.explainPermissions(explainRequest.parse(request.body)),
   );
+  app.post("/reload", async () => {
+    await server.reload();
+    return {};
+  });
   app.post("/shutdown", () => {
     server.shutdown();
     return {};

@@ -48,6 +48,10 @@ export interface TlsConfiguration extends SessionConfiguration {
   readonly maxVersion: TlsVersion;
   /** The server's certificate obliges it to staple OCSP answers, which it does in any case. */
   readonly mustStaple: boolean;
+  /** Files of a server certificate that another authority issued, as given: relative to the configuration file. */
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+  readonly ca: string | undefined;
 }
 
 export interface MetricsConfiguration {
@@ -308,11 +312,21 @@ export function resolveConfiguration(
     sessionResumption: given.tls?.sessionResumption ?? false,
     sessionSeconds: given.tls?.sessionSeconds ?? 3_600,
     mustStaple: given.tls?.mustStaple ?? false,
+    certificate: given.tls?.certificate,
+    key: given.tls?.key,
+    ca: given.tls?.ca,
   };
   if (tls.minVersion > tls.maxVersion) {
     throw errorAt(
       ["tls", "minVersion"],
       `tls.minVersion ${tls.minVersion} is above tls.maxVersion ${tls.maxVersion}`,
+    );
+  }
+  const files = [tls.certificate, tls.key, tls.ca].filter((file) => file !== undefined);
+  if (files.length !== 0 && files.length !== 3) {
+    throw errorAt(
+      ["tls"],
+      "tls.certificate, tls.key and tls.ca go together: what the server shows, its private key, and the authority that devices trust for it",
     );
   }
   const metrics = metricsOf(given);

@@ -28,6 +28,10 @@ const tlsSchema = z.strictObject({
   maxVersion: tlsVersion.optional(),
   ...sessionKeys,
   mustStaple: z.boolean().optional(),
+  /** A server certificate of another authority: three files (PEM), relative to the configuration file. */
+  certificate: z.string().min(1).optional(),
+  key: z.string().min(1).optional(),
+  ca: z.string().min(1).optional(),
 });
 
 /** As browsers write it: scheme, host and port, and nothing behind them. @see RFC 6454 §6.2 */

@@ -53,7 +53,7 @@ export function toFileShape(configuration: Configuration): object {
       }),
     ),
     names,
-    tls,
+    tls: withoutUndefined(tls),
     authentication: withoutUndefined(authentication),
     log,
     metrics:

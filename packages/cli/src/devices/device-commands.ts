@@ -97,7 +97,7 @@ class DeviceCommand {
     operation: DeviceOperation<Request, Answer>,
     request: Request,
   ): Promise<Answer> {
-    return perform(this.#place, this.#context.cwd, operation, request);
+    return perform(this.#place, operation, request);
   }
 
   /** The answer for programs, or its text for people. */

@@ -1,10 +1,10 @@
 import { statSync } from "node:fs";
-import { join } from "node:path";
 
 import { systemClock } from "@postern/core/clock";
 import { checkClock, loadAuthority } from "@postern/identity/authority";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { DeviceManager } from "@postern/identity/devices/manager";
+import { devicesFile } from "@postern/identity/installation";
 import { DeviceRegistry } from "@postern/identity/registry";
 import { DeviceTokens } from "@postern/identity/tokens/device-tokens";
 import { lockDirectory } from "@postern/store/directory-lock";
@@ -18,30 +18,33 @@ import { knockOf } from "../gate/bundle-knock.ts";
 import { readGateIdentity } from "../gate/gate-files.ts";
 import { gateImpossible } from "../gate/privileges.ts";
 import { bundleServers, estServers, thisMachine } from "../server/addresses.ts";
+import { givenCertificateFiles, serverCaOf } from "../server/given-certificate.ts";
+import { statusUrls } from "../server/revocation/status-urls.ts";
 
 /** The installation that a command is about. */
 export interface Place extends Selection {
   readonly directory: DataDirectory;
+  readonly cwd: string;
 }
 
 /** @throws {ConfigError | UsageError | NotRunningError} */
 export function placeOf(options: SelectOptions, cwd: string): Place {
   const selection = selectConfiguration({ ...options, hidden: gateImpossible() === undefined }, cwd);
-  return { ...selection, directory: existingDataDirectory(selection.data) };
+  return { ...selection, directory: existingDataDirectory(selection.data), cwd };
 }
 
-/** Files that root makes, a server that runs as somebody else cannot read afterwards. */
-function checkUser({ path }: DataDirectory): void {
+/** Files that root makes, a server that runs as somebody else cannot read afterwards. @throws {UsageError} */
+export function checkUser({ path }: DataDirectory): void {
   const owner = statSync(path).uid;
   if (process.getuid?.() !== 0 || owner === 0) return;
   throw new UsageError(
-    `${path} belongs to another user (uid ${owner}) and no server is running on it: run this as that user, such as with sudo -u '#${owner}'`,
+    `this would write files of root into ${path}, which belongs to another user (uid ${owner}): run it as that user, such as with sudo -u '#${owner}'`,
   );
 }
 
 /** Does it on the files. @throws {StoreLockedError} while a server runs on them. */
 async function performHere<Request extends object, Answer>(
-  { directory, configuration }: Place,
+  { directory, configuration, cwd }: Place,
   { run }: DeviceOperation<Request, Answer>,
   request: Request,
 ): Promise<Answer> {
@@ -49,8 +52,12 @@ async function performHere<Request extends object, Answer>(
   const unlock = lockDirectory(directory.state);
   try {
     checkClock(systemClock.wallMs());
-    const authority = loadAuthority(directory.pki, systemClock.wallMs());
-    using registry = new DeviceRegistry(join(directory.pki, "devices.jsonl"));
+    const authority = loadAuthority(
+      directory.pki,
+      systemClock.wallMs(),
+      statusUrls(configuration.revocation),
+    );
+    using registry = new DeviceRegistry(devicesFile(directory.pki));
     // A port that the system chooses is known only to the server that has it.
     const servers = (proof: "psk" | "other") =>
       bundleServers(configuration, new Map(), thisMachine(), proof === "psk").filter(
@@ -63,6 +70,7 @@ async function performHere<Request extends object, Answer>(
       registry,
       authority: () => authority,
       servers,
+      serverCa: () => serverCaOf(givenCertificateFiles(configuration, cwd), authority.rootPem),
       est: () => renewals,
       knock: knockOf(configuration.gate, readGateIdentity(directory.path)),
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
@@ -80,7 +88,6 @@ async function performHere<Request extends object, Answer>(
  */
 export async function perform<Request extends object, Answer>(
   place: Place,
-  cwd: string,
   operation: DeviceOperation<Request, Answer>,
   request: Request,
 ): Promise<Answer> {
@@ -89,7 +96,12 @@ export async function perform<Request extends object, Answer>(
   const path = `/devices/${operation.name}`;
   const body = checked.data;
   try {
-    return await askServer(place.directory, cwd, { method: "POST", path, body, answer: operation.answer });
+    return await askServer(place.directory, place.cwd, {
+      method: "POST",
+      path,
+      body,
+      answer: operation.answer,
+    });
   } catch (thrown) {
     if (!(thrown instanceof NotRunningError)) throw thrown;
     try {

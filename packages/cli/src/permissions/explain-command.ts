@@ -35,7 +35,7 @@ async function answer(directory: DataDirectory, asked: ExplainRequest, cwd: stri
   const { DeviceRegistry } = await import("@postern/identity/registry");
   const { devicesFile } = await import("@postern/identity/installation");
   const { policy } = readPolicyFile(directory.permissions, relative(cwd, directory.permissions));
-  using registry = new DeviceRegistry(devicesFile(directory.pki));
+  using registry = new DeviceRegistry(devicesFile(directory.pki), { readOnly: true });
   return explainRequested(policy, registry, asked);
 }
 

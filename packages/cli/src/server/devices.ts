@@ -1,8 +1,14 @@
 import type { Broker } from "@postern/broker/broker";
-import type { Clock } from "@postern/core/clock";
+import type { RunningListener } from "@postern/broker/listeners/listener";
+import { systemClock, type Clock } from "@postern/core/clock";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
+import { DeviceManager, type DeviceManagerOptions } from "@postern/identity/devices/manager";
 import type { DeviceChange, DeviceRegistry } from "@postern/identity/registry";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
+
+import type { FileAuditLog } from "./audit-log.ts";
+import type { Authentication } from "./authentication.ts";
+import type { Certificates } from "./certificates.ts";
 
 /** How often it is looked for certificates whose overlap is over. */
 const overlapMs = 5_000;
@@ -10,7 +16,7 @@ const overlapMs = 5_000;
 /** At most once in so long new ticket keys are made, however many devices are revoked. */
 const ticketKeysMs = 500;
 
-export interface DeviceWatchOptions {
+interface DeviceWatchOptions {
   readonly registry: DeviceRegistry;
   readonly broker: Pick<Broker, "endSessionsOf" | "endConnectionsOf">;
   readonly clock: Clock;
@@ -23,7 +29,7 @@ export interface DeviceWatchOptions {
  * Has the broker act on what becomes of devices: whoever was revoked or removed is cut off and forgotten; whose credentials were
  * withdrawn has to prove itself again.
  */
-export class DeviceWatch implements Disposable {
+class DeviceWatch implements Disposable {
   readonly #options: DeviceWatchOptions;
   readonly #listening: Disposable;
   readonly #timer: NodeJS.Timeout;
@@ -106,6 +112,40 @@ function rights({ roles, groups }: Device): string {
 
 function count({ certificates, tokens, password, psk }: Device): number {
   return certificates.length + tokens.length + (password === undefined ? 0 : 1) + (psk === undefined ? 0 : 1);
+}
+
+interface ManagedDevicesOptions extends Pick<DeviceManagerOptions, "servers" | "est" | "knock"> {
+  readonly stack: AsyncDisposableStack;
+  readonly broker: Broker;
+  readonly certificates: Certificates;
+  readonly authentication: Authentication;
+  readonly audit: FileAuditLog;
+  readonly listeners: readonly Pick<RunningListener, "dropTickets">[];
+}
+
+/** Has live sessions follow what becomes of devices. @returns what the admin API changes devices with. */
+export function manageDevices(options: ManagedDevicesOptions): DeviceManager {
+  const { stack, broker, certificates, authentication, audit, listeners, servers, est, knock } = options;
+  const { registry } = certificates.installation;
+  stack.use(
+    new DeviceWatch({
+      registry,
+      broker,
+      clock: systemClock,
+      forgetTlsSessions: () => listeners.forEach((listener) => listener.dropTickets()),
+      audit: (device, detail) => audit.recordServer("device", `${device}: ${detail}`),
+    }),
+  );
+  return new DeviceManager({
+    registry,
+    authority: () => certificates.installation.authority,
+    servers,
+    serverCa: () => certificates.installation.serverCa,
+    est,
+    knock,
+    issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
+    clock: systemClock,
+  });
 }
 
 /** Whether something that `before` could prove itself by is no longer good. */

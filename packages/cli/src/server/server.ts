@@ -4,10 +4,8 @@ import { connect } from "node:net";
 import { Broker } from "@postern/broker/broker";
 import type { ListenerOptions, RunningListener } from "@postern/broker/listeners/listener";
 import { systemClock } from "@postern/core/clock";
-import { errorText } from "@postern/core/errors";
 import type { Bundle } from "@postern/identity/bundle";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
-import { DeviceManager, type DeviceManagerOptions } from "@postern/identity/devices/manager";
 import { provideBundles } from "@postern/identity/installation";
 import type { LmdbSessionStore } from "@postern/store/lmdb-session-store";
 import type { FastifyInstance } from "fastify";
@@ -28,7 +26,8 @@ import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
 import { Enrolment } from "./enrolment.ts";
 import { listenerTls } from "./listener-tls.ts";
-import { DeviceWatch } from "./devices.ts";
+import { manageDevices } from "./devices.ts";
+import { givenCertificateFiles, watchGivenCertificate } from "./given-certificate.ts";
 import { listenError, serviceListenError } from "./listen-error.ts";
 import { LivePermissions, readPermissions } from "./live-permissions.ts";
 import { createMetrics } from "./metrics.ts";
@@ -36,6 +35,7 @@ import { startMetricsServer } from "./metrics-server.ts";
 import { openFilesMax } from "./process-table.ts";
 import { Rates } from "./rates.ts";
 import { ForeignDevices } from "./revocation/foreign-devices.ts";
+import { Reload } from "./reload.ts";
 import { Revocation } from "./revocation/revocation.ts";
 import { describeStatus } from "./status.ts";
 import { openStore } from "./store.ts";
@@ -110,7 +110,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const policy = readPermissions(directory);
   const machine = thisMachine();
   const hosts = certificateHosts(configuration, machine);
-  const certificates = await Certificates.open({ directory, configuration, hosts, clock: systemClock, log });
+  const certificates = await Certificates.open({
+    directory,
+    configuration,
+    hosts,
+    cwd: options.cwd,
+    clock: systemClock,
+    log,
+  });
   stack.defer(() => certificates.installation.registry.close());
   const revocation = stack.use(
     await Revocation.start({
@@ -179,29 +186,36 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const servers = bundleServers(configuration, ports, machine);
   foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
   const enrolment = await startEnrolment(parts, { machine, servers, knock: door.knock });
-  const firstBundle = await provideBundles({
-    directory,
-    installation: certificates.installation,
-    servers,
-    est: enrolment.places,
-    knock: door.knock,
-    firstDevice,
-    nowMs: systemClock.wallMs(),
+  const provide = () =>
+    provideBundles({
+      directory,
+      installation: certificates.installation,
+      servers,
+      est: enrolment.places,
+      knock: door.knock,
+      firstDevice,
+      nowMs: systemClock.wallMs(),
+    });
+  const firstBundle = await provide();
+  const reload = new Reload({
+    ...parts,
+    log,
+    listeners: [...listeners, enrolment],
+    provide,
   });
-  const renew = () => reloadCertificates(parts, [...listeners, enrolment]);
-  const timer = setInterval(() => void renew(), renewalMs).unref();
-  const reload = () => {
-    permissions.reload();
-    return renew();
-  };
+  const timer = setInterval(() => void reload.attempt(), renewalMs).unref();
   stack.defer(() => clearInterval(timer));
   const metricsUrl = await startMetrics(parts);
-  const devices = watchDevices(parts, listeners, {
+  const devices = manageDevices({
+    ...parts,
+    listeners,
     servers: (proof) => bundleServers(configuration, ports, machine, proof === "psk"),
     est: () => enrolment.places,
     knock: door.knock,
   });
-  await startAdmin(parts, metricsUrl, (app) => {
+  const given = givenCertificateFiles(configuration, options.cwd);
+  if (given !== undefined) stack.use(watchGivenCertificate(given, () => void reload.attempt()));
+  await startAdmin(parts, { metricsUrl, reload: () => reload.now() }, (app) => {
     enrolmentRoutes(app, enrolment);
     deviceRoutes(app, devices);
   });
@@ -223,7 +237,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     created,
     firstBundle,
     warnings: parts.warnings,
-    reload,
+    reload: () => {
+      permissions.reload();
+      return reload.attempt();
+    },
     [Symbol.asyncDispose]: async () => {
       audit.recordServer("stopped", "");
       await closing.disposeAsync();
@@ -320,26 +337,6 @@ async function startEnrolment(
   return stack.use(await Enrolment.start({ ...parts, servers: () => servers, knock, warn }));
 }
 
-async function reloadCertificates(
-  { options, certificates, authentication, revocation, audit }: Parts,
-  listeners: readonly Pick<RunningListener, "reloadTls">[],
-): Promise<void> {
-  authentication.reload();
-  try {
-    if (await certificates.reload()) {
-      for (const listener of listeners) listener.reloadTls();
-      options.log.info({}, "the server has a new certificate");
-      audit.recordServer("reloaded", "new server certificate");
-    }
-    await revocation.reload();
-  } catch (thrown) {
-    options.log.error(
-      { error: errorText(thrown) },
-      "certificates could not be read again; the old ones stay",
-    );
-  }
-}
-
 /** @returns the URL; `undefined` when metrics are off, or their default port is taken. @throws {ListenError} */
 async function startMetrics({
   options,
@@ -370,35 +367,9 @@ async function startMetrics({
   }
 }
 
-/** Has live sessions follow what becomes of devices. @returns what the admin API changes devices with. */
-function watchDevices(
-  { stack, broker, certificates, authentication, audit }: Parts,
-  listeners: readonly RunningListener[],
-  places: Pick<DeviceManagerOptions, "servers" | "est" | "knock">,
-): DeviceManager {
-  const { registry } = certificates.installation;
-  const forgetTlsSessions = (): void => listeners.forEach((listener) => listener.dropTickets());
-  stack.use(
-    new DeviceWatch({
-      registry,
-      broker,
-      clock: systemClock,
-      forgetTlsSessions,
-      audit: (device, detail) => audit.recordServer("device", `${device}: ${detail}`),
-    }),
-  );
-  return new DeviceManager({
-    registry,
-    authority: () => certificates.installation.authority,
-    ...places,
-    issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
-    clock: systemClock,
-  });
-}
-
 async function startAdmin(
   { options, stack, directory, store, audit, broker, certificates, authentication, permissions }: Parts,
-  metricsUrl: string | undefined,
+  { metricsUrl, reload }: { readonly metricsUrl: string | undefined; readonly reload: () => Promise<void> },
   routes: (app: FastifyInstance) => void,
 ): Promise<void> {
   const { log, cwd, onShutdown } = options;
@@ -430,6 +401,7 @@ async function startAdmin(
     status,
     auditHead: () => audit.head,
     setLogLevel,
+    reload,
     backup,
     explainPermissions: (asked: ExplainRequest) => permissions.explain(asked),
     shutdown: onShutdown,

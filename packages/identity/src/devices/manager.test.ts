@@ -28,6 +28,8 @@ async function prepare() {
     registry,
     authority: () => authority,
     servers: (proof) => (proof === "psk" ? pskServers : servers),
+    serverCa: () => authority.rootPem,
+    est: () => undefined,
     issueToken: async ({ name }, { nowMs, lifeSeconds }) => {
       jti += 1;
       const notAfter = new Date(nowMs + lifeSeconds * 1_000).toISOString();
@@ -35,7 +37,7 @@ async function prepare() {
     },
     clock,
   });
-  const authenticator = new CertificateAuthenticator({ registry, issuers: () => [authority.issuing], clock });
+  const authenticator = new CertificateAuthenticator({ registry, issuers: () => authority.issuers, clock });
   return {
     manager,
     registry,

@@ -27,8 +27,10 @@ export interface DeviceManagerOptions {
   readonly authority: () => Authority;
   /** Where devices find the server, the preferred address first; those with a pre-shared key go to listeners of their own. */
   readonly servers: (proof: "psk" | "other") => Bundle["servers"];
+  /** PEM: whom devices trust for the server. */
+  readonly serverCa: () => string;
   /** Where devices renew their certificates; absent when they cannot. */
-  readonly est?: () => Bundle["est"];
+  readonly est?: (() => Bundle["est"]) | undefined;
   /** How a device knocks, where a gate hides the server. */
   readonly knock?: ((device: Device) => Bundle["knock"]) | undefined;
   /** Makes a token for a device; it counts once the registry has its id. */
@@ -259,7 +261,7 @@ export class DeviceManager {
       device: name,
       servers: this.#serversFor(kinds),
       ...(est === undefined ? {} : { est }),
-      ca: this.#options.authority().rootPem,
+      ca: this.#options.serverCa(),
       ...issued.bundle,
       ...(knock === undefined ? {} : { knock }),
     };

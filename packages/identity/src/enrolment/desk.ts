@@ -258,7 +258,7 @@ export class EnrolmentDesk {
       return `it expired at ${new Date(certificate.notAfterMs).toISOString()}, too long ago to be renewed`;
     const result = verifyLeaf({
       certificate,
-      issuers: [authority().issuing],
+      issuers: authority().issuers,
       purpose: Purpose.clientAuth,
       nowMs: Math.min(nowMs, certificate.notAfterMs),
     });

@@ -1,0 +1,45 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+
+import {
+  authorityDays,
+  backdatedMs,
+  finishIssuingRenewal,
+  formerIssuingName,
+  nextIssuingName,
+  type Authority,
+} from "../authority.ts";
+import { replacePrivateFile } from "../files.ts";
+import type { RootKey } from "./root-file.ts";
+
+const dayMs = 86_400_000;
+
+export interface RenewIssuingRequest {
+  readonly pki: string;
+  readonly authority: Authority;
+  readonly root: RootKey;
+  /** What the present issuing authority signed is good no more. */
+  readonly distrustOld: boolean;
+  readonly nowMs: number;
+}
+
+/**
+ * Puts a new issuing authority in the place of the present one, whose certificate stays trusted until it ends, for the devices that
+ * have certificates of it, unless told otherwise. After a crash there is the old one or, at the next start, the new one.
+ */
+export async function renewIssuing(request: RenewIssuingRequest): Promise<void> {
+  const { pki, authority, root, distrustOld, nowMs } = request;
+  const { issueIntermediate } = await import("@postern/pki/issue");
+  const issued = await issueIntermediate({
+    commonName: `Postern issuing ${randomBytes(4).toString("hex")}`,
+    validity: { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + authorityDays * dayMs },
+    issuer: {
+      certificate: root.certificatePem,
+      key: root.key.export({ type: "pkcs8", format: "pem" }).toString(),
+    },
+  });
+  if (!distrustOld)
+    replacePrivateFile(join(pki, formerIssuingName(authority.issuing)), authority.issuer.certificate);
+  replacePrivateFile(join(pki, nextIssuingName), issued.key + issued.certificate);
+  finishIssuingRenewal(pki);
+}
