@@ -27,6 +27,12 @@ export class UsageError extends CliError {
   readonly exitCode = ExitCode.usage;
 }
 
+/** The demonstration cannot be shown: a program is missing, or the server does not start. */
+export class DemoError extends CliError {
+  readonly code = "DEMO";
+  readonly exitCode = ExitCode.failed;
+}
+
 /** Errors of the packages below that are the user's input or a server out of reach; everything else is `failed`. */
 const exitCodes: Readonly<Record<string, ExitCode>> = {
   BUNDLE_INVALID: ExitCode.usage,

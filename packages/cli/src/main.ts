@@ -9,6 +9,7 @@ import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeviceEnrol } from "./commands/device-enrol.ts";
 import { registerDevice } from "./commands/device.ts";
+import { registerDemo } from "./commands/demo.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerGate } from "./commands/gate.ts";
 import { registerKnock } from "./commands/knock.ts";
@@ -50,6 +51,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerBan,
   registerLockdown,
   registerAgent,
+  registerDemo,
   registerZigbee,
   registerCompletion,
 ];

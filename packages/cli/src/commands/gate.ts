@@ -10,7 +10,9 @@ function withData(command: Command): Command {
 
 /** `postern gate`: what the gate of a running server does. */
 export function registerGate(program: Command, context: CommandContext): void {
-  const gate = program.command("gate").description("look at the gate of a running server");
+  const gate = program
+    .command("gate")
+    .description("look at the gate of a running server, or remove what it left");
   withData(gate.command("status"))
     .description("who knocked, which windows are open, how many are locked out")
     .option("--json", "everything, as JSON")
@@ -24,6 +26,12 @@ export function registerGate(program: Command, context: CommandContext): void {
     .action(async (options: GateOptions) => {
       const { watch } = await import("../gate/operate.ts");
       await watch(options, context);
+    });
+  withData(gate.command("reset"))
+    .description("show what a stopped server's gate still hides: remove its rules from the kernel")
+    .action(async (options: GateOptions) => {
+      const { resetGate } = await import("../gate/reset.ts");
+      await resetGate(options, context);
     });
   withData(gate.command("run", { hidden: true }))
     .description("the gate's own process, started by postern up")

@@ -6,7 +6,6 @@ import type { ApplyOptions, ProfileCommand } from "../host-profile/apply.ts";
 import type { AgentOptions } from "../host-profile/device-profile.ts";
 import type { LockdownOptions } from "../host-profile/server-profile.ts";
 
-const defaultKnockPort = 62_201;
 const defaultTrialSeconds = 60;
 
 function collected(value: string, before: readonly string[] = []): readonly string[] {
@@ -22,7 +21,11 @@ function withListed(command: Command): Command {
   return command
     .option("--in <endpoint>", "also let in: tcp/22, or tcp/22@192.168.1.0/24; may be given again", collected)
     .option("--out <endpoint>", "also let out: udp/53@192.168.1.1, tcp/443; may be given again", collected)
-    .option("--knock-port <port>", "port for knock packets", wholeNumber(1, 65_535), defaultKnockPort)
+    .option(
+      "--knock-port <port>",
+      "port for knock packets (default: the configuration's or the bundle's)",
+      wholeNumber(1, 65_535),
+    )
     .option("--no-ssh", "do not let in the SSH connection that this command is typed over");
 }
 

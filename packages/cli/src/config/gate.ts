@@ -120,7 +120,7 @@ export interface GateConfiguration {
     | undefined;
 }
 
-const defaultKnockPort = 62_201;
+export const defaultKnockPort = 62_201;
 const defaultFwknopPort = 62_202;
 /** @see thesis §3.8.1 */
 const defaultThesisPort = 62_015;

@@ -4,6 +4,7 @@ import { AcceptedMemory } from "@postern/gate/accepted-memory";
 import { BanList } from "@postern/gate/ban-list";
 import { watchFirewall } from "@postern/gate/firewall-watch";
 import { Gate, type Verifier } from "@postern/gate/gate";
+import { KernelHints } from "@postern/gate/kernel-hints";
 import { listenTcp, listenUdp } from "@postern/gate/knock-sockets";
 import { NftablesFirewall } from "@postern/gate/nftables/nftables-firewall";
 import { Sentry } from "@postern/gate/sentry";
@@ -74,7 +75,14 @@ export async function startGate(options: GateProcessOptions): Promise<AsyncDispo
   }
   const socket = stack.use(unixSocketPath(directory.run, gateSocketName, options.cwd));
   await gate.listen(socket.path);
-  stack.use(watchFirewall(firewall, { log, onExposed: (exposed) => gate.expose(exposed) }));
+  const hints = new KernelHints({ table: verifiers.spa1.table, firewall, clock: systemClock, log });
+  stack.use(
+    watchFirewall(firewall, {
+      log,
+      onExposed: (exposed) => gate.expose(exposed),
+      onRepaired: () => hints.tellAll(),
+    }),
+  );
   const closing = stack.move();
   return { [Symbol.asyncDispose]: () => closing.disposeAsync() };
 }

@@ -8,6 +8,7 @@ import type { Endpoint } from "@postern/gate/host-profile/endpoint";
 import type { HostProfile } from "@postern/gate/host-profile/profile";
 import { parseBundle } from "@postern/identity/bundle";
 
+import { defaultKnockPort } from "../config/gate.ts";
 import { parseListenerUrl } from "../config/listener-url.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -18,7 +19,7 @@ export interface AgentOptions extends ProfileOptions {
   readonly server?: readonly string[];
 }
 
-type Server = { readonly host: string; readonly port: number };
+type Server = { readonly host: string; readonly port: number; readonly knockPort?: number | undefined };
 
 /**
  * The profile of a device: nothing comes in, and out go only knocks and connections to its servers. A server's name is looked
@@ -32,11 +33,16 @@ export async function deviceProfile(options: AgentOptions, context: CommandConte
   if (servers.length === 0)
     throw new UsageError("Which servers may this device talk to? Name them with --bundle or --server.");
   const out = new Map<string, Endpoint>();
-  for (const { host, port } of servers) {
+  for (const { host, port, knockPort } of servers) {
     for (const peer of await addressesOf(host)) {
       const purpose = isIP(host) === 0 ? host : undefined;
       const endpoints: Endpoint[] = [
-        { protocol: "udp", port: options.knockPort, peer, purpose: labelled("knock", purpose) },
+        {
+          protocol: "udp",
+          port: options.knockPort ?? knockPort ?? defaultKnockPort,
+          peer,
+          purpose: labelled("knock", purpose),
+        },
         { protocol: "tcp", port, peer, purpose: labelled("server", purpose) },
       ];
       for (const endpoint of endpoints) out.set(`${endpoint.protocol} ${endpoint.port} ${peer}`, endpoint);
@@ -57,11 +63,13 @@ function bundledServers(file: string, { cwd }: CommandContext): Server[] {
   } catch (thrown) {
     throw new UsageError(`${file} cannot be read: ${errorText(thrown)}`);
   }
-  return parseBundle(text, file).servers.map(({ url }) => {
+  const { servers, knock } = parseBundle(text, file);
+  return servers.map(({ url }) => {
     const { hostname, port, protocol } = new URL(url);
     return {
       host: hostname.replace(/^\[|\]$/g, ""),
       port: port === "" ? (protocol === "wss:" ? 443 : 8883) : Number(port),
+      knockPort: knock?.port,
     };
   });
 }

@@ -9,7 +9,7 @@ export interface ProfileOptions {
   readonly in?: readonly string[];
   readonly out?: readonly string[];
   readonly ssh: boolean;
-  readonly knockPort: number;
+  readonly knockPort?: number;
 }
 
 /** What the operator lists, and the way by which the operator came. @throws {UsageError} */

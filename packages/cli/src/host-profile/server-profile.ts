@@ -2,6 +2,8 @@ import type { Endpoint } from "@postern/gate/host-profile/endpoint";
 import type { HostProfile } from "@postern/gate/host-profile/profile";
 
 import { isLoopback } from "../config/listener-url.ts";
+import type { Configuration } from "../config/configuration.ts";
+import { defaultKnockPort, type GateConfiguration } from "../config/gate.ts";
 import { selectConfiguration } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -17,29 +19,48 @@ export interface LockdownOptions extends ProfileOptions {
 const servicePurpose = "own service, hidden by the gate until a knock";
 
 /**
- * The profile of a server: the knock port and its own services come in, of registered clients only where some are named.
- * Services are the ports that the configuration has its listeners on, beyond loopback, unless others are named.
+ * The profile of a server: knock ports and its own services come in, of registered clients only where some are named. Ports and
+ * registered clients are those of the configuration (listeners beyond loopback), unless others are named.
  */
 export function serverProfile(options: LockdownOptions, context: CommandContext): HostProfile {
-  const services = options.service ?? configuredServices(options, context);
+  const { config, data } = options;
+  const { configuration } = selectConfiguration({ config, data, hidden: true }, context.cwd);
+  const { gate } = configuration;
+  const services = options.service ?? servicesOf(configuration);
   if (services.length === 0) {
     throw new UsageError(
       "There is no service to let in: every listener is on loopback. Name ports with --service.",
     );
   }
+  const knocks = options.knockPort === undefined ? knocksOf(gate) : [udpKnock(options.knockPort)];
   const own: Endpoint[] = [];
-  for (const peer of peersOf(options.client)) {
-    own.push({ protocol: "udp", port: options.knockPort, peer, purpose: "knock" });
+  for (const peer of peersOf(options.client ?? gate?.registered)) {
+    for (const knock of knocks) own.push({ ...knock, peer });
     for (const port of services) own.push({ protocol: "tcp", port, peer, purpose: servicePurpose });
   }
   const listed = commonEndpoints(options, context);
   return { kind: "server", in: [...own, ...listed.in], out: listed.out };
 }
 
-function configuredServices({ config, data }: LockdownOptions, { cwd }: CommandContext): number[] {
-  const { configuration } = selectConfiguration({ config, data }, cwd);
-  const ports = configuration.listeners.flatMap(({ address }) =>
+function servicesOf({ listeners }: Pick<Configuration, "listeners">): number[] {
+  const ports = listeners.flatMap(({ address }) =>
     address.kind === "unix" || isLoopback(address.host) || address.port === 0 ? [] : [address.port],
   );
   return [...new Set(ports)];
+}
+
+function udpKnock(port: number): Endpoint {
+  return { protocol: "udp", port, purpose: "knock" };
+}
+
+function knocksOf(gate: GateConfiguration | undefined): Endpoint[] {
+  if (gate === undefined) return [udpKnock(defaultKnockPort)];
+  const { port, fwknop, thesis } = gate;
+  return [
+    udpKnock(port),
+    ...(fwknop === undefined ? [] : [udpKnock(fwknop.port)]),
+    ...(thesis === undefined
+      ? []
+      : [{ protocol: thesis.transport, port: thesis.port, purpose: "knock" } as const]),
+  ];
 }

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 
 import { HostsError } from "../errors.ts";
 
@@ -33,4 +33,9 @@ export async function ended(command: string, args: readonly string[], input = ""
     );
     child.on("close", (code) => resolve({ code, stdout, stderr }));
   });
+}
+
+/** Whether a program is not installed where root finds programs. */
+export function commandMissing(command: string): boolean {
+  return spawnSync("sh", ["-c", `PATH="$PATH:/usr/sbin:/sbin" command -v "$0"`, command]).status !== 0;
 }
