@@ -165,6 +165,11 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     }
   }
 
+  /** What a transport gathers counts like a packet that is not complete. */
+  onGathered(bytesMore: number): void {
+    if (!this.onHeld(bytesMore) && this.state !== "closing") this.onUnreadable("tooMuch");
+  }
+
   onHeld(bytesMore: number): boolean {
     const { context } = this.core;
     context.inboundBytes += bytesMore;

@@ -17,6 +17,8 @@ export interface TransportHandler {
   readonly awaitsConnect: boolean;
   readonly packetBytesMax: number;
   onData(bytes: Buffer): void;
+  /** The bytes that the transport holds of something that is not complete grew or shrank. */
+  onGathered(bytesMore: number): void;
   /** The peer will send no more. */
   onEnd(): void;
   onClose(): void;

@@ -46,7 +46,14 @@ async function stage(resumption: Resumption, count = 1, own: Partial<ListenerOpt
     accept: (transport: { write(bytes: Uint8Array, done: () => void): void }, peer: Peer) => {
       peers.push(peer);
       transport.write(Buffer.from("x"), () => {});
-      return { awaitsConnect: true, packetBytesMax: 4_096, onData() {}, onEnd() {}, onClose() {} };
+      return {
+        awaitsConnect: true,
+        packetBytesMax: 4_096,
+        onData() {},
+        onGathered() {},
+        onEnd() {},
+        onClose() {},
+      };
     },
     sessionsFor: () => sessions,
   };
@@ -182,7 +189,7 @@ describe("TLS sessions", () => {
     it(`are not those of a listener for pre-shared keys (${version})`, async () => {
       const key = Buffer.alloc(32, 1);
       const { listeners, peers } = await stage(both, 1, {
-        psk: (identity) => (identity === "meter" ? key : undefined),
+        psk: { keyOf: (identity) => (identity === "meter" ? key : undefined), failed() {} },
         tls: () => ({ context: {}, requestCertificate: false }),
       });
       const own: ConnectionOptions = {

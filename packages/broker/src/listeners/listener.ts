@@ -8,7 +8,7 @@ import { WheelTimer } from "../timer-wheel.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
 import type { Admission, Entrance } from "./admission.ts";
 import { peerOf, socketOptions } from "./peer.ts";
-import type { PskLookup } from "./psk.ts";
+import type { PskAccess } from "./psk.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import { TlsProtocol } from "./tls-listener.ts";
 import type { Resumption, TlsSessions } from "./tls-sessions.ts";
@@ -35,7 +35,7 @@ export interface ListenerOptions {
   /** Lets TLS clients take up an earlier session. Not given, or with pre-shared keys: nobody does. */
   readonly resumption?: Resumption | undefined;
   /** TLS clients prove themselves by a pre-shared key; neither side has a certificate. */
-  readonly psk?: PskLookup | undefined;
+  readonly psk?: PskAccess | undefined;
   /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given. */
   readonly origins?: readonly string[] | undefined;
 }

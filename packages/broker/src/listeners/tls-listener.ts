@@ -127,6 +127,7 @@ export class TlsProtocol implements Protocol {
     // Whoever claimed an identity and could not prove it; a connection that broke off has proved nothing either way.
     if (identity === undefined || !isWrongKey(error)) return;
     context.stats.connectRefused += 1;
+    this.psk?.failed(identity, address);
     context.ports.audit.record({
       kind: "connect-refused",
       listener: options.name,

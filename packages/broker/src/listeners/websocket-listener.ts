@@ -108,7 +108,7 @@ function serve(wiring: Wiring, server: Server, belowOf: (socket: Socket) => Belo
       const peer = peerOf(options, socket, below.pskIdentity);
       const handler = wiring.accept(transport, peer, below.entrance);
       transport.attach(handler);
-      limitUntilConnect(socket, handler, webSocket);
+      limitGathered(socket, handler, webSocket);
     });
   });
 }
@@ -121,14 +121,34 @@ function refuse(socket: Socket, status: string, reason: string): void {
   );
 }
 
-/** Cuts a client that sends more than a CONNECT may have, in whatever frames, before its CONNECT is complete. */
-function limitUntilConnect(socket: Socket, handler: TransportHandler, webSocket: WebSocket): void {
-  const before = socket.bytesRead;
-  const check = (): void => {
-    if (!handler.awaitsConnect) socket.off("data", check);
-    else if (socket.bytesRead - before > handler.packetBytesMax + framingBytesMax) webSocket.terminate();
+/**
+ * Looks at what is gathered until a message is complete, in whatever frames it comes: before CONNECT no more than a CONNECT may have,
+ * then what all connections together may hold.
+ */
+function limitGathered(socket: Socket, handler: TransportHandler, webSocket: WebSocket): void {
+  let before = socket.bytesRead;
+  let gathered = 0;
+  const look = (): void => {
+    const bytes = socket.bytesRead - before;
+    if (!handler.awaitsConnect) {
+      handler.onGathered(bytes - gathered);
+      gathered = bytes;
+    } else if (bytes > handler.packetBytesMax + framingBytesMax) {
+      webSocket.terminate();
+    }
   };
-  socket.on("data", check);
+  socket.on("data", look);
+  // What has come of the next message is in the same chunk, or counted with the one that follows.
+  webSocket.on("message", () => {
+    if (handler.awaitsConnect) return;
+    before = socket.bytesRead;
+    handler.onGathered(-gathered);
+    gathered = 0;
+  });
+  webSocket.once("close", () => {
+    socket.off("data", look);
+    handler.onGathered(-gathered);
+  });
 }
 
 function offersMqtt(request: IncomingMessage): boolean {

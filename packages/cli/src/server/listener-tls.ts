@@ -1,4 +1,5 @@
 import type { ListenerOptions } from "@postern/broker/listeners/listener";
+import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import { pskOf } from "@postern/identity/psk";
 
 import type { Configuration, ListenerConfiguration, SessionConfiguration } from "../config/configuration.ts";
@@ -19,7 +20,7 @@ function resumptionOf({
 export function listenerTls(
   { address, psk, origins, tls }: ListenerConfiguration,
   configuration: Configuration,
-  certificates: Certificates,
+  { certificates, failures }: { readonly certificates: Certificates; readonly failures: FailureRecorder },
 ): Pick<ListenerOptions, "tls" | "resumption" | "psk" | "origins"> {
   if (!isTls(address)) return { tls: undefined, origins };
   if (psk) {
@@ -29,7 +30,10 @@ export function listenerTls(
         context: { minVersion: `TLSv${minVersion}`, maxVersion: `TLSv${maxVersion}` },
         requestCertificate: false,
       }),
-      psk: (identity) => pskOf(certificates.installation.registry, identity),
+      psk: {
+        keyOf: (identity) => pskOf(certificates.installation.registry, identity),
+        failed: (identity, address) => failures.record({ address, identity }, "psk"),
+      },
       origins,
     };
   }

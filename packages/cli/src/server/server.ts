@@ -278,12 +278,15 @@ function createBroker(
 function listenerOptions(
   configuration: ListenerConfiguration,
   options: Configuration,
-  certificates: Certificates,
+  { certificates, authentication }: Pick<Parts, "certificates" | "authentication">,
 ): ListenerOptions {
   const { name, address, anonymous, insecure, limits } = configuration;
   const where =
     address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
-  const { tls, ...proof } = listenerTls(configuration, options, certificates);
+  const { tls, ...proof } = listenerTls(configuration, options, {
+    certificates,
+    failures: authentication.failures,
+  });
   const confidential = tls !== undefined || address.kind === "unix" || insecure;
   return { name, kind: address.kind, ...where, anonymous, confidential, limits, tls, ...proof };
 }
@@ -307,14 +310,13 @@ async function removeDeadSocket(address: ListenerAddress): Promise<void> {
 }
 
 /** Opens all listeners or, when one cannot be opened, throws. @throws {ListenError} */
-async function listenAll({ options, broker, certificates }: Parts): Promise<RunningListener[]> {
+async function listenAll(parts: Parts): Promise<RunningListener[]> {
+  const { options, broker } = parts;
   const listeners: RunningListener[] = [];
   for (const configuration of options.configuration.listeners) {
     try {
       await removeDeadSocket(configuration.address);
-      listeners.push(
-        await broker.listen(listenerOptions(configuration, options.configuration, certificates)),
-      );
+      listeners.push(await broker.listen(listenerOptions(configuration, options.configuration, parts)));
     } catch (thrown) {
       throw listenError(configuration.address, thrown);
     }
