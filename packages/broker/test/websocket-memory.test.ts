@@ -32,13 +32,13 @@ interface Client {
 async function client(port: number, clientId: string): Promise<Client> {
   const socket = connect({ host: "127.0.0.1", port });
   let bytes: Buffer = Buffer.alloc(0);
-  let wake = (): void => {};
+  let wake: (() => void) | undefined;
   socket.on("data", (chunk: Buffer) => {
     bytes = Buffer.concat([bytes, chunk]);
-    wake();
+    wake?.();
   });
   socket.on("error", () => {});
-  socket.on("close", () => wake());
+  socket.on("close", () => wake?.());
   const self = {
     socket,
     received: () => bytes,

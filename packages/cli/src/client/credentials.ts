@@ -162,3 +162,18 @@ export function expiredSince(cert: string | undefined, nowMs: number): string | 
   const { validToDate } = new X509Certificate(cert);
   return validToDate.getTime() < nowMs ? validToDate.toISOString() : undefined;
 }
+
+/** When our own token ended, as `expiredSince`; what is no token, or one without an end, has not. Nothing is verified: the server does. */
+export function endedSince(token: Uint8Array | undefined, nowMs: number): string | undefined {
+  const [, payload = ""] = Buffer.from(token ?? [])
+    .toString("latin1")
+    .split(".");
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, "base64url").toString("utf8"));
+    if (typeof claims !== "object" || claims === null || !("exp" in claims)) return undefined;
+    const { exp } = claims;
+    return typeof exp === "number" && exp * 1_000 < nowMs ? new Date(exp * 1_000).toISOString() : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,4 +1,5 @@
 import { errorCode, errorText } from "@postern/core/errors";
+import type { Credential } from "@postern/identity/bundle";
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeOfReturnCode } from "@postern/mqtt/reason-codes";
 
@@ -85,10 +86,10 @@ function alertFinding(code: string, expiredSince: string | undefined): string | 
   return `the server refused us in TLS (${words})${expiredNote(expiredSince)}`;
 }
 
-function expiredNote(expiredSince: string | undefined): string {
+function expiredNote(expiredSince: string | undefined, what = "certificate"): string {
   return expiredSince === undefined
     ? ""
-    : `; our certificate expired on ${expiredSince}: get a new bundle from the server`;
+    : `; our ${what} expired on ${expiredSince}: get a new bundle from the server`;
 }
 
 /**
@@ -198,6 +199,21 @@ const connackHints: ReadonlyMap<number, string> = new Map([
   [ReasonCode.retainNotSupported, "leave out --will-retain"],
 ]);
 
+/** What may be wrong with a bundle that the server once made. */
+const bundleHints: Readonly<Record<Credential["kind"], string>> = {
+  certificate: "it does not take the certificate in the bundle",
+  password: "it does not take the password in the bundle",
+  token: "it does not take the token in the bundle",
+  psk: "it does not take the pre-shared key in the bundle any more",
+};
+
+function bundleHint(reasonCode: number, { bundleProof }: ConnectSettings): string | undefined {
+  const isRefusal =
+    reasonCode === ReasonCode.badUserNameOrPassword || reasonCode === ReasonCode.notAuthorized;
+  if (bundleProof === undefined || !isRefusal) return undefined;
+  return `${bundleHints[bundleProof]}: the device was revoked or given another; get a new bundle from whoever runs the server`;
+}
+
 /** Refusals that are the server's trouble of the moment: worth another try later. */
 const passing: ReadonlySet<number> = new Set([
   ReasonCode.success,
@@ -239,8 +255,9 @@ export function connackError(
   settings: ConnectSettings,
 ): ServerRefusedError {
   const reasonCode = version === 5 ? code : (reasonCodeOfReturnCode(code) ?? ReasonCode.unspecifiedError);
-  const hint = connackHints.get(reasonCode);
-  const expired = expiredNote(settings.expiredSince);
+  const expired = expiredNote(settings.expiredSince, settings.bundleProof);
+  const hint =
+    expired === "" ? (bundleHint(reasonCode, settings) ?? connackHints.get(reasonCode)) : undefined;
   return new ServerRefusedError(
     `${target.url} refused the connection: ${reasonText(reasonCode)}${quoted(reasonString)}${hint === undefined ? "" : `; ${hint}`}${expired}`,
     reasonCode,

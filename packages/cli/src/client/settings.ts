@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 
-import { credentialsOf } from "@postern/identity/bundle";
+import { credentialsOf, type Credential } from "@postern/identity/bundle";
 import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
 import { isTopicName } from "@postern/mqtt/topics";
 
@@ -9,6 +9,7 @@ import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import {
   checkCredentials,
+  endedSince,
   expiredSince,
   readBundle,
   checkPsk,
@@ -34,6 +35,8 @@ export interface ConnectSettings {
   readonly latestTls?: () => TlsCredentials;
   /** Since when our own certificate is expired; `undefined` when it is not, or there is none. */
   readonly expiredSince: string | undefined;
+  /** How the bundle, if there is one, proves who we are; for messages. */
+  readonly bundleProof?: Credential["kind"] | undefined;
   readonly protocolVersion: ProtocolVersion;
   readonly clientId: string;
   /** Clean Start in MQTT 5, Clean Session before. */
@@ -67,6 +70,7 @@ interface Server {
   readonly username: string | undefined;
   /** Of a bundle. */
   readonly password: Buffer | undefined;
+  readonly proof?: Credential["kind"];
   readonly knock: KnockSettings | undefined;
 }
 
@@ -100,7 +104,7 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
         const key = credential.key ?? readSecretInput(options.key ?? "", "the key", ports);
         const tls = { ca: bundle.ca, cert: credential.certificate, key };
         checkCredentials(tls, file);
-        return { targets, tls, username: undefined, password: undefined, knock };
+        return { targets, tls, username: undefined, password: undefined, proof: credential.kind, knock };
       }
       case "token":
       case "password": {
@@ -110,12 +114,19 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
           "utf8",
         );
         checkCredentials(nobody, file);
-        return { targets, tls: nobody, username, password, knock };
+        return { targets, tls: nobody, username, password, proof: credential.kind, knock };
       }
       case "psk": {
         const psk = { identity: credential.identity, key: credential.key };
         checkPsk(psk, file);
-        return { targets, tls: { ...nobody, psk }, username: undefined, password: undefined, knock };
+        return {
+          targets,
+          tls: { ...nobody, psk },
+          username: undefined,
+          password: undefined,
+          proof: credential.kind,
+          knock,
+        };
       }
       default:
         credential satisfies never;
@@ -241,7 +252,9 @@ export function connectSettings(
     targets: server.targets,
     tls: server.tls,
     latestTls: () => latestTls(server.tls, options, context),
-    expiredSince: expiredSince(server.tls.cert, Date.now()),
+    expiredSince:
+      server.proof === "token" ? endedSince(password, Date.now()) : expiredSince(server.tls.cert, Date.now()),
+    bundleProof: server.proof,
     protocolVersion: options.mqttVersion,
     clientId: clientIdOf(options),
     clean: options.clean,

@@ -46,7 +46,8 @@ function target({ firstBundle, listeners }: RunningServerFacts, cwd: string): st
 
 function access({ configuration }: RunningServer["listeners"][number]): string {
   const tls = isTls(configuration.address) ? "TLS" : "plain text";
-  return configuration.anonymous ? `${tls}, anyone` : `${tls}, for known devices`;
+  if (configuration.anonymous) return `${tls}, anyone`;
+  return `${tls}, ${configuration.psk ? "for devices with pre-shared keys" : "for known devices"}`;
 }
 
 /** What a person reads when the server is up. */
