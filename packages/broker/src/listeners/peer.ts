@@ -1,5 +1,6 @@
+import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import { TLSSocket, type DetailedPeerCertificate } from "node:tls";
+import { TLSSocket } from "node:tls";
 
 import { errorText } from "@postern/core/errors";
 
@@ -38,23 +39,22 @@ const noCertificate = { certificate: undefined, certificateError: undefined } as
 /** Asked of the socket on every connection, resumed ones too; `authorized` alone proves nothing. */
 function certificateOf(socket: Socket): Pick<Peer, "certificate" | "intermediates" | "certificateError"> {
   if (!(socket instanceof TLSSocket)) return noCertificate;
-  const certificate = socket.getPeerX509Certificate()?.raw;
+  const x509 = socket.getPeerX509Certificate();
   return {
-    certificate,
-    intermediates: () => intermediatesOf(socket),
+    certificate: x509?.raw,
+    // Of the object itself: the runtime gives the chain away with the first one that is asked for.
+    intermediates: () => intermediatesOf(x509),
     certificateError: socket.authorized ? undefined : errorText(socket.authorizationError),
   };
 }
 
-function intermediatesOf(socket: TLSSocket): readonly Uint8Array[] {
+/** None when TLS verified the chain by itself: the runtime keeps it only where it did not. */
+function intermediatesOf(leaf: X509Certificate | undefined): readonly Uint8Array[] {
   const found: Uint8Array[] = [];
-  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
-  while (found.length < intermediatesMax) {
-    const issuer: DetailedPeerCertificate | undefined = certificate?.issuerCertificate;
-    // One that signed itself is its own issuer; a connection that is gone has none.
-    if (issuer?.raw === undefined || issuer.fingerprint256 === certificate?.fingerprint256) break;
+  let issuer = leaf?.issuerCertificate;
+  while (issuer !== undefined && found.length < intermediatesMax) {
     found.push(issuer.raw);
-    certificate = issuer;
+    issuer = issuer.issuerCertificate;
   }
   return found;
 }

@@ -5,6 +5,7 @@ import { ReasonCode, reasonCodeOfReturnCode } from "@postern/mqtt/reason-codes";
 
 import { ConnectionError, ServerRefusedError, reasonText } from "./errors.ts";
 import type { ConnectSettings } from "./settings.ts";
+import { stapleRefused } from "./staple-check.ts";
 import { isEncrypted, type Target } from "./target.ts";
 import { certificateInstead, type TransportPhase } from "./transport.ts";
 import { visible } from "./visible.ts";
@@ -73,6 +74,8 @@ function tlsFinding(code: string, error: unknown, target: Target): string | unde
       const names = namesOf(error);
       return `its certificate is not for ${host}${names === "" ? "" : `, but for ${names}`}: use a name that is in it`;
     }
+    case stapleRefused:
+      return errorText(error);
     default:
       return certificates[code];
   }

@@ -1,12 +1,13 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 
 import { WebSocket, createWebSocketStream } from "ws";
 
 import type { PreSharedKey, TlsCredentials } from "./credentials.ts";
 import { KnockingSocket } from "./knocking-socket.ts";
 import type { ConnectSettings } from "./settings.ts";
+import { StapleCheck } from "./staple-check.ts";
 import type { Target } from "./target.ts";
 
 /** The code of the error when a server does not prove that it has the pre-shared key. */
@@ -24,8 +25,27 @@ export interface Transport {
 /** The largest MQTT packet, which may come as one WebSocket message. */
 const messageBytesMax = 268_435_460;
 
-/** Set here so that neither the environment (NODE_TLS_REJECT_UNAUTHORIZED) nor a default of the runtime decides. */
-function tlsOptions({ ca, cert, key, psk }: TlsCredentials, host: string): ConnectionOptions {
+/** Begins TLS. Everything is set here so that neither the environment (NODE_TLS_REJECT_UNAUTHORIZED) nor a default of the runtime decides. */
+function connectSecurely(
+  tls: TlsCredentials,
+  {
+    host,
+    port,
+    hidden,
+  }: { readonly host: string; readonly port: number; readonly hidden: KnockingSocket | undefined },
+): TLSSocket {
+  const staple = new StapleCheck();
+  const where = hidden === undefined ? { host, port } : { host, port, socket: hidden };
+  const socket = connectTls({ ...tlsOptions(tls, host, staple), ...where });
+  staple.listen(socket);
+  return socket;
+}
+
+function tlsOptions(
+  { ca, cert, key, psk }: TlsCredentials,
+  host: string,
+  staple: StapleCheck,
+): ConnectionOptions {
   if (psk !== undefined) return { ...pskOptions(psk), rejectUnauthorized: true, minVersion: "TLSv1.2" };
   return {
     ...(ca === undefined ? {} : { ca }),
@@ -33,6 +53,8 @@ function tlsOptions({ ca, cert, key, psk }: TlsCredentials, host: string): Conne
     ...(key === undefined ? {} : { key }),
     // A name is sent for virtual hosts; an address must not be. @see RFC 6066 §3
     ...(isIP(host) === 0 ? { servername: host } : {}),
+    requestOCSP: true,
+    checkServerIdentity: staple.checkServerIdentity,
     rejectUnauthorized: true,
     minVersion: "TLSv1.2",
   };
@@ -84,12 +106,7 @@ export function openTransport(
       return plainTransport(connectTcp({ path: target.path }));
     case "tls": {
       const { host, port } = target;
-      const socket = connectTls({
-        ...tlsOptions(tls, host),
-        host,
-        port,
-        ...(hidden === undefined ? {} : { socket: hidden }),
-      });
+      const socket = connectSecurely(tls, { host, port, hidden });
       if (hidden === undefined) socket.setNoDelay(true);
       (hidden ?? socket).once("connect", () => (phase = "securing"));
       hidden?.once("error", (error) => socket.destroy(error));
@@ -100,13 +117,9 @@ export function openTransport(
     case "wss": {
       // @see MQTT 5.0 §6 [MQTT-6.0.0-4]; MQTT 3.1 had a name of its own.
       const webSocket = new WebSocket(target.url, [version === 3 ? "mqttv3.1" : "mqtt"], {
-        ...(target.kind === "wss" ? tlsOptions(tls, target.host) : {}),
-        ...(hidden === undefined
-          ? {}
-          : {
-              createConnection: () =>
-                connectTls({ ...tlsOptions(tls, target.host), host: target.host, socket: hidden }),
-            }),
+        ...(target.kind === "wss"
+          ? { createConnection: () => connectSecurely(tls, { ...target, hidden }) }
+          : {}),
         perMessageDeflate: false,
         maxPayload: messageBytesMax,
         followRedirects: false,

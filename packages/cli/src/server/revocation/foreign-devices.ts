@@ -73,9 +73,9 @@ export class ForeignDevices implements Disposable {
     });
   }
 
-  /** The authorities for TLS to ask clients for (PEM). */
+  /** Of the names of the authorities that TLS is to ask clients for (PEM). */
   get authorities(): readonly string[] {
-    return this.#files.pem;
+    return this.#files.namesakes;
   }
 
   /** Begins to look for files that change and certificates that are revoked. */

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { errorText } from "@postern/core/errors";
 import type { CrlSource, TrustAnchor } from "@postern/identity/foreign/trust-anchor";
 import { decodeCertificate, splitPem } from "@postern/pki/certificate";
+import { namesakeOf } from "@postern/pki/namesake";
 
 import { ConfigError } from "../../config/errors.ts";
 import { isUrl, type TrustAnchorConfiguration } from "../../config/trust-anchors.ts";
@@ -24,7 +25,8 @@ function stampOf(path: string, bytesMax: number): string {
 interface Loaded {
   readonly stamp: string;
   readonly anchor: TrustAnchor;
-  readonly pem: string;
+  /** @see namesakeOf */
+  readonly namesakes: readonly string[];
 }
 
 /** The trust anchors of the configuration: read at the start, and again when their files change. */
@@ -55,9 +57,9 @@ export class TrustAnchorFiles {
     return this.#loaded.map(({ anchor }) => anchor);
   }
 
-  /** All of them, for the list of authorities that a TLS server sends. */
-  get pem(): readonly string[] {
-    return this.#loaded.map(({ pem }) => pem);
+  /** Certificates (PEM) of their names alone, for the list of authorities that a TLS server sends. */
+  get namesakes(): readonly string[] {
+    return this.#loaded.flatMap(({ namesakes }) => namesakes);
   }
 
   /** Reads what has changed; `onFailure` is told of a file that cannot be used, whose last good content stays. @returns whether an anchor is another now. */
@@ -123,6 +125,6 @@ export class TrustAnchorFiles {
       nonceRequired: nonce === "require",
       refreshMs: refreshSeconds * 1_000,
     };
-    return { stamp, anchor, pem: parts.join("\n") };
+    return { stamp, anchor, namesakes: certificates.map(namesakeOf) };
   }
 }

@@ -1,0 +1,82 @@
+import {
+  checkServerIdentity,
+  type PeerCertificate,
+  type DetailedPeerCertificate,
+  type TLSSocket,
+} from "node:tls";
+
+import { decodeCertificateFields } from "@postern/pki/certificate-fields";
+import { verifyOcspResponse } from "@postern/pki/ocsp/verify";
+
+/** The code of the error for a server whose certificate was revoked, or promises a stapled answer that does not come. */
+export const stapleRefused = "POSTERN_STAPLE_REFUSED";
+
+function isDetailed(certificate: PeerCertificate): certificate is DetailedPeerCertificate {
+  return "issuerCertificate" in certificate;
+}
+
+function objection(sentence: string): Error {
+  return Object.assign(new Error(sentence), { code: stapleRefused });
+}
+
+/**
+ * What a server staples to its certificate, for one connection: refuses one that is revoked, and one whose certificate
+ * promises an answer (must-staple) when none comes, or none that counts. Node asks for the answer and looks at none of this.
+ * A bad answer without such a promise counts for nothing, as for every other client. @see RFC 6066 §8, RFC 7633 §4.2
+ */
+export class StapleCheck {
+  readonly #nowMs: () => number;
+  #response: Uint8Array | undefined;
+
+  constructor(nowMs: () => number = Date.now) {
+    this.#nowMs = nowMs;
+  }
+
+  /** The answer comes in the handshake, before the server's identity is checked. */
+  listen(socket: TLSSocket): void {
+    socket.once("OCSPResponse", (response: Buffer | null) => {
+      this.#response = response ?? undefined;
+    });
+  }
+
+  /** For `tls.connect`: the check of names, and this one. */
+  readonly checkServerIdentity = (host: string, certificate: PeerCertificate): Error | undefined =>
+    checkServerIdentity(host, certificate) ?? this.#objectionTo(certificate);
+
+  #objectionTo(certificate: PeerCertificate): Error | undefined {
+    const fields = decodeCertificateFields(certificate.raw);
+    // OpenSSL read it; what we cannot read promises nothing to us.
+    if (fields.kind === "malformed") return undefined;
+    const { mustStaple, serialNumber } = fields.value;
+    if (this.#response === undefined) {
+      return mustStaple
+        ? objection(
+            "its certificate promises proof that it is not revoked (must-staple), and none came with it",
+          )
+        : undefined;
+    }
+    const issuer = isDetailed(certificate)
+      ? decodeCertificateFields(certificate.issuerCertificate.raw)
+      : undefined;
+    const verdict =
+      issuer?.kind === "value"
+        ? verifyOcspResponse({
+            response: this.#response,
+            serialNumber,
+            issuer: issuer.value,
+            nonce: undefined,
+            nonceRequired: false,
+            nowMs: this.#nowMs(),
+          })
+        : ({ kind: "invalid", reason: "its authority's certificate is not there" } as const);
+    if (verdict.kind === "revoked") {
+      const when = new Date(verdict.revokedAtMs).toISOString();
+      return objection(`its certificate was revoked at ${when} (${verdict.reason})`);
+    }
+    if (!mustStaple || verdict.kind === "good") return undefined;
+    const why = verdict.kind === "unknown" ? "it says that it does not know the certificate" : verdict.reason;
+    return objection(
+      `its certificate promises proof that it is not revoked (must-staple), and what came is none: ${why}`,
+    );
+  }
+}
