@@ -25,6 +25,7 @@ import type {
   AuthenticateResult,
   AuthenticationExchange,
   AuthenticationStep,
+  Identity,
   Permissions,
 } from "./ports.ts";
 import { neverExpires } from "./session.ts";
@@ -199,9 +200,20 @@ function stepped(connection: Connection, next: AuthenticationStep): Next {
   if (connection.identity?.name !== next.identity.name)
     return refuse(connection, ReasonCode.notAuthorized, "re-authentication as another identity");
   connection.provedAgain(next.untilMs);
+  useAnew(connection, next.identity);
   connection.core.audit("re-authenticated", connection, next.by ?? authenticationMethod);
   connection.sendAuth(ReasonCode.success, authProperties(authenticationMethod, next.data));
   return Next.go;
+}
+
+/** The identity is the same, but what a directory outside says of it may have changed. */
+function useAnew(connection: Connection, identity: Identity): void {
+  const { session, core } = connection;
+  connection.identity = identity;
+  if (session === undefined) return;
+  session.identity = identity;
+  session.forgetPermissions();
+  core.reauthorization.recheck(session);
 }
 
 /** A running connection did not prove again who it is. Some codes of CONNACK cannot be said in DISCONNECT. */
