@@ -1,5 +1,5 @@
 import { watch } from "node:fs";
-import { basename, dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import type { Clock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
@@ -7,10 +7,11 @@ import type { Log } from "@postern/core/log";
 import { hasAuthority } from "@postern/identity/authority";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { replacePrivateFile } from "@postern/identity/files";
-import { PolicyAuthorizer } from "@postern/identity/permissions/authorizer";
+import { PolicyAuthorizer, type VouchedIdentity } from "@postern/identity/permissions/authorizer";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { changesPermissions, registryAttributes } from "@postern/identity/permissions/device-attributes";
 import { readPolicyFile, type ReadPolicy } from "@postern/identity/permissions/policy-file";
+import { RememberedIdentities } from "@postern/identity/permissions/remembered-identities";
 import type { DeviceRegistry } from "@postern/identity/registry";
 
 import type { ExplainRequest, ExplainResult, Status } from "../admin/protocol.ts";
@@ -65,7 +66,12 @@ export class LivePermissions implements Disposable {
     this.#registry = registry;
     this.#options = options;
     this.#loadedAtMs = options.clock.wallMs();
-    this.authorizer = new PolicyAuthorizer(registryAttributes(registry));
+    const remembered = this.#stack.use(
+      new RememberedIdentities(join(options.directory.pki, "identities.jsonl")),
+    );
+    this.authorizer = new PolicyAuthorizer(registryAttributes(registry, remembered), (identity) =>
+      this.#remember(remembered, identity),
+    );
     this.authorizer.use(read.policy);
   }
 
@@ -150,6 +156,19 @@ export class LivePermissions implements Disposable {
     this.authorizer.use(read.policy);
     this.#target?.reauthorize();
     this.#tell();
+  }
+
+  /** Has who is not in the registry known after a restart, for what it leaves behind. */
+  #remember(remembered: RememberedIdentities, { name, roles, groups }: VouchedIdentity): void {
+    try {
+      remembered.remember(name, roles, groups);
+    } catch (thrown) {
+      this.#options.log.warn(
+        { identity: name, error: errorText(thrown) },
+        "the roles of an identity from outside cannot be written down; after a restart they count as lost until it connects",
+      );
+    }
+    this.authorizer.forget(name);
   }
 
   #tell(): void {

@@ -18,6 +18,8 @@ export interface Attributes {
 export interface AttributeSource {
   /** `undefined` for a name that is not known (any more). */
   attributesOf(name: string): Attributes | undefined;
+  /** Whether somebody else may say what the identity's roles and groups are. */
+  isForeign(name: string): boolean;
 }
 
 /** Who asks; roles and groups come along for identities that the source does not know. */
@@ -28,17 +30,27 @@ export interface AuthorizedIdentity {
   readonly groups?: readonly string[];
 }
 
+/** An identity whose roles and groups somebody else says. */
+export interface VouchedIdentity {
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly groups: readonly string[];
+}
+
 const nothing: Attributes = { roles: [], groups: [], tenant: undefined };
 const anonymous: Attributes = { roles: [anonymousRole], groups: [], tenant: undefined };
 
 /** Works out what clients may do, by the policy and the roles that hold at the moment. */
 export class PolicyAuthorizer {
   readonly #source: AttributeSource;
+  readonly #vouched: (identity: VouchedIdentity) => void;
   #policy: Policy = denyAll;
   readonly #publishers = new Map<string, ClientPermissions>();
 
-  constructor(source: AttributeSource) {
+  /** @param vouched Is told the roles and groups of identities that the source does not know. */
+  constructor(source: AttributeSource, vouched: (identity: VouchedIdentity) => void = () => {}) {
     this.#source = source;
+    this.#vouched = vouched;
   }
 
   get policy(): Policy {
@@ -84,8 +96,10 @@ export class PolicyAuthorizer {
   #subject(identity: AuthorizedIdentity, client: string | undefined): Subject {
     const { name, roles, groups = [] } = identity;
     if (identity.anonymous) return { name, client, ...anonymous };
-    const known = this.#source.attributesOf(name);
-    if (known !== undefined) return { name, client, ...known };
-    return { name, client, ...nothing, ...(roles === undefined ? {} : { roles, groups }) };
+    if (roles !== undefined && this.#source.isForeign(name)) {
+      this.#vouched({ name, roles, groups });
+      return { name, client, roles, groups, tenant: undefined };
+    }
+    return { name, client, ...(this.#source.attributesOf(name) ?? nothing) };
   }
 }

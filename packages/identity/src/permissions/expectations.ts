@@ -110,7 +110,10 @@ export interface TestedExpectation {
 
 /** Holds a policy to a table of expectations. What is subscribed to at a lower QoS than asked for is not what was expected. */
 export function testPolicy(policy: Policy, { devices, list }: Expectations): TestedExpectation[] {
-  const authorizer = new PolicyAuthorizer({ attributesOf: (device) => devices.get(device) });
+  const authorizer = new PolicyAuthorizer({
+    attributesOf: (device) => devices.get(device),
+    isForeign: () => false,
+  });
   authorizer.use(policy);
   return list.map((expectation) => {
     const { device, client, question } = expectation;

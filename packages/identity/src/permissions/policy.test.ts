@@ -26,6 +26,7 @@ function clientOf(
 ): ClientPermissions {
   const authorizer = new PolicyAuthorizer({
     attributesOf: () => ({ roles: ["r"], groups: [], tenant: "acme", ...attributes }),
+    isForeign: () => false,
   });
   authorizer.use(policyOf(text));
   return authorizer.permissionsOf({ identity: { name, anonymous: false }, clientId: client });
@@ -202,6 +203,7 @@ describe("placeholders", () => {
   it("ask for an identity under whatever client id what any of its clients could do", () => {
     const authorizer = new PolicyAuthorizer({
       attributesOf: () => ({ roles: ["r"], groups: [], tenant: "acme" }),
+      isForeign: () => false,
     });
     authorizer.use(policyOf(text));
     assert.notEqual(authorizer.publisherRights("dev", "acme/dev/anything/up"), 0);
@@ -216,6 +218,7 @@ describe("attributes", () => {
   it("come from the registry, else from who vouched for the identity; nobody becomes anonymous by having no entry", () => {
     const authorizer = new PolicyAuthorizer({
       attributesOf: (name) => (name === "dev" ? { roles: [], groups: [], tenant: "t" } : undefined),
+      isForeign: (name) => name !== "dev",
     });
     authorizer.use(policyOf(text));
     const of = (identity: { name: string; anonymous: boolean; roles?: string[] }): ClientPermissions =>
