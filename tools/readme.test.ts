@@ -24,3 +24,7 @@ describe("docs/ENROLMENT.md", () => {
     runDocument("docs/ENROLMENT.md"),
   );
 });
+
+describe("docs/PERMISSIONS.md", () => {
+  it("has commands that work as they stand", { timeout: 120_000 }, () => runDocument("docs/PERMISSIONS.md"));
+});

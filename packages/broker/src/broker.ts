@@ -60,7 +60,7 @@ export class Broker {
     sessions.load(ports.store.loadSessions());
     wills.load(ports.store.loadWills());
     // What was permitted when it was stored may not be any more.
-    reauthorization.all(undefined);
+    reauthorization.all();
     ports.bus?.onMessage((message, retain) => publisher.publishFromBus(Message.load(message), retain));
     this.#systemTopics = new SystemTopics(context, publisher);
     this.#sweep = setInterval(() => this.#sweepRetained(), retainedSweepMs).unref();
@@ -137,8 +137,8 @@ export class Broker {
    */
   reauthorize(identity?: string): void {
     this.#context.readClock();
-    this.#core.reauthorization.all(identity);
-    this.#sweepRetained();
+    if (identity === undefined) this.#core.reauthorization.all();
+    else this.#core.reauthorization.of(identity);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { BrokerContext } from "./context.ts";
+import { isPurgeDue } from "./retained-rights.ts";
 import type { Session } from "./session.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import type { Subscription } from "./subscription.ts";
@@ -13,11 +14,28 @@ export class Reauthorization {
     this.#sessions = sessions;
   }
 
-  /** Asks the authorizer again for all sessions, or for those of one identity. */
-  all(identity: string | undefined): void {
+  /** Asks the authorizer again for all sessions, and later for all retained messages. */
+  all(): void {
     this.#context.permissionsVersion += 1;
-    for (const session of this.#context.sessions.values()) {
-      if (identity !== undefined && session.owner !== identity) continue;
+    this.#recheck(this.#context.sessions.values());
+    this.#context.retained.sweep(this.#context.nowMs, (message) => isPurgeDue(this.#context, message));
+    this.#context.line.touch();
+  }
+
+  /** Asks again for the sessions of one identity, and for what it retained. */
+  of(identity: string): void {
+    this.#recheck(this.#sessions.of(identity));
+    if (!this.#context.retained.has(identity)) return;
+    this.#context.retained.sweep(this.#context.nowMs, (message) => {
+      if (message.publisher !== identity) return false;
+      message.mayStayVersion = 0;
+      return isPurgeDue(this.#context, message);
+    });
+    this.#context.line.touch();
+  }
+
+  #recheck(sessions: Iterable<Session>): void {
+    for (const session of sessions) {
       session.forgetPermissions();
       this.recheck(session);
       // Most of those who are away stay so: their permissions are worked out when somebody asks for them.

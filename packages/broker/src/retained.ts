@@ -64,6 +64,11 @@ export class Retained {
     return "kept";
   }
 
+  /** Whether anything of this publisher is retained. */
+  has(publisher: string): boolean {
+    return this.#byPublisher.has(publisher);
+  }
+
   get(topic: string): Message | undefined {
     let node: Node | undefined = this.#root;
     for (const level of topic.split("/")) node = node?.children?.get(level);

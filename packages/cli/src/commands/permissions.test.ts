@@ -20,7 +20,7 @@ const documentation = readFileSync(
 );
 
 /** The YAML examples of the documentation, in order. */
-const examples = Array.from(documentation.matchAll(/```yaml\n([^]*?)```/g), ([, text = ""]) => text);
+const examples = Array.from(documentation.matchAll(/```yaml[^\n]*\n([^]*?)```/g), ([, text = ""]) => text);
 
 function device(name: string, roles: readonly string[]) {
   return newDevice({ name, tenant: "default", roles }, 0);
@@ -140,11 +140,11 @@ describe("postern permissions", () => {
 
   it("test holds a file to its expectations, as the documentation shows", async () => {
     const [permissions = "", expectations = ""] = examples;
-    writeFileSync(join(cwd, "permissions.yaml"), permissions);
+    writeFileSync(join(cwd, "plant-permissions.yaml"), permissions);
     writeFileSync(join(cwd, "expectations.yaml"), expectations);
     assert.deepEqual(await command("test", "expectations.yaml"), {
       code: 0,
-      out: "9 expectations of permissions.yaml: all are met\n",
+      out: "9 expectations of plant-permissions.yaml: all are met\n",
       err: "",
     });
     writeFileSync(
@@ -161,8 +161,8 @@ describe("postern permissions", () => {
       out,
       "expectations.yaml:9: pump-1 should be able to publish plant/north/pump-2/x at QoS 0, and may not: no rule of the role pump allows publish there at QoS 0\n" +
         "expectations.yaml:10: pump-1 should not be able to subscribe firmware/1 at QoS 0, and may\n" +
-        "  permissions.yaml:7: role pump allows firmware/#\n" +
-        "11 expectations of permissions.yaml: 2 are not met\n",
+        "  plant-permissions.yaml:13: role pump allows firmware/#\n" +
+        "11 expectations of plant-permissions.yaml: 2 are not met\n",
     );
     const json: unknown = JSON.parse((await command("test", "expectations.yaml", "--json")).out);
     assert.ok(

@@ -1,3 +1,4 @@
+import type { Device } from "@postern/identity/device";
 import { PolicyAuthorizer } from "@postern/identity/permissions/authorizer";
 import { registryAttributes } from "@postern/identity/permissions/device-attributes";
 import { explain } from "@postern/identity/permissions/explain";
@@ -15,12 +16,21 @@ export function explainRequested(
   registry: DeviceRegistry,
   { device, client, operation, topic, qos }: ExplainRequest,
 ): ExplainResult {
-  const isAnonymous = device === anonymous && registry.find(device) === undefined;
-  if (!isAnonymous && registry.find(device) === undefined)
-    return { kind: "unknown-device", count: registry.count };
+  const known = registry.find(device);
+  const isAnonymous = device === anonymous && known === undefined;
+  if (!isAnonymous && known === undefined) return { kind: "unknown-device", count: registry.count };
   const authorizer = new PolicyAuthorizer(registryAttributes(registry));
   authorizer.use(policy);
   const identity = { name: isAnonymous ? "" : device, anonymous: isAnonymous };
   const permissions = authorizer.permissionsOf({ identity, clientId: client });
-  return { kind: "explained", explanation: explain(permissions, policy, { operation, topic, qos }) };
+  const explanation = explain(permissions, policy, { operation, topic, qos });
+  const remarks = [...explanation.remarks, ...endOf(known)];
+  return { kind: "explained", explanation: { ...explanation, remarks } };
+}
+
+/** Why a device has no rights whatever its roles. */
+function endOf(device: Device | undefined): string[] {
+  if (device?.removed !== undefined) return [`the device was removed on ${device.removed}`];
+  if (device?.revoked !== undefined) return [`the device was revoked on ${device.revoked.at}`];
+  return [];
 }
