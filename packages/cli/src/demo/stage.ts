@@ -33,6 +33,8 @@ export interface StageOptions {
   readonly network?: NetworkPlan;
   /** Devices, each with its roles. */
   readonly devices: Readonly<Record<string, readonly string[]>>;
+  /** More of the environment of our program. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The server's address in bundles; its IPv4 address unless given. */
   readonly address?: string;
 }
@@ -65,7 +67,7 @@ export async function setStage(options: StageOptions): Promise<Stage> {
   writeFileSync(join(data, "postern.yaml"), configuration(options.address ?? serverHost.ipv4, gate));
 
   // One process has compiled what the next needs.
-  const env = { NODE_COMPILE_CACHE: join(directory, "compiled"), NO_COLOR: "1" };
+  const env = { NODE_COMPILE_CACHE: join(directory, "compiled"), NO_COLOR: "1", ...options.env };
   const start: Stage["start"] = (host, args) =>
     network.host(host).start(command, [...script, ...args], { env });
   const run: Stage["run"] = async (host, args, input) =>
@@ -75,11 +77,14 @@ export async function setStage(options: StageOptions): Promise<Stage> {
   stack.defer(() => stop(server));
   await started(server);
   const bundle = (device: string): string => join(data, "bundles", `${device}.json`);
-  for (const [device, roles] of Object.entries(devices)) {
-    const chosen = roles.flatMap((role) => ["--role", role]);
-    const added = await run("server", ["device", "add", device, "--data", data, ...chosen]);
-    if (added.code !== 0) throw new DemoError(`The device ${device} cannot be added: ${added.stderr.trim()}`);
-  }
+  await Promise.all(
+    Object.entries(devices).map(async ([device, roles]) => {
+      const chosen = roles.flatMap((role) => ["--role", role]);
+      const added = await run("server", ["device", "add", device, "--data", data, ...chosen]);
+      if (added.code !== 0)
+        throw new DemoError(`The device ${device} cannot be added: ${added.stderr.trim()}`);
+    }),
+  );
   const disposal = stack.move();
   return {
     network,
