@@ -131,6 +131,15 @@ describe("revocation service", { skip: noOpenssl }, () => {
     assert.equal((await fetch(`${base}/crl/root.crl`)).status, 200);
   });
 
+  it("lets one address ask so often a minute, and no more", async () => {
+    const codes = new Set<number>();
+    for (let round = 0; round < 14 && !codes.has(429); round += 1) {
+      const batch = Array.from({ length: 50 }, async () => (await fetch(`${base}/crl/root.crl`)).status);
+      for (const code of await Promise.all(batch)) codes.add(code);
+    }
+    assert.deepEqual(codes, new Set([200, 429]));
+  });
+
   it("staples on every TLS listener, in TLS 1.2 and 1.3 (RFC 6066 §8)", async () => {
     for (const url of server.urls) {
       const { port } = new URL(url);

@@ -102,6 +102,13 @@ export class Revocation implements AsyncDisposable {
   async reload(): Promise<void> {
     this.#issuing = await issuingOf(this.#options);
     this.#rootCrl = readRootCrl(this.#options, this.#issuing.authority);
+    const { configuration, clock, log } = this.#options;
+    const leftMs = (this.#rootCrl?.untilMs ?? 0) - clock.wallMs();
+    if (configuration !== undefined && leftMs < rootCrlWarnMs)
+      log.warn(
+        { daysLeft: Math.max(Math.floor(leftMs / 86_400_000), 0) },
+        "the CRL of the root ends: put root.key into pki/ and reload, or programs that check every authority will refuse all devices",
+      );
     if (this.#server !== undefined) this.#publisher.current();
   }
 
@@ -110,12 +117,12 @@ export class Revocation implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    const { configuration, log } = this.#options;
+    const { configuration, clock, log } = this.#options;
     if (configuration === undefined) return;
     const { host, port } = configuration;
     await this.reload();
     try {
-      this.#server = this.#stack.use(await startStatusServer({ host, port, log }, this.#answers()));
+      this.#server = this.#stack.use(await startStatusServer({ host, port, clock, log }, this.#answers()));
     } catch (thrown) {
       const url = `http://${hostAndPort(host, port)}`;
       throw serviceListenError({ service: "revocation lists", url, key: "revocation.url" }, thrown);
@@ -153,6 +160,8 @@ export class Revocation implements AsyncDisposable {
 }
 
 const crlCacheMs = 60_000;
+/** The root's key may be far away. */
+const rootCrlWarnMs = 60 * 86_400_000;
 
 async function issuingOf({ pki, installation, clock, configuration }: RevocationOptions): Promise<Issuing> {
   const { authority } = installation();

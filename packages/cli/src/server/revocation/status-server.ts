@@ -1,9 +1,11 @@
+import type { Clock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
 import type { OcspReply } from "@postern/identity/revocation/ocsp-responder";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from "fastify";
 
 import { hostAndPort } from "../../config/listener-url.ts";
+import { Throttle } from "../est/throttle.ts";
 import { ocspPath } from "./status-urls.ts";
 
 /** An OCSP request about one certificate has 80 to 120 bytes, with a nonce 160. */
@@ -36,6 +38,7 @@ export interface StatusAnswers {
 export interface StatusServerOptions {
   readonly host: string;
   readonly port: number;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -106,7 +109,7 @@ function serveOcsp(app: FastifyInstance, { ocsp, nowMs }: StatusAnswers): void {
  * @throws the system's error when the address cannot be bound.
  */
 export async function startStatusServer(
-  { host, port, log }: StatusServerOptions,
+  { host, port, clock, log }: StatusServerOptions,
   answers: StatusAnswers,
 ): Promise<StatusServer> {
   const app = Fastify({
@@ -129,6 +132,16 @@ export async function startStatusServer(
       .status(status)
       .type("text/plain")
       .send(status < 500 ? "this request cannot be understood\n" : "the server failed\n");
+  });
+  const throttle = new Throttle(clock);
+  app.addHook("onRequest", async (request, reply) => {
+    const waitSeconds = throttle.request(request.raw.socket.remoteAddress ?? "");
+    if (waitSeconds === undefined) return;
+    await reply
+      .status(429)
+      .header("retry-after", String(waitSeconds))
+      .type("text/plain")
+      .send("too many requests\n");
   });
   serveFiles(app, answers);
   serveOcsp(app, answers);
