@@ -228,6 +228,7 @@ export class Admission {
       const { gate, socket, acceptedMs } = entrance;
       const late = nowMs - acceptedMs > gate.limits.connectTimeoutSeconds * 2_000;
       if (late || socket.destroyed) {
+        if (late) this.#context.stats.connectionsRefused += 1;
         source.waiting.shift();
         socket.destroy();
         continue;
