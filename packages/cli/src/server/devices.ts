@@ -16,7 +16,7 @@ const overlapMs = 5_000;
 /** At most once in so long new ticket keys are made, however many devices are revoked. */
 const ticketKeysMs = 500;
 
-interface DeviceWatchOptions {
+export interface DeviceWatchOptions {
   readonly registry: DeviceRegistry;
   readonly broker: Pick<Broker, "endSessionsOf" | "endConnectionsOf">;
   readonly clock: Clock;
@@ -29,7 +29,7 @@ interface DeviceWatchOptions {
  * Has the broker act on what becomes of devices: whoever was revoked or removed is cut off and forgotten; whose credentials were
  * withdrawn has to prove itself again.
  */
-class DeviceWatch implements Disposable {
+export class DeviceWatch implements Disposable {
   readonly #options: DeviceWatchOptions;
   readonly #listening: Disposable;
   readonly #timer: NodeJS.Timeout;
