@@ -22,6 +22,7 @@ export type RunningServerFacts = Pick<
   | "metricsUrl"
   | "estUrl"
   | "revocationUrl"
+  | "knockPort"
   | "authorityFingerprint"
   | "created"
   | "firstBundle"
@@ -60,6 +61,14 @@ export function renderBanner(server: RunningServerFacts, { program, cwd, version
       (listener, index) =>
         [index === 0 ? "listening" : "", `${listener.url.padEnd(width)}  ${access(listener)}`] as const,
     ),
+    ...(server.knockPort === undefined
+      ? []
+      : [
+          [
+            "gate",
+            `all that is not on loopback is hidden until a device knocks on UDP ${server.knockPort}`,
+          ] as const,
+        ]),
     ["metrics", metricsUrl === undefined ? "off" : `${metricsUrl}/metrics`],
     ...(estUrl === undefined ? [] : [["enrolment", estUrl] as const]),
     ...(revocationUrl === undefined

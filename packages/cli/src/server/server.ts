@@ -69,6 +69,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly estUrl: string | undefined;
   /** Where CRL and OCSP are; `undefined` when nowhere. */
   readonly revocationUrl: string | undefined;
+  /** The UDP port to knock on, where a gate hides the listeners. */
+  readonly knockPort?: number | undefined;
   /** SHA-256 of the authority's root certificate. */
   readonly authorityFingerprint: string;
   /** Whether this start made the authority. */
@@ -233,6 +235,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     metricsUrl,
     estUrl: enrolment.url,
     revocationUrl: revocation.url,
+    knockPort: door.doorkeeper === undefined ? undefined : configuration.gate?.port,
     authorityFingerprint: authority.root.fingerprint,
     created,
     firstBundle,

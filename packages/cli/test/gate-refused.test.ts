@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { postern, PosternProcess, scratch } from "./support/postern.ts";
+
+/** A user without any rights. */
+const nobody = 65_534;
+const skip = process.getuid?.() === 0 ? false : "needs root, to run as somebody else";
+
+function configured(directory: string, ...lines: readonly string[]): string[] {
+  const data = join(directory, "data");
+  mkdirSync(data);
+  chmodSync(directory, 0o755);
+  chownSync(data, nobody, nobody);
+  const config = join(directory, "postern.yaml");
+  writeFileSync(config, ["gate: {}", 'metrics: { url: "off" }', 'est: { url: "off" }', ...lines].join("\n"));
+  return ["up", "--data", data, "--config", config];
+}
+
+describe("a gate that cannot be", { skip }, () => {
+  it("is said at the start, and the server is there for this machine only", async () => {
+    using directory = scratch();
+    const args = configured(directory.path, "listeners: [{ url: mqtts://127.0.0.1:0 }]");
+    await using server = new PosternProcess(args, { uid: nobody });
+    await server.until(/is running/);
+    assert.match(
+      server.stdout,
+      /warning: there is no gate, and listeners are on loopback only: hiding ports needs root/,
+    );
+    assert.match(server.stdout, /mqtts:\/\/127\.0\.0\.1:\d+/);
+  });
+
+  it("is an error where others could reach what it was to hide", async () => {
+    using directory = scratch();
+    const args = configured(directory.path, "listeners: [{ url: mqtts://0.0.0.0:8883 }]");
+    const { code, stderr } = await postern(args, { uid: nobody });
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /mqtts:\/\/0\.0\.0\.0:8883 is to be hidden by the gate, and cannot be: hiding ports needs root; start as root/,
+    );
+  });
+
+  it("is looked at in vain: the commands for it say that nobody answers", async () => {
+    using directory = scratch();
+    for (const args of [
+      ["gate", "status"],
+      ["ban", "list"],
+      ["ban", "lift", "--all"],
+    ]) {
+      const { code, stderr } = await postern([...args, "--data", directory.path]);
+      assert.equal(code, 1);
+      assert.match(stderr, /cannot speak to the gate .* is a server with a gate running/);
+    }
+    const { code, stderr } = await postern(["ban", "add", "not-an-address", "--data", directory.path]);
+    assert.equal(code, 2);
+    assert.match(stderr, /"not-an-address" is neither an IP address nor the \/64 of one/);
+  });
+});
