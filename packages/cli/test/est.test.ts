@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { join } from "node:path";
+import { connect, type SecureVersion, type TLSSocket } from "node:tls";
 import { after, before, describe, it } from "node:test";
 
 import { fromPem } from "@postern/pki/pem";
@@ -16,6 +18,11 @@ function missing(command: string, ...args: readonly string[]): string | false {
 
 const curlMissing = missing("curl", "--version") || missing("openssl", "version");
 const strongSwanMissing = missing("pki", "--version");
+
+/** @see RFC 9266 §4.2 */
+function exporter(socket: TLSSocket): Buffer {
+  return socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0));
+}
 
 describe("EST server (RFC 7030, RFC 8951)", () => {
   let place: Scratch;
@@ -48,6 +55,32 @@ describe("EST server (RFC 7030, RFC 8951)", () => {
       `${name}.der`,
     );
     run("openssl", "base64", "-in", `${name}.der`, "-out", `${name}.b64`);
+  }
+
+  /** Enrols `lock` on one connection with a challenge password made of it. */
+  async function enrolOver(
+    version: SecureVersion,
+    token: string,
+    binding: (socket: TLSSocket) => Buffer | undefined,
+  ): Promise<string> {
+    const { hostname: host, port } = new URL(est.url);
+    const versions = { minVersion: version, maxVersion: version };
+    const socket = connect({ host, port: Number(port), ca: est.ca, ...versions });
+    await once(socket, "secureConnect");
+    const challengePassword = binding(socket)?.toString("base64") ?? "";
+    const body = csr({ device: "lock", challengePassword });
+    const lines = [
+      "POST /.well-known/est/simpleenroll HTTP/1.1",
+      "host: est",
+      "connection: close",
+      "content-type: application/pkcs10",
+      `authorization: Basic ${Buffer.from(token).toString("base64")}`,
+      `content-length: ${body.length}`,
+    ];
+    socket.write(`${lines.join("\r\n")}\r\n\r\n${body}`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(Buffer.from(chunk));
+    return Buffer.concat(chunks).toString();
   }
 
   it("gives its authorities to anybody, as base64 without line ends (§4.1)", async () => {
@@ -208,6 +241,27 @@ describe("EST server (RFC 7030, RFC 8951)", () => {
     }
     // None of this cost the device its token.
     assert.equal((await est.simpleEnroll(good, token)).status, 200);
+  });
+
+  it("takes a request that is bound to its connection, and refuses one that is bound to another (§3.5, RFC 9266)", async () => {
+    for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+      const { token } = await est.token("lock");
+      let earlier: Buffer | undefined;
+      const other = await enrolOver(version, token, (socket) => {
+        earlier = exporter(socket);
+        return Buffer.alloc(32);
+      });
+      assert.match(other, /^HTTP\/1\.1 400 [^]*not the channel binding of this connection/);
+      assert.match(
+        await enrolOver(version, token, () => earlier),
+        /^HTTP\/1\.1 400 /,
+        "of an earlier connection",
+      );
+      assert.match(await enrolOver(version, token, exporter), /^HTTP\/1\.1 200 /, version);
+    }
+    const { token } = await est.token("lock");
+    const unique = await enrolOver("TLSv1.2", token, (socket) => socket.getFinished());
+    assert.match(unique, /^HTTP\/1\.1 200 /, "tls-unique");
   });
 
   it("takes a request in PEM, and base64 in lines", async () => {
