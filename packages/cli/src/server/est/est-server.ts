@@ -19,6 +19,7 @@ const requestsPerConnectionMax = 100;
 const idleMs = 15_000;
 const handshakeMs = 5_000;
 const requestMs = 10_000;
+const checkingMs = 1_000;
 
 export type EstApp = FastifyInstance<Server>;
 
@@ -71,7 +72,14 @@ export async function startEstServer(
   ports: EstPorts,
 ): Promise<EstServer> {
   const app = Fastify({
-    https: { ...tls(), requestCert: true, rejectUnauthorized: false, handshakeTimeout: handshakeMs },
+    https: {
+      ...tls(),
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeMs,
+      // How soon it is seen that a request takes too long.
+      connectionsCheckingInterval: checkingMs,
+    },
     logger: false,
     bodyLimit: bodyBytesMax,
     requestTimeout: requestMs,
@@ -81,6 +89,8 @@ export async function startEstServer(
     forceCloseConnections: true,
   });
   app.server.maxConnections = connectionsMax;
+  // Node exchanges the two where this one is the longer, which is its default.
+  app.server.headersTimeout = requestMs;
   app.server.on("tlsClientError", (error) => log.debug({ error: error.message }, "TLS handshake failed"));
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/pkcs10", { parseAs: "buffer" }, (_request, body, done) =>

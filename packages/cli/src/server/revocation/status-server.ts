@@ -15,6 +15,7 @@ const pathCharactersMax = 4_096;
 const connectionsMax = 256;
 const requestsPerConnectionMax = 100;
 const idleMs = 5_000;
+const checkingMs = 1_000;
 
 /** A list that anybody may have. */
 export interface StatusFile {
@@ -113,6 +114,8 @@ export async function startStatusServer(
   answers: StatusAnswers,
 ): Promise<StatusServer> {
   const app = Fastify({
+    // How soon it is seen that a request takes too long.
+    http: { connectionsCheckingInterval: checkingMs },
     logger: false,
     bodyLimit: bodyBytesMax,
     requestTimeout: idleMs,
@@ -122,6 +125,8 @@ export async function startStatusServer(
     forceCloseConnections: true,
   });
   app.server.maxConnections = connectionsMax;
+  // Node exchanges the two where this one is the longer, which is its default.
+  app.server.headersTimeout = idleMs;
   app.removeAllContentTypeParsers();
   app.setNotFoundHandler((_request, reply) => reply.status(404).type("text/plain").send("not here\n"));
   app.setErrorHandler((thrown: FastifyError, _request, reply) => {
