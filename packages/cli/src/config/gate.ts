@@ -2,6 +2,7 @@ import { fwknopDigests, type FwknopDigest } from "@postern/knock/fwknop/digests"
 import { stanzasMax } from "@postern/knock/fwknop/verifier";
 import { parseIpAddress } from "@postern/knock/ip-address";
 import { passwordsMax } from "@postern/knock/thesis/verifier";
+import { isPeer } from "@postern/gate/host-profile/endpoint";
 import { defaultBanRule } from "@postern/gate/sentry";
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
@@ -32,7 +33,10 @@ export const gateSchema = z.strictObject({
   windowSeconds: seconds.optional(),
   windowSecondsMax: seconds.optional(),
   roaming: z.boolean().optional(),
-  registered: z.array(z.string().min(1).max(64)).max(65_536).optional(),
+  registered: z
+    .array(z.string().refine(isPeer, { error: "must be an address or a prefix such as 192.168.1.0/24" }))
+    .max(65_536)
+    .optional(),
   bans: z
     .strictObject({
       invalidMax: z.int().min(1).max(1_000).optional(),

@@ -1,5 +1,5 @@
 import type { GuardPlan, KnockPort } from "@postern/gate/guard-plan";
-import { defaultGuardPlan } from "@postern/gate/guard-plan";
+import { checkPlan, defaultGuardPlan } from "@postern/gate/guard-plan";
 import { wireCharactersMax, wireCharactersMin } from "@postern/knock/fwknop/cipher";
 import { packetBytes } from "@postern/knock/spa1/packet";
 
@@ -47,11 +47,19 @@ function knockPorts({ port, fwknop, thesis }: GateConfiguration): KnockPort[] {
 
 /** What the kernel is to hide, and to let through. @throws {ConfigError} when it cannot be done. */
 export function guardPlan(configuration: Configuration, gate: GateConfiguration): GuardPlan {
-  return {
+  const plan = {
     ...defaultGuardPlan,
     hiddenPorts: hiddenPorts(configuration),
     knockPorts: knockPorts(gate),
     bansStopKnocks: gate.bans.strict,
     ...(gate.registered === undefined ? {} : { registeredSources: gate.registered }),
   };
+  try {
+    checkPlan(plan);
+  } catch (thrown) {
+    if (!(thrown instanceof RangeError)) throw thrown;
+    const file = configuration.file ?? "the configuration";
+    throw new ConfigError(`the gate cannot do this: ${thrown.message}`, { file }, { cause: thrown });
+  }
+  return plan;
 }
