@@ -5,12 +5,21 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 
+import { parseBundle } from "@postern/identity/bundle";
 import { encodeOcspRequest } from "@postern/pki/ocsp/request";
 import { verifyOcspResponse } from "@postern/pki/ocsp/verify";
 import { certificateOf, fieldsOf, noOpenssl } from "@postern/pki/testing";
 
 import { configured } from "./support/configurations.ts";
-import { firstBundle, freePort, scratch, up, type Scratch, type TestServer } from "./support/postern.ts";
+import {
+  firstBundle,
+  freePort,
+  postern,
+  scratch,
+  up,
+  type Scratch,
+  type TestServer,
+} from "./support/postern.ts";
 
 const run = promisify(execFile);
 
@@ -45,6 +54,11 @@ describe("revocation service", { skip: noOpenssl }, () => {
 
   function pki(name: string): string {
     return join(server.data, "pki", name);
+  }
+
+  async function manage(...args: readonly string[]): Promise<void> {
+    const { code, stderr } = await postern(["device", ...args, "--data", server.data]);
+    assert.equal(code, 0, stderr);
   }
 
   function question(nonce?: Uint8Array) {
@@ -129,6 +143,35 @@ describe("revocation service", { skip: noOpenssl }, () => {
     }
     assert.equal((await fetch(`${base}/ocsp/%ff%fe`)).status, 400);
     assert.equal((await fetch(`${base}/crl/root.crl`)).status, 200);
+  });
+
+  it("says of a revoked device that it is, at once, by CRL and OCSP", async () => {
+    const bundle = file("lamp.json");
+    await manage("add", "lamp", "--bundle", bundle);
+    const { certificate = "" } = parseBundle(readFileSync(bundle, "utf8"), bundle);
+    writeFileSync(file("lamp.crt"), certificate);
+    const byOcsp = () =>
+      openssl(
+        ["ocsp", "-issuer", pki("issuing.crt"), "-cert", file("lamp.crt"), "-url", `${base}/ocsp`],
+        ["-CAfile", pki("root.crt")],
+      );
+    const byCrl = async () => {
+      writeFileSync(file("now.pem"), await (await fetch(`${base}/crl/all.pem`)).text());
+      const chain = [
+        "-CAfile",
+        pki("root.crt"),
+        "-untrusted",
+        pki("issuing.crt"),
+        "-CRLfile",
+        file("now.pem"),
+      ];
+      return openssl("verify", "-x509_strict", "-crl_check_all", chain, file("lamp.crt"));
+    };
+    assert.match(await byOcsp(), /lamp\.crt: good/);
+    assert.match(await byCrl(), /: OK/);
+    await manage("revoke", "lamp", "--reason", "keyCompromise");
+    assert.match(await byOcsp(), /lamp\.crt: revoked[^]*Reason: keyCompromise/);
+    assert.match(await byCrl(), /error 23 at 0 depth lookup: certificate revoked/);
   });
 
   it("lets one address ask so often a minute, and no more", async () => {
