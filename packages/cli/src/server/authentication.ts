@@ -32,8 +32,8 @@ import { ConfigError } from "../config/errors.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { createOutbound, type Outbound, type OutboundOptions } from "./outbound-http.ts";
 
-/** Token keys are fetched while clients wait. */
-const keysTimeoutMs = 5_000;
+/** Token keys are fetched while clients wait, who are cut off at `connectTimeoutSeconds`. */
+const keysTimeoutMs = 3_000;
 
 /** A client that is not answered within `connectTimeoutSeconds` is cut off without a word. */
 const passwordWaitMsMax = 2_500;

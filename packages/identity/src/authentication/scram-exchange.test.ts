@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
+import * as fc from "fast-check";
+
 import type { Exchange } from "./credentials.ts";
 import {
   certificateOf,
@@ -136,6 +138,25 @@ describe("SCRAM-SHA-256 (RFC 5802, RFC 7677)", () => {
     for (let index = 0; index < 5; index += 1) await run(t, scramClient("pump", "wrong"));
     assert.equal(outcome((await run(t, scramClient("pump", "generated-password"))).last), "0x9f");
     assert.equal(outcome(await t.connect({ username: "pump", password: right })), "0x9f");
+  });
+
+  it("lets nobody in for messages at random, and throws nothing", async () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc.tuple(fc.string(), fc.string()).map(([name, nonce]) => `n,,n=${name},r=${nonce}`),
+      fc.tuple(fc.string(), fc.base64String()).map(([nonce, proof]) => `c=biws,r=${nonce},p=${proof}`),
+    );
+    const bytes = fc.oneof(
+      text.map((value) => Buffer.from(value)),
+      fc.uint8Array({ maxLength: 200 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 4 }), async (messages) => {
+        const exchange = begin(prepareChain());
+        for (const message of messages) assert.notEqual((await exchange.next(message)).kind, "accepted");
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("is the only method beside OAUTH2-JWT", () => {
