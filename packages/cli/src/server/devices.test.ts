@@ -125,6 +125,19 @@ describe("what becomes of devices while the server runs", () => {
     assert.deepEqual(t.take(), []);
   });
 
+  it("cuts the connections when the overlap of a token that was replaced is over", () => {
+    using t = prepare();
+    t.registry.put({ ...lamp, tokens: [{ jti: "old", notAfter: first.notAfter }] });
+    const old = { jti: "old", notAfter: iso(startMs + 60_000) };
+    t.registry.put({ ...lamp, tokens: [old, { jti: "new", notAfter: first.notAfter }] });
+    t.pass(55_000);
+    assert.deepEqual(t.take(), []);
+    t.pass(10_000);
+    assert.deepEqual(t.take(), ["cut lamp"]);
+    t.pass(100_000);
+    assert.deepEqual(t.take(), []);
+  });
+
   it("makes new ticket keys at once, and once more for all that came shortly after", () => {
     using t = prepare();
     const devices = Array.from({ length: 50 }, (_, index): Device =>

@@ -10,7 +10,7 @@ import type { FileAuditLog } from "./audit-log.ts";
 import type { Authentication } from "./authentication.ts";
 import type { Certificates } from "./certificates.ts";
 
-/** How often it is looked for certificates whose overlap is over. */
+/** How often it is looked for certificates and tokens whose overlap is over. */
 const overlapMs = 5_000;
 
 /** At most once in so long new ticket keys are made, however many devices are revoked. */
@@ -35,6 +35,8 @@ export class DeviceWatch implements Disposable {
   readonly #timer: NodeJS.Timeout;
   /** Devices with a certificate that ends before its time, and when (wall clock, ms) the first of them does. */
   readonly #ending = new Map<string, number>();
+  /** Devices with a token that was replaced while connections may stand on it, and when (wall clock, ms) it ends. */
+  readonly #endingTokens = new Map<string, number>();
   #ticketTimer: NodeJS.Timeout | undefined;
 
   constructor(options: DeviceWatchOptions) {
@@ -58,6 +60,8 @@ export class DeviceWatch implements Disposable {
       audit(after.name, `added with ${rights(after)}`);
       return;
     }
+    const tokenEndMs = earlierTokenEndMs(before, after);
+    if (tokenEndMs !== undefined) this.#endingTokens.set(after.name, tokenEndMs);
     if (rights(before) !== rights(after)) audit(after.name, `has ${rights(after)} now`);
     if (count(before) < count(after)) audit(after.name, "was given a new credential");
     const refusal = refusalOfDevice(after);
@@ -86,6 +90,11 @@ export class DeviceWatch implements Disposable {
   #endOverlaps(): void {
     const { clock, registry, broker } = this.#options;
     const nowMs = clock.wallMs();
+    for (const [name, endMs] of this.#endingTokens) {
+      if (endMs > nowMs) continue;
+      this.#endingTokens.delete(name);
+      broker.endConnectionsOf(name, ReasonCode.administrativeAction);
+    }
     for (const [name, endMs] of this.#ending) {
       if (endMs > nowMs) continue;
       // Those with the new certificate come back at once, and the others no more.
@@ -104,6 +113,16 @@ export class DeviceWatch implements Disposable {
       this.#options.forgetTlsSessions();
     }, ticketKeysMs).unref();
   }
+}
+
+/** When the first of the tokens ends whose end came nearer, in ms; `undefined` for none. */
+function earlierTokenEndMs(before: Device, after: Device): number | undefined {
+  const ends = after.tokens.flatMap(({ jti, notAfter, revoked }) => {
+    const former = before.tokens.find((token) => token.jti === jti);
+    const isEarlier = former !== undefined && Date.parse(notAfter) < Date.parse(former.notAfter);
+    return isEarlier && revoked === undefined ? [Date.parse(notAfter)] : [];
+  });
+  return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
 function rights({ roles, groups }: Device): string {
