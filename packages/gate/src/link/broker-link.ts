@@ -172,6 +172,10 @@ export class BrokerLink implements Disposable {
   #welcomed(channel: LineChannel): void {
     this.#channel = channel;
     this.#mismatch = false;
+    // The gate tells again what is open. One that was started anew counts its windows from the beginning.
+    this.#windows.clear();
+    this.#addressOf.clear();
+    this.#exposed = false;
     this.#options.log.info({}, "the gate is there");
     this.#sendDevices();
     for (const connection of this.#options.source.connections()) this.#send({ kind: "live", ...connection });

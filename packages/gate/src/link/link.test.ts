@@ -127,6 +127,37 @@ describe("the broker's end", () => {
     await until(() => !broker.connected);
   });
 
+  it("forgets the windows of a gate that was started anew, whose numbers begin again", async () => {
+    using directory = temporaryDirectory();
+    const path = join(directory.path, "gate.sock");
+    const addresses = ["10.0.0.1", "10.0.0.2"];
+    const server = createServer((socket) => {
+      const [address] = addresses.splice(0, 1);
+      socket.on("error", () => undefined).resume();
+      const common = { kind: "window", replaces: null, device: "pump", certBind: null, untilMs: 2 ** 50 };
+      for (const message of [
+        { kind: "welcome", protocol: linkProtocol },
+        { ...common, id: 1, address },
+      ]) {
+        socket.write(`${JSON.stringify(message)}\n`);
+      }
+      if (addresses.length > 0) setTimeout(() => socket.destroy(), 50);
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(path, resolve);
+    });
+    using broker = new BrokerLink({
+      path,
+      source: { devices: () => [], connections: () => [] },
+      nowMs: () => 0,
+      log: silentLog,
+    });
+    await until(() => broker.admits(address("10.0.0.1"), "pump", undefined));
+    await until(() => broker.admits(address("10.0.0.2"), "pump", undefined));
+    assert.ok(!broker.admits(address("10.0.0.1"), "pump", undefined));
+    server.close();
+  });
+
   it("lets nobody in by a gate of another version or by one that talks nonsense", async () => {
     using directory = temporaryDirectory();
     const path = join(directory.path, "gate.sock");
