@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -9,6 +10,7 @@ import { CertificateAuthenticator } from "../authenticator.ts";
 import { loadAuthority } from "../authority.ts";
 import { RootKeyError } from "../errors.ts";
 import { startInstallation, readCertificateBundle, temporaryDataDirectory } from "../testing.ts";
+import { obtainRootCrl } from "../revocation/root-crl.ts";
 import { renewIssuing } from "./renew-issuing.ts";
 import { exportRoot, hasRootKey, readRootFile, readRootKey, removeRootKey } from "./root-file.ts";
 
@@ -127,6 +129,16 @@ describe("the renewal of the issuing authority", () => {
     using t = await renewed(true);
     assert.equal(t.next.issuers.length, 1);
     assert.equal(t.accepted, "refused");
+    // Others learn it from the root's list, which openssl reads; and a later list still says so.
+    const read = (nowMs: number): string => {
+      const input = obtainRootCrl(t.pki, t.next, nowMs);
+      return execFileSync("openssl", ["crl", "-noout", "-text"], { input, encoding: "utf8" });
+    };
+    const entry = new RegExp(`Serial Number: ${t.before.issuing.serialNumber}[^]*CA Compromise`);
+    assert.match(read(startMs + dayMs), entry);
+    assert.match(read(startMs + 300 * dayMs), entry);
+    rmSync(join(t.pki, "root.key"));
+    assert.match(read(startMs + 301 * dayMs), entry);
   });
 
   it("is completed by the next start when it was interrupted, at whatever step", async () => {

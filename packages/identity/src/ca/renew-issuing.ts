@@ -10,6 +10,7 @@ import {
   type Authority,
 } from "../authority.ts";
 import { replacePrivateFile } from "../files.ts";
+import { rememberDistrusted, renewRootCrl } from "../revocation/root-crl.ts";
 import type { RootKey } from "./root-file.ts";
 
 const dayMs = 86_400_000;
@@ -30,16 +31,19 @@ export interface RenewIssuingRequest {
 export async function renewIssuing(request: RenewIssuingRequest): Promise<void> {
   const { pki, authority, root, distrustOld, nowMs } = request;
   const { issueIntermediate } = await import("@postern/pki/issue");
+  const rootKeyPem = root.key.export({ type: "pkcs8", format: "pem" }).toString();
   const issued = await issueIntermediate({
     commonName: `Postern issuing ${randomBytes(4).toString("hex")}`,
     validity: { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + authorityDays * dayMs },
     issuer: {
       certificate: root.certificatePem,
-      key: root.key.export({ type: "pkcs8", format: "pem" }).toString(),
+      key: rootKeyPem,
     },
   });
-  if (!distrustOld)
-    replacePrivateFile(join(pki, formerIssuingName(authority.issuing)), authority.issuer.certificate);
+  if (distrustOld) rememberDistrusted(pki, authority, nowMs);
+  else replacePrivateFile(join(pki, formerIssuingName(authority.issuing)), authority.issuer.certificate);
+  // The root's key is here for this moment only.
+  renewRootCrl(pki, authority, rootKeyPem, nowMs);
   replacePrivateFile(join(pki, nextIssuingName), issued.key + issued.certificate);
   finishIssuingRenewal(pki);
 }
