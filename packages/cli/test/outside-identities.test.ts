@@ -5,6 +5,8 @@ import { describe, it } from "node:test";
 
 import type { IClientOptions } from "mqtt";
 
+import { run } from "../src/main.ts";
+import { fakeContext } from "../src/testing.ts";
 import { lasting, TestClient } from "./support/mqttjs.ts";
 import { PermittedServer, roles } from "./support/permitted-server.ts";
 
@@ -82,6 +84,13 @@ log: { level: error }
       assert.deepEqual(await anna.texts(1), ["new"]);
       await anna.end();
     }
+    const explained = fakeContext({ cwd: server.directory.path });
+    const asked = ["permissions", "explain", "anna", "publish", "people/note", "--data", "."];
+    assert.equal(await run(asked, explained), 0);
+    assert.match(
+      explained.out(),
+      /^yes: anna may publish people\/note at QoS 0\n {2}permissions\.yaml:\d+: role writer/,
+    );
     // With fewer rights than before, what she left is judged by those.
     await using reading = await as("anna", "reader", { ...session, clean: true });
     await assert.rejects(reading.publish("people/note", "x"), /Not authorized|135/);

@@ -1,4 +1,14 @@
-import { LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument, type Document } from "yaml";
+import {
+  LineCounter,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  parseDocument,
+  visit,
+  type Document,
+} from "yaml";
 import type { z } from "zod";
 
 import { errorText } from "./errors.ts";
@@ -82,6 +92,17 @@ function unreadable(line: number, cause: unknown): YamlResult<never> {
   };
 }
 
+/** Where a key stands that objects of JavaScript have a meaning for: it would be passed over without a word. */
+function reservedKey(document: Document.Parsed): number | undefined {
+  let offset: number | undefined;
+  visit(document, {
+    Pair(_index, { key }) {
+      if (isScalar(key) && key.value === "__proto__") offset ??= key.range?.[0] ?? 0;
+    },
+  });
+  return offset;
+}
+
 /** A misspelt key is the cause of what is missing in the section it stands in, and of the key that was meant being missing. */
 function explainsAway(other: Problem, { path, atKey }: Problem): boolean {
   if (atKey || !other.atKey) return false;
@@ -99,6 +120,12 @@ export function parseYaml<T>(text: string, { schema, subject }: YamlShape<T>): Y
   if (syntax !== undefined) return unreadable(lines.linePos(syntax.pos[0]).line, syntax);
   const lineOf = (path: YamlPath, atKey: boolean): number =>
     lines.linePos(offsetOf(document, path, atKey)).line;
+
+  const reserved = reservedKey(document);
+  if (reserved !== undefined) {
+    const { line } = lines.linePos(reserved);
+    return { kind: "problem", problem: { text: "__proto__ cannot be the name of anything", line } };
+  }
 
   let value: unknown;
   try {

@@ -72,7 +72,10 @@ export function registerPermissions(program: Command, context: CommandContext): 
     .description("check the permissions file, explain who may do what and why, and test it");
   permissions
     .command("explain")
-    .argument("<device>", "the device, or anonymous for clients that prove nothing")
+    .argument(
+      "<device>",
+      "the device (or who is known from outside), or anonymous for clients that prove nothing",
+    )
     .addArgument(
       new Argument("<operation>", "what it wants to do").choices([
         "publish",

@@ -2,7 +2,6 @@ import { relative } from "node:path";
 
 import type { DataDirectory } from "@postern/identity/data-directory";
 import type { Question } from "@postern/identity/permissions/explain";
-import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 
 import { askServer, existingDataDirectory, NotRunningError } from "../admin/client.ts";
 import { explainResult, type ExplainRequest, type ExplainResult } from "../admin/protocol.ts";
@@ -17,6 +16,12 @@ export interface ExplainOptions {
   readonly client?: string;
   readonly data?: string;
   readonly json?: boolean;
+}
+
+/** As somebody in `cwd` would name it. */
+function nameOf(path: string, cwd: string): string {
+  const name = relative(cwd, path);
+  return name.startsWith("..") ? path : name;
 }
 
 /** The running server's answer, by what is in force there; without one, by the files. */
@@ -34,9 +39,9 @@ async function answer(directory: DataDirectory, asked: ExplainRequest, cwd: stri
   const { readPolicyFile } = await import("@postern/identity/permissions/policy-file");
   const { DeviceRegistry } = await import("@postern/identity/registry");
   const { devicesFile } = await import("@postern/identity/installation");
-  const { policy } = readPolicyFile(directory.permissions, relative(cwd, directory.permissions));
+  const { policy } = readPolicyFile(directory.permissions, nameOf(directory.permissions, cwd));
   using registry = new DeviceRegistry(devicesFile(directory.pki), { readOnly: true });
-  return explainRequested(policy, registry, asked);
+  return explainRequested({ policy, registry }, asked);
 }
 
 /** `postern permissions explain`: exit code 0 for yes, 1 for no. @throws {PosternError} */
@@ -47,7 +52,6 @@ export async function runExplain(
   context: CommandContext,
 ): Promise<void> {
   const { cwd, stdout } = context;
-  if (!isDeviceName(device)) throw new UsageError(`"${device}" is no device's name: ${deviceNameRule}`);
   const directory = existingDataDirectory(resolveDataDirectory(data, cwd));
   const result = await answer(directory, { device, client: client ?? device, ...question }, cwd);
   if (result.kind === "unknown-device")
@@ -55,7 +59,7 @@ export async function runExplain(
       `there is no device "${device}" (${result.count} are known): see \`postern device list\`, or say anonymous for clients without proof`,
     );
   const { explanation } = result;
-  const file = relative(cwd, directory.permissions);
+  const file = nameOf(directory.permissions, cwd);
   stdout.write(
     json === true
       ? `${JSON.stringify({ device, ...question, file, ...explanation })}\n`

@@ -1,5 +1,5 @@
 import type { Device } from "@postern/identity/device";
-import { PolicyAuthorizer } from "@postern/identity/permissions/authorizer";
+import { PolicyAuthorizer, type AttributeSource } from "@postern/identity/permissions/authorizer";
 import { registryAttributes } from "@postern/identity/permissions/device-attributes";
 import { explain } from "@postern/identity/permissions/explain";
 import type { Policy } from "@postern/identity/permissions/policy";
@@ -10,16 +10,24 @@ import type { ExplainRequest, ExplainResult } from "../admin/protocol.ts";
 /** How clients that prove nothing are named where a device is asked for. */
 const anonymous = "anonymous";
 
-/** Answers who may do what, by a policy and a registry. */
+/** By what a question is answered. */
+export interface ExplainBasis {
+  readonly policy: Policy;
+  readonly registry: DeviceRegistry;
+  /** Those who are not in the registry, where somebody knows of them. */
+  readonly outside?: Pick<AttributeSource, "attributesOf">;
+}
+
+/** Answers who may do what. */
 export function explainRequested(
-  policy: Policy,
-  registry: DeviceRegistry,
+  { policy, registry, outside }: ExplainBasis,
   { device, client, operation, topic, qos }: ExplainRequest,
 ): ExplainResult {
   const known = registry.find(device);
-  const isAnonymous = device === anonymous && known === undefined;
-  if (!isAnonymous && known === undefined) return { kind: "unknown-device", count: registry.count };
-  const authorizer = new PolicyAuthorizer(registryAttributes(registry));
+  const isKnown = known !== undefined || outside?.attributesOf(device) !== undefined;
+  const isAnonymous = device === anonymous && !isKnown;
+  if (!isAnonymous && !isKnown) return { kind: "unknown-device", count: registry.count };
+  const authorizer = new PolicyAuthorizer(registryAttributes(registry, outside));
   authorizer.use(policy);
   const identity = { name: isAnonymous ? "" : device, anonymous: isAnonymous };
   const permissions = authorizer.permissionsOf({ identity, clientId: client });

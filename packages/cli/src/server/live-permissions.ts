@@ -53,6 +53,7 @@ export class LivePermissions implements Disposable {
   readonly authorizer: PolicyAuthorizer;
   readonly #options: LivePermissionsOptions;
   readonly #registry: DeviceRegistry;
+  readonly #remembered: RememberedIdentities;
   #read: ReadPolicy;
   #loadedAtMs: number;
   #problem: string | undefined = undefined;
@@ -66,11 +67,11 @@ export class LivePermissions implements Disposable {
     this.#registry = registry;
     this.#options = options;
     this.#loadedAtMs = options.clock.wallMs();
-    const remembered = this.#stack.use(
+    this.#remembered = this.#stack.use(
       new RememberedIdentities(join(options.directory.pki, "identities.jsonl")),
     );
-    this.authorizer = new PolicyAuthorizer(registryAttributes(registry, remembered), (identity) =>
-      this.#remember(remembered, identity),
+    this.authorizer = new PolicyAuthorizer(registryAttributes(registry, this.#remembered), (identity) =>
+      this.#remember(identity),
     );
     this.authorizer.use(read.policy);
   }
@@ -132,7 +133,12 @@ export class LivePermissions implements Disposable {
 
   /** By what is in force, which need not be what the file says now. */
   explain(asked: ExplainRequest): ExplainResult {
-    return explainRequested(this.#read.policy, this.#registry, asked);
+    const basis = { policy: this.#read.policy, registry: this.#registry, outside: this.#remembered };
+    const result = explainRequested(basis, asked);
+    if (result.kind !== "explained" || this.#problem === undefined) return result;
+    const { explanation } = result;
+    const remark = `the lines are those of the file in force; as it is now it cannot be used: ${this.#problem}`;
+    return { kind: "explained", explanation: { ...explanation, remarks: [...explanation.remarks, remark] } };
   }
 
   status(): Status["permissions"] {
@@ -159,9 +165,9 @@ export class LivePermissions implements Disposable {
   }
 
   /** Has who is not in the registry known after a restart, for what it leaves behind. */
-  #remember(remembered: RememberedIdentities, { name, roles, groups }: VouchedIdentity): void {
+  #remember({ name, roles, groups }: VouchedIdentity): void {
     try {
-      remembered.remember(name, roles, groups);
+      this.#remembered.remember(name, roles, groups);
     } catch (thrown) {
       this.#options.log.warn(
         { identity: name, error: errorText(thrown) },

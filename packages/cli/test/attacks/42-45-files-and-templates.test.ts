@@ -6,6 +6,8 @@ import { after, before, describe, it } from "node:test";
 import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
 import { publishPacket } from "@postern/broker/testing/packets";
 
+import { run } from "../../src/main.ts";
+import { fakeContext } from "../../src/testing.ts";
 import { TestClient } from "../support/mqttjs.ts";
 import { PermittedServer, roles } from "../support/permitted-server.ts";
 
@@ -110,6 +112,10 @@ describe("attack 44: an empty, broken or missing permissions file (CVE-2018-1255
     );
     assert.deepEqual(permissions.roles, ["anonymous", "master"]);
     assert.ok(server.audited("permissions-broken").length > 0);
+    const explained = fakeContext({ cwd: server.directory.path });
+    const asked = ["permissions", "explain", "anonymous", "publish", "echo/x", "--data", "."];
+    assert.equal(await run(asked, explained), 0);
+    assert.match(explained.out(), /the file in force; as it is now it cannot be used: .*unknown key "alow"/);
     await client.publish("clients/me/x", "still");
     await assert.rejects(client.publish("x", "not yet"), /Not authorized|135/);
     assert.deepEqual(await client.texts(1), ["still"]);

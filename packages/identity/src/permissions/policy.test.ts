@@ -89,6 +89,28 @@ describe("permissions file", () => {
     assert.equal(permissions.mayPersist, false);
   });
 
+  it("is refused with a sentence, whatever is in it, and never half read", () => {
+    for (const text of [
+      "a: &a [*a]\nroles: *a\n",
+      `x: &a [1,1,1,1,1,1,1,1,1]\n${"bcdefghij".replace(/./g, (name) => `${name}: &${name} [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n`)}`,
+      "roles: { __proto__: { rules: [] } }\n",
+      "roles: { constructor: { rules: [{ topics: [a], allow: [publish] }], limits: { sessionsMax: 0 } } }\n",
+      "roles:\n  r: {}\n  r: {}\n",
+      "- a\n",
+      "roles: !!js/function x\n",
+      role("- topics: ['a\\0b']\n  allow: [publish]").replace("'a\\0b'", '"a\\0b"'),
+      role(`- topics: ["${"a/".repeat(40_000)}"]\n  allow: [publish]`),
+      role("- topics: [a]\n  allow: []"),
+      role("- topics: []\n  allow: [publish]"),
+      role("- topics: ['${device']\n  allow: [publish]"),
+      role("- topics: ['${device}+/a']\n  allow: [publish]"),
+      role("- topics: ['a/${device}#']\n  allow: [publish]"),
+      "\u0000",
+      "roles: {\n",
+    ])
+      assert.match(refusal(text), /^\d+: \S/, text.slice(0, 80));
+  });
+
   it("is good as the first start writes it", () => {
     assert.deepEqual([...policyOf(defaultPermissions).roles.keys()], ["administrator", "device", "observer"]);
     const device = clientOf(defaultPermissions, { roles: ["device"], name: "sensor-1" });
