@@ -35,6 +35,10 @@ describe(
         await soon(async () => (await dial(stranger, "192.168.1.126")) === "nothing", withinMs);
         await opens(stage.host("client-1"), "192.168.1.126");
       }
+      // What the kernel knew of devices beside windows is told again.
+      const hints = async (): Promise<string> =>
+        (await server.run("nft", ["list", "set", "inet", "postern", "hints"])).stdout;
+      await soon(async () => (await hints()).includes("elements"));
       assert.equal(stage.server.stderr.match(/firewall rules were changed from outside/g)?.length, 4);
     });
 
