@@ -12,7 +12,7 @@ import { encodeCertsOnly } from "@postern/pki/pkcs7";
 import { run as runCommand } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
 import { issueCertificates } from "./support/certificates.ts";
-import { EstTest } from "./support/est.ts";
+import { EstTest, withEst } from "./support/est.ts";
 import { PosternProcess, postern, preloaded, scratch, type Ended, type Scratch } from "./support/postern.ts";
 
 const dayMs = 86_400_000;
@@ -284,5 +284,44 @@ describe("a device that enrols and renews", () => {
     assertSentence(await run("renew", "--bundle", "lonely.json"), 2, /name the enrolment server with --url/);
     assertSentence(await run("renew", "--bundle", "missing.json"), 2, /there is no such file/);
     assertSentence(await run("renew", "--bundle", "b.token"), 2, /is not a device bundle/);
+  });
+
+  it("works where the server has a certificate of another authority", async () => {
+    const { root, server } = await issueCertificates();
+    using other = scratch();
+    for (const [name, text] of [
+      ["server.crt", server.certificate],
+      ["server.key", server.key],
+      ["server-ca.crt", root.certificate],
+    ] as const)
+      writeFileSync(join(other.path, name), text, { mode: 0o600 });
+    const tls = "tls: { certificate: server.crt, key: server.key, ca: server-ca.crt }\n";
+    await using foreign = await EstTest.start(other.path, `${withEst}${tls}`);
+    const here = { cwd: other.path };
+    const made = await foreign.token("lamp", { roles: ["administrator"] });
+    writeFileSync(join(other.path, "lamp.token"), made.token, { mode: 0o600 });
+    const args = [
+      "--url",
+      foreign.url,
+      "--fingerprint",
+      made.fingerprint,
+      "--token-file",
+      "lamp.token",
+      "--bundle",
+      "lamp.json",
+    ];
+    for (const command of [
+      ["enrol", ...args],
+      ["pub", "--bundle", "lamp.json", "devices/lamp/state", "on"],
+      ["renew", "--bundle", "lamp.json", "--now"],
+      ["pub", "--bundle", "lamp.json", "devices/lamp/state", "on"],
+    ]) {
+      const context = fakeContext(here);
+      assert.equal(await runCommand(command, context), 0, context.err());
+    }
+    assert.equal(
+      parseBundle(readFileSync(join(other.path, "lamp.json"), "utf8"), "").ca.trim(),
+      root.certificate.trim(),
+    );
   });
 });

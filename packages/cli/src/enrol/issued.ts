@@ -14,7 +14,7 @@ export interface Authorities {
   readonly ca: string;
   /** The certificates in `ca`. */
   readonly trusted: readonly Certificate[];
-  /** Authorities below, as the server shows them; believed only as far as signatures lead. */
+  /** Authorities as the server shows them, once TLS has proved that it is the server. */
   readonly others: readonly Certificate[];
 }
 
@@ -39,7 +39,10 @@ function signedBy(certificate: Certificate, issuer: Certificate): boolean {
   return certificate.x509.checkIssued(issuer.x509) && certificate.x509.verify(issuer.x509.publicKey);
 }
 
-/** The authorities between `leaf` and the trusted ones, next to the leaf first; `undefined` when signatures do not lead there. */
+/**
+ * The authorities between `leaf` and a root, next to the leaf first; `undefined` when signatures do not lead there. The root is one we trust, or
+ * one that the server shows: its own certificate may be of another authority than those of its devices. @see RFC 7030 §4.1.1
+ */
 function between(leaf: Certificate, { trusted, others }: Authorities): Certificate[] | undefined {
   const chain: Certificate[] = [];
   let last = leaf;
@@ -48,6 +51,7 @@ function between(leaf: Certificate, { trusted, others }: Authorities): Certifica
     if (trusted.some((issuer) => signedBy(child, issuer))) return chain;
     const issuer = others.find((other) => !chain.includes(other) && signedBy(child, other));
     if (issuer === undefined) return undefined;
+    if (signedBy(issuer, issuer)) return chain;
     chain.push(issuer);
     last = issuer;
   }
@@ -82,9 +86,8 @@ export function checkIssued(
   const leaf = certificates.find(({ x509 }) => x509.checkPrivateKey(key));
   if (leaf === undefined) throw wrong("it is not for the key that was sent");
   const chain = between(leaf, authorities);
-  if (chain === undefined) throw wrong("it was not issued by the certificate authority we trust");
-  const [issuer] = chain;
-  const issuers = issuer === undefined ? authorities.trusted : [issuer];
+  if (chain === undefined) throw wrong("it was not issued by an authority that the server shows");
+  const issuers = [...authorities.trusted, ...authorities.others];
   const verified = verifyLeaf({ certificate: leaf, issuers, purpose: Purpose.clientAuth, nowMs });
   if (verified.kind === "invalid") throw wrong(verified.reason);
   if (deviceOf(leaf)?.device !== device) throw wrong(`it is not for the device "${device}"`);

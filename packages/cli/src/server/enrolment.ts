@@ -11,6 +11,7 @@ import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
 import { EnrolmentClaims, claimState, type NewClaim } from "@postern/identity/enrolment/claims";
 import { EnrolmentTokens, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
+import { decodeCertificate } from "@postern/pki/certificate";
 
 import type { ClaimList, NewClaimResult, NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
 import type { Configuration } from "../config/configuration.ts";
@@ -84,7 +85,7 @@ export class Enrolment implements AsyncDisposable {
    */
   createToken(wanted: NewToken): NewTokenResult {
     const { certificates, audit, clock } = this.#options;
-    const { registry, authority } = certificates.installation;
+    const { registry, authority, serverCa } = certificates.installation;
     const urls = this.#urls();
     const { device, roles = [], groups = [] } = wanted;
     const present = registry.find(device);
@@ -95,6 +96,7 @@ export class Enrolment implements AsyncDisposable {
       throw new EnrolmentError(`"${device}" is there already and keeps its roles and groups: leave them out`);
     const { secret, token } = this.tokens.create(wanted, clock.wallMs());
     const { id, expires } = token;
+    const { fingerprint } = decodeCertificate(serverCa) ?? authority.root;
     const detail = `token ${id}, good until ${expires}`;
     audit.recordEnrolment({ kind: "enrolment-token-made", address: "", identity: device, detail });
     return {
@@ -103,7 +105,7 @@ export class Enrolment implements AsyncDisposable {
       token: `${device}:${secret}`,
       expires,
       urls,
-      fingerprint: authority.root.fingerprint,
+      fingerprint,
     };
   }
 
@@ -136,7 +138,7 @@ export class Enrolment implements AsyncDisposable {
   /** A claim with all that its devices need, which is told this once. @throws {EnrolmentError} */
   async createClaim(wanted: NewClaim): Promise<NewClaimResult> {
     const { certificates, audit, clock } = this.#options;
-    const { authority } = certificates.installation;
+    const { authority, serverCa: ca } = certificates.installation;
     const urls = this.#urls();
     const { claim, certificate, key } = await this.claims.create(wanted, authority, clock.wallMs());
     const { name, prefix, devicesMax, expires } = claim;
@@ -150,7 +152,7 @@ export class Enrolment implements AsyncDisposable {
       devicesMax,
       expires,
       est,
-      ca: authority.rootPem,
+      ca,
       certificate,
       key,
     };
@@ -218,6 +220,7 @@ export class Enrolment implements AsyncDisposable {
     const tls = () =>
       withPolicy(certificates.tlsMaterial().context, { proof: "certificate", tickets: false });
     const authority = () => certificates.installation.authority;
+    const serverCa = () => certificates.installation.serverCa;
     const desk = new EnrolmentDesk({
       registry: certificates.installation.registry,
       tokens: this.tokens,
@@ -231,7 +234,7 @@ export class Enrolment implements AsyncDisposable {
     try {
       return await startEstServer(
         { host, port, tls, clock, log },
-        { desk, authority, places, record, failures },
+        { desk, authority, serverCa, places, record, failures },
       );
     } catch (thrown) {
       const url = `https://${hostAndPort(host, port)}`;

@@ -233,7 +233,7 @@ export class EnrolmentDesk {
     const state = claimState(claim, nowMs);
     switch (state) {
       case "open": {
-        const issuers = [authority().issuing];
+        const { issuers } = authority();
         const result = verifyLeaf({ certificate, issuers, purpose: Purpose.clientAuth, nowMs });
         return result.kind === "invalid" ? `cannot be used: ${result.reason}` : undefined;
       }

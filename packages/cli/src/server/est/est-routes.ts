@@ -1,4 +1,5 @@
 import { encodeCsrAttributes } from "@postern/pki/csr-attributes";
+import { decodeCertificate, splitPem } from "@postern/pki/certificate";
 import { isDeviceName } from "@postern/pki/device-uri";
 import { encodeCertsOnly } from "@postern/pki/pkcs7";
 import { setTimeout as delay } from "node:timers/promises";
@@ -24,6 +25,8 @@ import type { EstApp } from "./est-server.ts";
 export interface EstPorts {
   readonly desk: EnrolmentDesk;
   readonly authority: () => Authority;
+  /** PEM: whom devices trust for the server's own certificate, which may be of others. */
+  readonly serverCa: () => string;
   /** Where devices find the broker and this server, for their bundles. */
   readonly places: (device: Device) => Pick<Bundle, "servers" | "est" | "knock">;
   readonly record: (event: EnrolmentEvent) => void;
@@ -91,7 +94,7 @@ function claimedName(username: string): string {
 
 /** The routes of Enrolment over Secure Transport, and one of ours that completes a bundle. @see RFC 7030 §3.2.2, RFC 8951 */
 export function estRoutes(app: EstApp, ports: EstPorts): void {
-  const { desk, authority, places, record, failures } = ports;
+  const { desk, authority, serverCa, places, record, failures } = ports;
 
   function conclude(channel: Channel, isRenewal: boolean, identity: string, result: EnrolmentResult): void {
     const { address } = channel;
@@ -113,9 +116,12 @@ export function estRoutes(app: EstApp, ports: EstPorts): void {
 
   app.get(`${prefix}/cacerts`, (_request, reply) => {
     const { issuing, root } = authority();
+    const ours = [issuing.x509.raw, root.x509.raw];
+    const others = splitPem(serverCa()).flatMap((pem) => decodeCertificate(pem)?.x509.raw ?? []);
+    const shown = [...ours, ...others.filter((raw) => !ours.some((known) => known.equals(raw)))];
     return reply
       .type("application/pkcs7-mime; smime-type=certs-only")
-      .send(base64Body(encodeCertsOnly([issuing.x509.raw, root.x509.raw])));
+      .send(base64Body(encodeCertsOnly(shown)));
   });
 
   app.get(`${prefix}/csrattrs`, (_request, reply) =>
