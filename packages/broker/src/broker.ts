@@ -94,7 +94,7 @@ export class Broker {
     const ended = sessions.of(identityName);
     wills.cancelAllOf(identityName);
     for (const session of ended) {
-      session.connection?.cut(reasonCode, "the device is no longer trusted");
+      session.connection?.cut(reasonCode, "who has this name is no longer trusted");
       if (this.#context.sessions.get(session.clientId) === session) sessions.end(session);
     }
     return ended.length;

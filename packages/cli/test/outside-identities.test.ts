@@ -99,4 +99,29 @@ log: { level: error }
     await later.subscribe("people/#");
     await later.assertNothingMore();
   });
+
+  it("lose their connections and sessions when a device is added under their name, whose rights they never get", async () => {
+    await using users = await userStore();
+    await using server = await PermittedServer.start(
+      permissions,
+      `
+listeners:
+  - url: mqtts://127.0.0.1:0
+  - url: mqtt://127.0.0.1:0
+    insecure: true
+authentication: { hook: { url: "${users.url}" } }
+metrics: { url: off }
+log: { level: error }
+`,
+    );
+    const as = (options: IClientOptions = {}) =>
+      TestClient.connect(server.plainUrl, { username: "anna", password: "reader", ...options });
+    await using anna = await as(lasting(300));
+    await assert.rejects(anna.publish("people/note", "x"), /Not authorized|135/);
+    const cut = new Promise<void>((resolve) => anna.client.once("close", () => resolve()));
+    const context = fakeContext({ cwd: server.directory.path });
+    assert.equal(await run(["device", "add", "anna", "--role", "writer", "--data", "."], context), 0);
+    await cut;
+    await assert.rejects(as(), /Bad User Name or Password|Not authorized/);
+  });
 });

@@ -29,6 +29,8 @@ export const deviceSchema = z.strictObject({
   removed: time.optional(),
   /** Nothing of the device is accepted any more; it can be given new credentials. */
   revoked: revocationSchema.optional(),
+  /** When it was trusted again after it had been revoked or removed: enrolment tokens from before are good for nothing. */
+  trustedAgain: time.optional(),
   roles: z.array(name),
   groups: z.array(name),
   /** Raised to give the device another knock key. */

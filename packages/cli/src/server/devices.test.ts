@@ -72,6 +72,7 @@ describe("what becomes of devices while the server runs", () => {
     for (const end of [{ revoked }, { removed: iso(startMs) }]) {
       using t = prepare();
       t.registry.put(lamp);
+      t.take();
       t.registry.put({ ...lamp, roles: ["observer"] });
       assert.deepEqual(t.take(), []);
       t.registry.put({ ...lamp, ...end });
@@ -95,6 +96,7 @@ describe("what becomes of devices while the server runs", () => {
       tokens: [{ jti: "1", notAfter: first.notAfter }],
     };
     t.registry.put(lamp);
+    t.take();
     t.registry.put({ ...withSecrets, certificates: [first, second] });
     assert.deepEqual(t.take(), []);
     const losses: readonly Partial<Device>[] = [
@@ -116,6 +118,7 @@ describe("what becomes of devices while the server runs", () => {
   it("cuts the connections when the overlap of a rotation is over, whenever the rotation was", () => {
     using t = prepare();
     t.registry.put(lamp);
+    t.take();
     t.registry.put({ ...lamp, certificates: [{ ...first, ends: iso(startMs + 60_000) }, second] });
     t.pass(55_000);
     assert.deepEqual(t.take(), []);
@@ -128,6 +131,7 @@ describe("what becomes of devices while the server runs", () => {
   it("cuts the connections when the overlap of a token that was replaced is over", () => {
     using t = prepare();
     t.registry.put({ ...lamp, tokens: [{ jti: "old", notAfter: first.notAfter }] });
+    t.take();
     const old = { jti: "old", notAfter: iso(startMs + 60_000) };
     t.registry.put({ ...lamp, tokens: [old, { jti: "new", notAfter: first.notAfter }] });
     t.pass(55_000);
@@ -136,6 +140,41 @@ describe("what becomes of devices while the server runs", () => {
     assert.deepEqual(t.take(), ["cut lamp"]);
     t.pass(100_000);
     assert.deepEqual(t.take(), []);
+  });
+
+  it("cuts at the end of each overlap, also when the device is changed at that very moment or rotated again before", () => {
+    using t = prepare();
+    const tokens = ["1", "2"].map((jti) => ({ jti, notAfter: first.notAfter }));
+    const [one, two] = tokens;
+    assert.ok(one !== undefined && two !== undefined);
+    t.registry.put({ ...lamp, certificates: [first, second], tokens });
+    t.take();
+    const once: Device = {
+      ...lamp,
+      certificates: [{ ...first, ends: iso(startMs + 9_000) }, second],
+      tokens: [{ ...one, notAfter: iso(startMs + 17_000) }, two],
+    };
+    t.registry.put(once);
+    t.pass(8_000);
+    t.pass(1_500);
+    t.registry.put({ ...once, roles: ["observer"] });
+    t.registry.put({
+      ...once,
+      tokens: [...once.tokens.slice(0, 1), { ...two, notAfter: iso(startMs + 27_000) }],
+    });
+    assert.deepEqual(t.take(), []);
+    for (const passMs of [1_000, 10_000, 10_000]) {
+      t.pass(passMs);
+      assert.deepEqual(t.take(), ["cut lamp"]);
+    }
+    t.pass(100_000);
+    assert.deepEqual(t.take(), []);
+  });
+
+  it("ends what somebody from outside has under the name of a new device", () => {
+    using t = prepare();
+    t.registry.put(lamp);
+    assert.deepEqual(t.take(), ["forget lamp"]);
   });
 
   it("makes new ticket keys at once, and once more for all that came shortly after", () => {

@@ -33,10 +33,10 @@ export class DeviceWatch implements Disposable {
   readonly #options: DeviceWatchOptions;
   readonly #listening: Disposable;
   readonly #timer: NodeJS.Timeout;
-  /** Devices with a certificate that ends before its time, and when (wall clock, ms) the first of them does. */
-  readonly #ending = new Map<string, number>();
-  /** Devices with a token that was replaced while connections may stand on it, and when (wall clock, ms) it ends. */
-  readonly #endingTokens = new Map<string, number>();
+  /** Of certificates that end before their time. */
+  readonly #ending = new Ends();
+  /** Of tokens that were replaced while connections may stand on them. */
+  readonly #endingTokens = new Ends();
   #ticketTimer: NodeJS.Timeout | undefined;
 
   constructor(options: DeviceWatchOptions) {
@@ -57,11 +57,12 @@ export class DeviceWatch implements Disposable {
     this.#remember(after);
     const { broker, audit } = this.#options;
     if (before === undefined) {
+      // Somebody from outside may be here under this name: what is theirs must not become the device's, nor its rights theirs.
+      broker.endSessionsOf(after.name, ReasonCode.administrativeAction);
       audit(after.name, `added with ${rights(after)}`);
       return;
     }
-    const tokenEndMs = earlierTokenEndMs(before, after);
-    if (tokenEndMs !== undefined) this.#endingTokens.set(after.name, tokenEndMs);
+    this.#endingTokens.add(after.name, earlierTokenEndsMs(before, after));
     if (rights(before) !== rights(after)) audit(after.name, `has ${rights(after)} now`);
     if (count(before) < count(after)) audit(after.name, "was given a new credential");
     const refusal = refusalOfDevice(after);
@@ -82,27 +83,18 @@ export class DeviceWatch implements Disposable {
     const ends = certificates.flatMap(({ ends: end, revoked }) =>
       end === undefined || revoked !== undefined ? [] : [Date.parse(end)],
     );
-    const next = Math.min(...ends.filter((endMs) => endMs > nowMs));
-    if (next === Infinity) this.#ending.delete(name);
-    else this.#ending.set(name, next);
+    this.#ending.add(
+      name,
+      ends.filter((endMs) => endMs > nowMs),
+    );
   }
 
   #endOverlaps(): void {
-    const { clock, registry, broker } = this.#options;
+    const { clock, broker } = this.#options;
     const nowMs = clock.wallMs();
-    for (const [name, endMs] of this.#endingTokens) {
-      if (endMs > nowMs) continue;
-      this.#endingTokens.delete(name);
-      broker.endConnectionsOf(name, ReasonCode.administrativeAction);
-    }
-    for (const [name, endMs] of this.#ending) {
-      if (endMs > nowMs) continue;
-      // Those with the new certificate come back at once, and the others no more.
-      broker.endConnectionsOf(name, ReasonCode.administrativeAction);
-      const device = registry.find(name);
-      if (device === undefined) this.#ending.delete(name);
-      else this.#remember(device);
-    }
+    const ended = new Set([...this.#ending.take(nowMs), ...this.#endingTokens.take(nowMs)]);
+    // Those with the new certificate or token come back at once, and the others no more.
+    for (const name of ended) broker.endConnectionsOf(name, ReasonCode.administrativeAction);
   }
 
   #forgetTlsSessionsSoon(): void {
@@ -115,14 +107,38 @@ export class DeviceWatch implements Disposable {
   }
 }
 
-/** When the first of the tokens ends whose end came nearer, in ms; `undefined` for none. */
-function earlierTokenEndMs(before: Device, after: Device): number | undefined {
-  const ends = after.tokens.flatMap(({ jti, notAfter, revoked }) => {
+/** Moments (wall clock, ms) at which something of a device ends. Each stays until it was acted on, whatever becomes of the device. */
+class Ends {
+  readonly #byName = new Map<string, Set<number>>();
+
+  add(name: string, endsMs: readonly number[]): void {
+    if (endsMs.length === 0) return;
+    const known = this.#byName.get(name) ?? new Set();
+    for (const endMs of endsMs) known.add(endMs);
+    this.#byName.set(name, known);
+  }
+
+  /** Forgets what is over by now, and says whose it was. */
+  take(nowMs: number): string[] {
+    const names: string[] = [];
+    for (const [name, ends] of this.#byName) {
+      const over = [...ends].filter((endMs) => endMs <= nowMs);
+      if (over.length === 0) continue;
+      names.push(name);
+      for (const endMs of over) ends.delete(endMs);
+      if (ends.size === 0) this.#byName.delete(name);
+    }
+    return names;
+  }
+}
+
+/** When the tokens end whose end came nearer, in ms. */
+function earlierTokenEndsMs(before: Device, after: Device): number[] {
+  return after.tokens.flatMap(({ jti, notAfter, revoked }) => {
     const former = before.tokens.find((token) => token.jti === jti);
     const isEarlier = former !== undefined && Date.parse(notAfter) < Date.parse(former.notAfter);
     return isEarlier && revoked === undefined ? [Date.parse(notAfter)] : [];
   });
-  return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
 function rights({ roles, groups }: Device): string {

@@ -9,7 +9,7 @@ import type { DataDirectory } from "@postern/identity/data-directory";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
 import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
 import { EnrolmentClaims, claimState, type NewClaim } from "@postern/identity/enrolment/claims";
-import { EnrolmentTokens, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
+import { EnrolmentTokens, isFromBefore, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
 import { decodeCertificate } from "@postern/pki/certificate";
 
@@ -111,11 +111,27 @@ export class Enrolment implements AsyncDisposable {
 
   /** All tokens, newest first. */
   listTokens(): TokenList {
-    const nowMs = this.#options.clock.wallMs();
+    const { certificates, clock } = this.#options;
+    const { registry } = certificates.installation;
+    const nowMs = clock.wallMs();
     return this.tokens.list().map((token) => {
       const { id, device, tenant, roles, groups, created, expires, cancelled, used } = token;
-      const state = tokenState(token, nowMs);
-      return { id, device, tenant, roles, groups, created, expires, state, used, cancelled };
+      const present = registry.find(device);
+      const isOver = present !== undefined && isFromBefore(token, present);
+      const own = tokenState(token, nowMs);
+      const state = own === "open" && isOver ? "cancelled" : own;
+      return {
+        id,
+        device,
+        tenant,
+        roles,
+        groups,
+        created,
+        expires,
+        state,
+        used,
+        cancelled: cancelled ?? (isOver ? present.trustedAgain : undefined),
+      };
     });
   }
 

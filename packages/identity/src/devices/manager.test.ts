@@ -160,6 +160,7 @@ describe("device manager", () => {
       ["revoked", "valid"],
     );
     assert.deepEqual([roles, knockKeyVersion], [[], 2]);
+    assert.ok(t.registry.find("lamp")?.trustedAgain !== undefined, "enrolment tokens from before are over");
   });
 
   it("says what was probably meant", async () => {
@@ -248,6 +249,7 @@ describe("device manager", () => {
     const back = await t.manager.rotate(rotating("lamp", { reinstate: true, auth: ["certificate"] }));
     assert.ok(!t.accepts(first.bundle?.certificate) && t.accepts(back.bundle?.certificate));
     assert.deepEqual([back.device.state, back.device.auth], ["active", ["certificate"]]);
+    assert.ok(t.registry.find("lamp")?.trustedAgain !== undefined);
     t.manager.revoke({ name: "lamp", reason: "unspecified" });
     const again = await t.manager.rotate(rotating("lamp", { reinstate: true }));
     assert.deepEqual(again.device.auth, ["certificate", "token"]);

@@ -65,8 +65,9 @@ export class DeviceManager {
     const fresh = newDevice({ name, tenant, roles: unique(roles), groups: unique(groups) }, this.#nowMs);
     // What was revoked stays so, and in the revocation list.
     const { certificates = [], tokens = [], knockKeyVersion = 0 } = former ?? {};
+    const again = former === undefined ? {} : { trustedAgain: this.#now };
     this.#options.registry.put(
-      issued.apply({ ...fresh, certificates, tokens, knockKeyVersion: knockKeyVersion + 1 }),
+      issued.apply({ ...fresh, ...again, certificates, tokens, knockKeyVersion: knockKeyVersion + 1 }),
     );
     return this.#managed(name, request.auth, issued);
   }
@@ -122,7 +123,7 @@ export class DeviceManager {
     const nowMs = this.#nowMs;
     const old = restart
       ? // What it had when it was revoked is not good again; the passwords and keys go unless they are new.
-        withoutSecrets(allRevoked(rest, revoked))
+        withoutSecrets(allRevoked({ ...rest, trustedAgain: this.#now }, revoked))
       : endingAt(rest, kinds, { overlapSeconds, nowMs });
     this.#options.registry.put(issued.apply(old));
     return this.#managed(name, kinds, issued);

@@ -102,6 +102,20 @@ describe("enrolment desk", () => {
     assert.match(reason(await desk.enrol(request(), proof)), /^token: .* was used at 2027-01-01/);
   });
 
+  it("refuses a token from before its device was revoked or removed, also when the device is trusted again", async () => {
+    const desk = open();
+    const [early, late] = [token(), token()];
+    await enrolled(desk);
+    nowMs += 1_000;
+    installation.registry.change("lamp", (device) => ({
+      ...device,
+      trustedAgain: new Date(nowMs).toISOString(),
+    }));
+    assert.match(reason(await desk.enrol(request(), early)), /^token: .*from before "lamp" was revoked/);
+    assert.match(reason(await desk.enrol(request(), late)), /^token: .*from before/);
+    issued(await desk.enrol(request(), token()));
+  });
+
   it("refuses a token that is unknown, cancelled, over or another device's, and uses none up by that", async () => {
     const desk = open();
     const proof = token();

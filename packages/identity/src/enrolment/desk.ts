@@ -10,7 +10,7 @@ import { newDevice, refusalOfCertificate, refusalOfDevice, type Device } from ".
 import { withCertificate } from "../device-certificate.ts";
 import type { DeviceRegistry } from "../registry.ts";
 import { claimState, type EnrolmentClaim, type EnrolmentClaims } from "./claims.ts";
-import { tokenState, type EnrolmentToken, type EnrolmentTokens } from "./tokens.ts";
+import { isFromBefore, tokenState, type EnrolmentToken, type EnrolmentTokens } from "./tokens.ts";
 
 const dayMs = 86_400_000;
 const hourMs = 3_600_000;
@@ -115,6 +115,12 @@ export class EnrolmentDesk {
     const present = this.#options.registry.find(device);
     const refusal = present === undefined ? undefined : refusalOfDevice(present);
     if (refusal !== undefined) return refused("device", refusal);
+    if (present !== undefined && isFromBefore(token, present)) {
+      return refused(
+        "token",
+        `the enrolment token is from before "${device}" was revoked or removed: ask for a new one`,
+      );
+    }
     const applicant = { device, tenant: present?.tenant ?? tenant };
     return this.#answer(incoming, applicant, undefined, (request) => {
       // Nothing is awaited between looking at the token and this.

@@ -3,6 +3,7 @@ import { hash, randomBytes } from "node:crypto";
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { z } from "zod";
 
+import type { Device } from "../device.ts";
 import { EnrolmentError } from "../errors.ts";
 import { Journal } from "../journal.ts";
 
@@ -67,6 +68,11 @@ export function tokenState({ used, cancelled, expires }: EnrolmentToken, nowMs: 
   if (used !== undefined) return "used";
   if (cancelled !== undefined) return "cancelled";
   return nowMs >= Date.parse(expires) ? "expired" : "open";
+}
+
+/** Whether a token was made for a device that was revoked or removed afterwards, and is trusted again now: whoever has it may be why. */
+export function isFromBefore({ created }: EnrolmentToken, device: Pick<Device, "trustedAgain">): boolean {
+  return device.trustedAgain !== undefined && Date.parse(created) < Date.parse(device.trustedAgain);
 }
 
 /** When a token ended, or will. */
