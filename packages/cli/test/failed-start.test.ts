@@ -257,7 +257,7 @@ describe("a start that cannot succeed", () => {
     using directory = scratch();
     const args = configured(directory.path, tlsOnly);
     const ended = await postern(["up", ...args], { env: { NODE_OPTIONS: preload("preload-full-disk.ts") } });
-    assertSentence(ended, /the disk is full; free some space and start again/);
+    assertSentence(ended, /the disk is full; free some space and try again/);
     await using server = await up(args);
     assert.equal(server.urls.length, 2);
   });

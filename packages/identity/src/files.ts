@@ -17,7 +17,7 @@ import { DataDirectoryError, PkiFileError } from "./errors.ts";
 
 const denied = "permission denied; give this user the right to write there or choose another --data";
 const inTheWay = "a file is in the way; move it or choose another --data";
-const full = "the disk is full; free some space and start again";
+const full = "the disk is full; free some space and try again";
 
 /** What the file system says, and how to mend it. */
 const causes: Readonly<Record<string, string>> = {

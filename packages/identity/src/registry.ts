@@ -43,6 +43,8 @@ export class DeviceRegistry {
   readonly #byKeyId = new Map<string, KnownCertificate>();
   readonly #byPskIdentity = new Map<string, Device>();
   readonly #listeners = new Set<(changes: readonly DeviceChange[]) => void>();
+  /** Devices of which the disk does not have what holds here. */
+  readonly #unwritten = new Set<string>();
 
   /**
    * Reads the file, `devices.jsonl`; a missing one is an empty registry. Read only, it may be looked at while another process has it
@@ -119,7 +121,40 @@ export class DeviceRegistry {
    */
   putAll(devices: readonly Device[]): void {
     for (const device of devices) this.#check(device);
-    this.#journal.append({ put: devices });
+    this.#append(devices);
+    this.#apply(devices);
+  }
+
+  /**
+   * Replaces a device by one that is trusted less. That counts also when the disk refuses, so that nobody escapes by filling it: in
+   * memory from now on, and on disk with the next change that is written.
+   * @throws {RangeError} as {@link putAll}; {@link DataDirectoryError} when the disk refuses, after those that listen were told.
+   */
+  distrust(device: Device): void {
+    this.#check(device);
+    try {
+      this.#append([device]);
+    } catch (thrown) {
+      this.#unwritten.add(device.name);
+      this.#apply([device]);
+      throw thrown;
+    }
+    this.#apply([device]);
+  }
+
+  /** Whether the disk has what holds here of a device. */
+  isWritten(name: string): boolean {
+    return !this.#unwritten.has(name);
+  }
+
+  #append(devices: readonly Device[]): void {
+    const names = new Set(devices.map(({ name }) => name));
+    const others = [...this.#unwritten].flatMap((name) => (names.has(name) ? [] : (this.find(name) ?? [])));
+    this.#journal.append({ put: [...others, ...devices] });
+    this.#unwritten.clear();
+  }
+
+  #apply(devices: readonly Device[]): void {
     const changes = devices.map((after): DeviceChange => ({ before: this.find(after.name), after }));
     for (const device of devices) this.#index(device);
     for (const listener of this.#listeners) listener(changes);
@@ -187,6 +222,7 @@ export class DeviceRegistry {
     const stale = this.#journal.entries - this.#devices.size;
     if (stale <= Math.max(this.#devices.size * factor, min)) return;
     this.#journal.rewrite(this.#entries());
+    this.#unwritten.clear();
   }
 
   *#entries(): IterableIterator<{ readonly put: readonly Device[] }> {

@@ -75,6 +75,7 @@ async function performHere<Request extends object, Answer>(
       knock: knockOf(configuration.gate, readGateIdentity(directory.path)),
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
       clock: systemClock,
+      serves: false,
     });
     return await run(manager, request);
   } finally {

@@ -180,6 +180,7 @@ export function manageDevices(options: ManagedDevicesOptions): DeviceManager {
     knock,
     issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
     clock: systemClock,
+    serves: true,
   });
 }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { describe, it } from "node:test";
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { describe, it, mock } from "node:test";
 
 import { decodeCertificate, deviceOf } from "@postern/pki/certificate";
 import { createRequest } from "@postern/pki/csr-create";
@@ -8,7 +10,15 @@ import { toPem } from "@postern/pki/pem";
 
 import { CertificateAuthenticator } from "../authenticator.ts";
 import { verifyPassword } from "../password/password-hash.ts";
-import { DeviceExistsError, DeviceRemovedError, DeviceRequestError, DeviceUnknownError } from "../errors.ts";
+import {
+  DataDirectoryError,
+  DeviceExistsError,
+  DeviceRemovedError,
+  DeviceRequestError,
+  DeviceUnknownError,
+} from "../errors.ts";
+import { devicesFile } from "../installation.ts";
+import { DeviceRegistry } from "../registry.ts";
 import { startInstallation, temporaryDataDirectory } from "../testing.ts";
 import { DeviceManager } from "./manager.ts";
 import type { AddRequest, ListRequest, RotateRequest } from "./requests.ts";
@@ -17,7 +27,7 @@ const startMs = Date.UTC(2027, 0, 1);
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 
-async function prepare() {
+async function prepare({ serves = true } = {}) {
   const temporary = temporaryDataDirectory();
   const { authority, registry } = await startInstallation(temporary.directory, { nowMs: startMs });
   const clock = { nowMs: startMs, wallMs: () => clock.nowMs, monotonicMs: () => 0 };
@@ -36,6 +46,7 @@ async function prepare() {
       return { token: `${name}.${jti}`, jti: String(jti), notAfter };
     },
     clock,
+    serves,
   });
   const authenticator = new CertificateAuthenticator({ registry, issuers: () => authority.issuers, clock });
   return {
@@ -43,6 +54,7 @@ async function prepare() {
     registry,
     authority,
     clock,
+    directory: temporary.directory,
     /** Whether the server lets the certificate in. */
     accepts(pem = ""): boolean {
       const certificate = decodeCertificate(pem)?.x509.raw;
@@ -54,6 +66,20 @@ async function prepare() {
       temporary[Symbol.dispose]();
     },
   };
+}
+
+/** Nothing can be written as long as `work` lasts. */
+async function onFullDisk(work: () => Promise<void> | void): Promise<void> {
+  const write = mock.method(fs, "writeSync", () => {
+    throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", errno: -28 });
+  });
+  syncBuiltinESMExports();
+  try {
+    await work();
+  } finally {
+    write.mock.restore();
+    syncBuiltinESMExports();
+  }
 }
 
 function adding(name: string, changes: Partial<AddRequest> = {}): AddRequest {
@@ -301,5 +327,53 @@ describe("device manager", () => {
     t.manager.revoke({ name: "lamp", reason: "keyCompromise" });
     await assert.rejects(rotation, /was revoked/);
     assert.equal(t.registry.find("lamp")?.certificates.length, 1);
+  });
+
+  it("trusts a device no more that is revoked or removed while the disk is full, and writes it down when there is room", async () => {
+    using t = await prepare();
+    const { manager } = t;
+    const [lamp, door] = [await manager.add(adding("lamp")), await manager.add(adding("door"))];
+    const revoke = () => manager.revoke({ name: "lamp", reason: "keyCompromise" });
+    const changed: string[] = [];
+    t.registry.onChange((changes) => changed.push(...changes.map(({ after }) => after.name)));
+    const onDisk = () => {
+      using registry = new DeviceRegistry(devicesFile(t.directory.pki), { readOnly: true });
+      return ["lamp", "door"]
+        .map((name) => registry.find(name))
+        .map((device) => device?.revoked ?? device?.removed);
+    };
+    await onFullDisk(async () => {
+      for (const work of [revoke, revoke, () => manager.remove({ name: "door" })])
+        assert.throws(work, (thrown) => {
+          assert.ok(thrown instanceof DataDirectoryError);
+          assert.match(
+            thrown.message,
+            /^what was taken from .* not on disk: .* disk is full; .* do not stop the server/,
+          );
+          return true;
+        });
+      await assert.rejects(manager.add(adding("bell")), /disk is full/);
+      assert.ok(!t.accepts(lamp.bundle?.certificate) && !t.accepts(door.bundle?.certificate));
+      assert.deepEqual([...new Set(changed)], ["lamp", "door"]);
+      assert.deepEqual(onDisk(), [undefined, undefined]);
+    });
+    assert.ok(revoke().changed, "said again, it is written");
+    assert.ok(!revoke().changed);
+    assert.ok(
+      onDisk().every((end) => end !== undefined),
+      "and what else was not",
+    );
+  });
+
+  it("says of nothing that it is revoked when the disk is full and no server runs", async () => {
+    using t = await prepare({ serves: false });
+    const { bundle } = await t.manager.add(adding("lamp"));
+    await onFullDisk(() => {
+      assert.throws(
+        () => t.manager.revoke({ name: "lamp", reason: "unspecified" }),
+        /^DataDirectoryError: cannot write/,
+      );
+    });
+    assert.ok(t.accepts(bundle?.certificate));
   });
 });

@@ -4,7 +4,13 @@ import type { Clock } from "@postern/core/clock";
 import type { Authority } from "../authority.ts";
 import type { Bundle } from "../bundle.ts";
 import { credentialDays, newDevice, type Device } from "../device.ts";
-import { DeviceExistsError, DeviceRemovedError, DeviceRequestError, DeviceUnknownError } from "../errors.ts";
+import {
+  DataDirectoryError,
+  DeviceExistsError,
+  DeviceRemovedError,
+  DeviceRequestError,
+  DeviceUnknownError,
+} from "../errors.ts";
 import type { DeviceRegistry } from "../registry.ts";
 import { issueCredentials, type IssuedCredentials, type IssueToken } from "./issue.ts";
 import type {
@@ -36,6 +42,8 @@ export interface DeviceManagerOptions {
   /** Makes a token for a device; it counts once the registry has its id. */
   readonly issueToken: IssueToken;
   readonly clock: Clock;
+  /** Whether this process lets devices in, so that what holds in its memory counts. */
+  readonly serves: boolean;
 }
 
 /** A device and, where it was given something, its bundle: a secret. */
@@ -137,11 +145,11 @@ export class DeviceManager {
     const device = this.#present(name);
     const revoked = { at: this.#now, reason };
     if (certificate === undefined && token === undefined)
-      return this.#replace(device, { ...allRevoked(device, revoked), revoked: device.revoked ?? revoked });
+      return this.#distrust(device, { ...allRevoked(device, revoked), revoked: device.revoked ?? revoked });
     const serialNumber = certificate === undefined ? undefined : serialNumberOf(device, certificate);
     if (token !== undefined && !device.tokens.some(({ jti }) => jti === token))
       throw new DeviceRequestError(`"${name}" has no token "${token}": see \`postern device show ${name}\``);
-    return this.#replace(device, {
+    return this.#distrust(device, {
       ...device,
       certificates: device.certificates.map((entry) =>
         entry.serialNumber === serialNumber ? revokedProof(entry, revoked) : entry,
@@ -154,7 +162,7 @@ export class DeviceManager {
   remove({ name }: RemoveRequest): ManagedDevice {
     const device = this.#find(name);
     const revoked = { at: this.#now, reason: "cessationOfOperation" } as const;
-    return this.#replace(device, {
+    return this.#distrust(device, {
       ...withoutSecrets(allRevoked(device, revoked)),
       removed: device.removed ?? this.#now,
     });
@@ -250,6 +258,24 @@ export class DeviceManager {
   #replace(before: Device, after: Device): ManagedDevice {
     const changed = JSON.stringify(before) !== JSON.stringify(after);
     if (changed) this.#options.registry.put(after);
+    return { device: viewOf(after, this.#nowMs), changed };
+  }
+
+  /** As `#replace`; a server acts on it whether it can be written down or not. @throws {DataDirectoryError} when it cannot. */
+  #distrust(before: Device, after: Device): ManagedDevice {
+    const { registry, serves } = this.#options;
+    const { name } = before;
+    if (!serves) return this.#replace(before, after);
+    const changed = JSON.stringify(before) !== JSON.stringify(after) || !registry.isWritten(name);
+    try {
+      if (changed) registry.distrust(after);
+    } catch (thrown) {
+      if (!(thrown instanceof DataDirectoryError)) throw thrown;
+      throw new DataDirectoryError(
+        `what was taken from "${name}" is good for nothing as long as this server runs, but that is not on disk: ${thrown.message}, and do not stop the server before`,
+        { cause: thrown },
+      );
+    }
     return { device: viewOf(after, this.#nowMs), changed };
   }
 
