@@ -15,7 +15,7 @@ import { stringify } from "yaml";
 import { DemoError } from "../errors.ts";
 
 /** The hosts of the thesis (3.8.1), in both families, and one that is not registered. */
-export const demoHosts = {
+const demoHosts = {
   server: { ipv4: "192.168.1.126/24", ipv6: "fd01::126/64" },
   "client-1": { ipv4: "192.168.1.6/24", ipv6: "fd01::6/64" },
   "client-2": { ipv4: "192.168.1.7/24", ipv6: "fd01::7/64" },
