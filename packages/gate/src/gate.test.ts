@@ -233,6 +233,18 @@ describe("the gate", () => {
     assert.ok(!test.open());
   });
 
+  it("closes what was opened with a key that was replaced, which opens nothing more", async () => {
+    await using test = await world();
+    test.gate.knock(knockOf("pump", test.clock.nowMs));
+    await until(() => test.open());
+    test.broker.device(linkDevice("pump", { keyVersion: 2 }));
+    await until(() => !test.open());
+    await until(() => !test.broker.admits(address("10.9.0.2"), "pump", undefined));
+    test.gate.knock(knockOf("pump", test.clock.nowMs));
+    await until(async () => (await test.status()).counters["unknown-device"] === 1);
+    assert.ok(!test.open());
+  });
+
   it("forgets devices that were removed while the broker was away, with their windows", async () => {
     await using test = await world();
     test.gate.knock(knockOf("pump", test.clock.nowMs));

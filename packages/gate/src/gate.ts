@@ -335,6 +335,9 @@ export class Gate implements AsyncDisposable {
       known.policy = policy;
       return;
     }
+    // Whoever knocked with another key is not to come in by that.
+    if (known !== undefined && known.keyVersion !== keyVersion)
+      void this.#close(({ device }) => device === name);
     const keys = knockKeys(deriveKnockSecret(master, { tenant, device: name, keyVersion }));
     spa1.table.set({ name, tenant, keys, keyVersion, clockless, policy });
     this.#work();

@@ -171,7 +171,10 @@ function registerRotate(device: Command, context: CommandContext): void {
         .argParser(duration)
         .default(86_400, "24h"),
     )
-    .option("--now", "no overlap: the old ones are revoked, and live connections end")
+    .option(
+      "--now",
+      "no overlap: the old ones are revoked, the old knock key opens nothing, and live connections end",
+    )
     .option("--reinstate", "let a revoked device in again, with the new credentials alone");
   withPlace(withCredentials(command))
     .addHelpText(

@@ -263,6 +263,23 @@ describe("device manager", () => {
     assert.notEqual(t.registry.find("lamp")?.password?.hash, hash);
   });
 
+  it("replaces the knock key when nothing of the old bundle is to stay good, and not before", async () => {
+    using t = await prepare();
+    const keyOf = (name: string): number => t.manager.show(name).knockKeyVersion;
+    await t.manager.add(adding("lamp"));
+    await t.manager.add(adding("meter", { auth: ["password"] }));
+    // The old bundle still lets the device in, and so must still open the door.
+    await t.manager.rotate(rotating("lamp"));
+    assert.equal(keyOf("lamp"), 1);
+    await t.manager.rotate(rotating("lamp", { overlapSeconds: 0 }));
+    assert.equal(keyOf("lamp"), 2);
+    t.manager.revoke({ name: "lamp", reason: "keyCompromise" });
+    await t.manager.rotate(rotating("lamp", { reinstate: true }));
+    assert.equal(keyOf("lamp"), 3);
+    await t.manager.rotate(rotating("meter"));
+    assert.equal(keyOf("meter"), 2);
+  });
+
   it("revokes for good: only new credentials let the device in again, and only when that is said", async () => {
     using t = await prepare();
     const first = await t.manager.add(adding("lamp", { auth: ["certificate", "token"] }));

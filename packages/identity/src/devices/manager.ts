@@ -112,7 +112,8 @@ export class DeviceManager {
 
   /**
    * Gives a device new credentials. Old certificates and tokens stay good for the overlap; there is one password and one
-   * pre-shared key at a time, which end at once.
+   * pre-shared key at a time, which end at once. The knock key is a new one when nothing of the old bundle stays good, or nothing
+   * is to: it opens no door then.
    * @throws {DeviceUnknownError | DeviceRemovedError | DeviceRequestError}
    */
   async rotate(request: RotateRequest): Promise<ManagedDevice> {
@@ -133,7 +134,9 @@ export class DeviceManager {
       ? // What it had when it was revoked is not good again; the passwords and keys go unless they are new.
         withoutSecrets(allRevoked({ ...rest, trustedAgain: this.#now }, revoked))
       : endingAt(rest, kinds, { overlapSeconds, nowMs });
-    this.#options.registry.put(issued.apply(old));
+    const isSuperseded = overlapSeconds === 0 || !keepsSome(old, kinds, nowMs);
+    const knockKeyVersion = device.knockKeyVersion + (isSuperseded ? 1 : 0);
+    this.#options.registry.put(issued.apply({ ...old, knockKeyVersion }));
     return this.#managed(name, kinds, issued);
   }
 
@@ -294,6 +297,13 @@ export class DeviceManager {
     };
     return { device: this.show(name), bundle, changed: true };
   }
+}
+
+/** Whether a credential stays good beside new ones of these kinds. */
+function keepsSome(device: Device, kinds: readonly CredentialKind[], nowMs: number): boolean {
+  const isReplaced = (kind: CredentialKind): boolean =>
+    (kind === "password" || kind === "psk") && kinds.includes(kind);
+  return credentialKindsOf(device, nowMs).some((kind) => !isReplaced(kind));
 }
 
 function unique(names: readonly string[]): string[] {
