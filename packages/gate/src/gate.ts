@@ -67,6 +67,7 @@ export class Gate implements AsyncDisposable {
 
   /** Opens the gate's socket for the broker and for operators. @throws {GateLinkError} */
   async listen(path: string): Promise<void> {
+    await this.#closeLeftOver();
     this.#link = await GateLink.listen(
       path,
       {
@@ -237,6 +238,20 @@ export class Gate implements AsyncDisposable {
         );
       }
     }
+  }
+
+  /**
+   * Windows of a gate that was killed: nobody knows any more who they are for, so that the broker lets nobody in through them. Whoever
+   * connected before his new knock has arrived would be let through by the kernel and cut off by the broker.
+   */
+  async #closeLeftOver(): Promise<void> {
+    const { firewall } = this.#parts;
+    const leftOver = await firewall.listWindows();
+    await Promise.all(
+      leftOver.map(({ source, sourcePort, port }) =>
+        firewall.closeWindow({ source, sourcePort, ports: [port] }),
+      ),
+    );
   }
 
   #sweep(): void {

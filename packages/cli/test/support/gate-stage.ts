@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 
 import type { Host } from "@postern/gate/hosts/hosts";
+import type { GateStatus } from "@postern/gate/link/messages";
 import { address } from "@postern/gate/testing/firewall-suite";
 import { floodArguments, type FloodOptions } from "@postern/gate/testing/flood";
 import { parseBundle } from "@postern/identity/bundle";
@@ -85,11 +86,7 @@ export async function send(
 }
 
 /** What the gate says of itself. */
-export async function gateStatus(stage: Stage): Promise<{
-  readonly counters: Readonly<Record<string, number>>;
-  readonly windowCount: number;
-  readonly bans: number;
-}> {
+export async function gateStatus(stage: Stage): Promise<GateStatus> {
   const { code, stdout, stderr } = await stage.run("server", [
     "gate",
     "status",
