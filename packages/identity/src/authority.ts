@@ -53,9 +53,13 @@ export function checkClock(nowMs: number): void {
 
 /**
  * Makes a root and an issuing authority in a new directory that takes its place in one step: after a crash there is
- * all of it or nothing.
+ * all of it or nothing. `more` are files to go along.
  */
-export async function createAuthority(pki: string, nowMs: number): Promise<void> {
+export async function createAuthority(
+  pki: string,
+  nowMs: number,
+  more: readonly (readonly [name: string, text: string])[],
+): Promise<void> {
   const { issueIntermediate, issueRoot } = await import("@postern/pki/issue");
   const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + authorityDays * dayMs };
   // Two installations must not have authorities of the same name: a client that trusts both would mix them up.
@@ -67,6 +71,7 @@ export async function createAuthority(pki: string, nowMs: number): Promise<void>
     ["root.key", root.key],
     ["issuing.crt", issuing.certificate],
     ["issuing.key", issuing.key],
+    ...more,
   ];
   const temporary = `${pki}.tmp`;
   attempt(`write ${pki}`, () => rmSync(temporary, { recursive: true, force: true }));
@@ -109,7 +114,7 @@ export function hasAuthority(pki: string): boolean {
   return existsSync(pki) && attempt(`read the directory ${pki}`, () => readdirSync(pki)).length > 0;
 }
 
-const restore =
+export const restore =
   "put it back from a backup (removing the pki directory makes a new authority, and every device then needs a new bundle)";
 
 function loadCertificate(path: string): { readonly pem: string; readonly certificate: Certificate } {

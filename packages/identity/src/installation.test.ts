@@ -198,6 +198,11 @@ describe("installation", () => {
         /devices\.jsonl, the list of devices, is damaged in line 1/,
       ],
       ["devices.jsonl", (path) => chmodSync(path, 0o644), /open to other users/],
+      [
+        "devices.jsonl",
+        (path) => rmSync(path),
+        /devices\.jsonl, the list of devices and of what was revoked, is missing: put it back from a backup/,
+      ],
     ];
     for (const [name, damage, message] of damages) {
       using temporary = temporaryDataDirectory();

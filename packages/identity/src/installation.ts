@@ -1,9 +1,16 @@
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import type { StatusUrls } from "@postern/pki/issue";
 
-import { checkClock, createAuthority, hasAuthority, loadAuthority, type Authority } from "./authority.ts";
+import {
+  checkClock,
+  createAuthority,
+  hasAuthority,
+  loadAuthority,
+  restore,
+  type Authority,
+} from "./authority.ts";
 import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import {
@@ -14,8 +21,9 @@ import {
   type BundleRequest,
   type NewBundle,
 } from "./device-bundle.ts";
+import { PkiFileError } from "./errors.ts";
 import { attempt } from "./files.ts";
-import { DeviceRegistry } from "./registry.ts";
+import { DeviceRegistry, emptyRegistry } from "./registry.ts";
 import {
   loadGivenCertificate,
   obtainServerCertificate,
@@ -39,9 +47,21 @@ export interface InstallationRequest {
   readonly registry?: DeviceRegistry | undefined;
 }
 
+const devicesName = "devices.jsonl";
+/** What data directories from before have in its place. */
+const formerDevicesName = "devices.json";
+
 /** Where the registry is within the directory of the authority. */
 export function devicesFile(pki: string): string {
-  return join(pki, "devices.jsonl");
+  return join(pki, devicesName);
+}
+
+/** @throws {PkiFileError} when it is damaged or missing: to begin a new one would forget who was revoked. */
+export function openDevices(pki: string): DeviceRegistry {
+  const path = devicesFile(pki);
+  if (!existsSync(path) && !existsSync(join(pki, formerDevicesName)))
+    throw new PkiFileError(`${path}, the list of devices and of what was revoked, is missing: ${restore}`);
+  return new DeviceRegistry(path);
 }
 
 /** Everything about who is who on one server, read or made. */
@@ -73,7 +93,8 @@ export async function openInstallation({
   checkClock(nowMs);
   attempt(`write ${pki}`, () => rmSync(`${pki}.tmp`, { recursive: true, force: true }));
   const created = !hasAuthority(pki);
-  if (created) await createAuthority(pki, nowMs);
+  // From its first moment an authority has the list of those whom it vouches for, so that it can be told when that is lost.
+  if (created) await createAuthority(pki, nowMs, [[devicesName, emptyRegistry]]);
   const authority = loadAuthority(pki, nowMs, urls);
   const { ca: serverCa, ...server } =
     given === undefined
@@ -82,7 +103,7 @@ export async function openInstallation({
           ca: authority.rootPem,
         }
       : { ...loadGivenCertificate(given, nowMs), renewed: false };
-  const registry = open ?? new DeviceRegistry(devicesFile(pki));
+  const registry = open ?? openDevices(pki);
   repairBundles({ bundles, registry });
   return { authority, registry, server, serverCa, created };
 }

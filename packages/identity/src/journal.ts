@@ -29,6 +29,11 @@ function temporaryOf(path: string): string {
   return `${path}.tmp`;
 }
 
+/** A journal with nothing in it but its header. */
+export function emptyJournal(header: object): string {
+  return encode(header);
+}
+
 /** One line: the CRC-32 of the JSON in 8 hexadecimal digits, a space, the JSON, a line feed. */
 function encode(entry: unknown): string {
   const json = JSON.stringify(entry);

@@ -7,9 +7,12 @@ import { z } from "zod";
 import { deviceSchema, newDevice, type Device, type DeviceCertificate } from "./device.ts";
 import { PkiFileError } from "./errors.ts";
 import { attempt, readTextIfThere } from "./files.ts";
-import { Journal } from "./journal.ts";
+import { emptyJournal, Journal } from "./journal.ts";
 
 const header = { postern: 1, file: "devices" } as const;
+
+/** The file of a registry without devices. */
+export const emptyRegistry = emptyJournal(header);
 
 /** All that one change puts in the place of what was there, in one line so that it holds as a whole or not at all. */
 const entrySchema = z.strictObject({ put: z.array(deviceSchema) });
@@ -69,7 +72,7 @@ export class DeviceRegistry {
 
   /** Whether there was ever a device. */
   get exists(): boolean {
-    return this.#journal.exists;
+    return this.count > 0;
   }
 
   /** All of them, the removed ones too, in no order. */

@@ -4,8 +4,7 @@ import { systemClock } from "@postern/core/clock";
 import { checkClock, loadAuthority } from "@postern/identity/authority";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { DeviceManager } from "@postern/identity/devices/manager";
-import { devicesFile } from "@postern/identity/installation";
-import { DeviceRegistry } from "@postern/identity/registry";
+import { openDevices } from "@postern/identity/installation";
 import { DeviceTokens } from "@postern/identity/tokens/device-tokens";
 import { lockDirectory } from "@postern/store/directory-lock";
 import { StoreLockedError } from "@postern/store/errors";
@@ -57,7 +56,7 @@ async function performHere<Request extends object, Answer>(
       systemClock.wallMs(),
       statusUrls(configuration.revocation),
     );
-    using registry = new DeviceRegistry(devicesFile(directory.pki));
+    using registry = openDevices(directory.pki);
     // A port that the system chooses is known only to the server that has it.
     const servers = (proof: "psk" | "other") =>
       bundleServers(configuration, new Map(), thisMachine(), proof === "psk").filter(
