@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,6 +83,15 @@ before(async () => {
 });
 after(() => rmSync(directory, { recursive: true, force: true }));
 
+/** A port whose queue of connections is full, so that nothing answers a new one. */
+async function fullListener(): Promise<Disposable & { readonly port: number }> {
+  const program =
+    "import socket\ns=socket.socket(); s.bind(('127.0.0.1',0)); s.listen(0)\nc=[socket.socket() for _ in range(4)]\n[x.setblocking(False) or x.connect_ex(s.getsockname()) for x in c]\nprint(s.getsockname()[1], flush=True)\ninput()";
+  const child = spawn("python3", ["-c", program], { stdio: ["pipe", "pipe", "inherit"] });
+  const [line] = await once(child.stdout, "data");
+  return { port: Number(String(line)), [Symbol.dispose]: () => child.kill() };
+}
+
 describe("a server that cannot be reached", () => {
   it("refuses the connection: told by a process in one sentence, without a stack trace, and 3", async () => {
     const port = await freePort();
@@ -103,6 +114,37 @@ describe("a server that cannot be reached", () => {
     await using peer = await startPeer(silent);
     const url = `mqtts://127.0.0.1:${peer.port}`;
     assert.match(await refused(url, ...timeout), /does not answer in TLS within 0.2 s/);
+  });
+
+  it("is hidden, and so answers nothing: says what to look at, by what the bundle says of knocking", async () => {
+    // What nobody reads from: the queue of connections is full, and the system drops the next, as a gate does.
+    using full = await fullListener();
+    const servers = [{ url: `mqtts://127.0.0.1:${full.port}` }];
+    const knock = {
+      gate: "00".repeat(8),
+      port: full.port,
+      secret: Buffer.alloc(64).toString("base64"),
+      service: 1,
+    };
+    const timeout = ["--connect-timeout", "0.3", "--no-reconnect"];
+    const said = async (name: string, changes: object): Promise<string> => {
+      const bundle = writeBundle(name, { servers, ...changes });
+      const { code, stderr } = await postern([
+        "pub",
+        "--bundle",
+        join(directory, bundle),
+        ...timeout,
+        "t",
+        "x",
+      ]);
+      assert.equal(code, 3, stderr);
+      return stderr;
+    };
+    assert.match(await said("silent.json", {}), /is hidden and this bundle does not say how to knock/);
+    assert.match(
+      await said("knocking.json", { knock: { ...knock, address: "own" } }),
+      /we knocked, so the address or this machine's clock is wrong, the device was revoked/,
+    );
   });
 
   it("speaks something else", async () => {

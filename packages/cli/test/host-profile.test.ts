@@ -97,6 +97,8 @@ describe("postern lockdown", refused === undefined ? {} : { skip: refused }, () 
       (await postern(server, "lockdown", "status")).stdout,
       "The rules are in force, and confirmed.\n",
     );
+    const again = await postern(server, "lockdown", "apply", ...args);
+    assert.match(again.stderr, /these replace rules that were confirmed, and which do not come back/);
     assert.equal((await postern(server, "lockdown", "remove")).code, 0);
     assert.equal(await dial(stranger, "192.168.1.126", 9000), "connected");
   });

@@ -20,7 +20,6 @@ const network: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused: is the server running, and listening there?",
   ENOTFOUND: "there is no host of this name",
   EAI_AGAIN: "the name could not be looked up: no name server answers",
-  ETIMEDOUT: "no answer: the address is wrong, the server is hidden, or a firewall drops the connection",
   EHOSTUNREACH: "the host cannot be reached from here",
   ENETUNREACH: "there is no route to its network",
   ECONNRESET: "the server broke off the connection",
@@ -106,7 +105,18 @@ function codeOf(error: unknown): string {
 }
 
 /** What is to be known of a connection to explain what goes wrong with TLS. */
-type TlsSettings = Pick<ConnectSettings, "tls" | "expiredSince">;
+type TlsSettings = Pick<ConnectSettings, "tls" | "expiredSince" | "knock" | "bundleProof">;
+
+/** What may be the reason when nothing at all answers. */
+function silenceHint({ knock, bundleProof }: TlsSettings): string {
+  if (knock !== undefined)
+    return "we knocked, so the address or this machine's clock is wrong, the device was revoked, this bundle was replaced by a newer one, or the server is down";
+  const hidden =
+    bundleProof === undefined
+      ? "the server is hidden"
+      : "the server is hidden and this bundle does not say how to knock (one of `postern device rotate` does)";
+  return `the address is wrong, ${hidden}, or a firewall drops the connection`;
+}
 
 /** What goes wrong with a pre-shared key: the other side cannot tell whether identity or key is wrong, and must not. */
 function pskFinding(code: string, { tls: { psk } }: TlsSettings): string | undefined {
@@ -129,6 +139,7 @@ function finding(error: unknown, target: Target, settings: TlsSettings): Finding
   if (psk !== undefined) return { clause: psk, retry: false };
   const tls = tlsFinding(code, error, target) ?? alertFinding(code, settings.expiredSince);
   if (tls !== undefined) return { clause: tls, retry: false };
+  if (code === "ETIMEDOUT") return { clause: `no answer: ${silenceHint(settings)}`, retry: true };
   const [firstLine = ""] = errorText(error).split("\n", 1);
   return { clause: network[code] ?? firstLine, retry: true };
 }
@@ -150,10 +161,7 @@ export function timeoutError(
     securing: "it accepts connections but does not answer in TLS",
     open: "it accepts connections but does not answer in MQTT",
   };
-  const hint =
-    phase === "connecting"
-      ? ": the address is wrong, the server is hidden, or a firewall drops the connection"
-      : "";
+  const hint = phase === "connecting" ? `: ${silenceHint(settings)}` : "";
   return new ConnectionError(
     `cannot connect to ${target.url}: ${clauses[phase]} within ${settings.connectTimeoutMs / 1_000} s${hint}`,
     { retry: true },

@@ -19,7 +19,7 @@ export function showProfile(profile: HostProfile, { stdout }: CommandContext): v
   stdout.write(profileRuleset(profile));
 }
 
-/** Shows the profile, asks, and puts it in force for a time; whoever does not confirm gets the machine back as it was. */
+/** Shows the profile, asks, and puts it in force for a time; who does not confirm gets the machine back without any profile. */
 export async function applyProfile(
   profile: HostProfile,
   { yes, seconds }: ApplyOptions,
@@ -29,8 +29,12 @@ export async function applyProfile(
   const { stdout, stderr, program } = context;
   using firewall = await openHostFirewall();
   stdout.write(`${profileRuleset(profile, seconds)}\n`);
-  for (const warning of warnings(profile, firewall.gateIsInForce()))
-    stderr.write(`postern: warning: ${warning}\n`);
+  const found = warnings(profile, firewall.gateIsInForce());
+  if (firewall.state().kind === "confirmed")
+    found.push(
+      "these replace rules that were confirmed, and which do not come back: unless you confirm in time, everything is let through",
+    );
+  for (const warning of found) stderr.write(`postern: warning: ${warning}\n`);
   if (yes !== true && !(await agreed(context))) {
     stdout.write("Nothing was changed.\n");
     return;

@@ -175,6 +175,10 @@ export async function runTunnel(options: TunnelOptions, context: CommandContext)
   });
   const where = await listen(server, place);
   context.stdout.write(`${where} leads to ${way.target.url} as ${way.bundle.device}. Ctrl-C ends it.\n`);
+  if (!credentialsOf(way.bundle).some(({ kind }) => kind === "certificate" || kind === "psk"))
+    context.stdout.write(
+      "The bundle holds no proof that TLS could carry: the program must log in with the bundle's password or token itself.\n",
+    );
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
