@@ -15,7 +15,7 @@ const { values: options, positionals: given } = parseArgs({
   allowPositionals: true,
 });
 
-const timeoutMs = options.slow ? 3_600_000 : 60_000;
+const timeoutMs = options.slow ? 3_600_000 : 180_000;
 
 function selected(): string[] {
   if (given.length > 0) return given;

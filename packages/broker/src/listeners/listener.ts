@@ -36,7 +36,7 @@ export interface ListenerOptions {
   readonly resumption?: Resumption | undefined;
   /** TLS clients prove themselves by a pre-shared key; neither side has a certificate. */
   readonly psk?: PskAccess | undefined;
-  /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given. */
+  /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given: see `mayOpen`. */
   readonly origins?: readonly string[] | undefined;
 }
 

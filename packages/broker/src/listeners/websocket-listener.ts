@@ -9,6 +9,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { TransportHandler } from "../transport.ts";
 import type { Entrance } from "./admission.ts";
 import type { Protocol, Wiring } from "./listener.ts";
+import { mayOpen } from "./origin.ts";
 import { peerOf, socketOptions } from "./peer.ts";
 import { TlsProtocol } from "./tls-listener.ts";
 import { WebSocketTransport } from "./websocket-transport.ts";
@@ -94,8 +95,9 @@ function serve(wiring: Wiring, server: Server, belowOf: (socket: Socket) => Belo
       refuse(socket, "400 Bad Request", "the subprotocol mqtt is not offered");
       return;
     }
-    const { origin } = request.headers;
-    if (origin !== undefined && options.origins?.includes(origin) !== true) {
+    const { origin, host } = request.headers;
+    const tls = options.kind === "wss";
+    if (origin !== undefined && !mayOpen({ origin, host, tls, listed: options.origins ?? [] })) {
       context.ports.log.warn(
         { origin, listener: options.name },
         "a web page may not connect: its origin is not listed",

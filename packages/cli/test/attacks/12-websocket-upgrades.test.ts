@@ -144,6 +144,13 @@ describe("attack 12: WebSocket upgrades", () => {
     assert.equal(status(await sendPlain(port(1), upgrade({ Origin: page }))), "HTTP/1.1 403 Forbidden");
     assert.equal(await connackOf(0, { origin: page }), 0);
     assert.equal(await connackOf(1), 0);
+    // What clients that are no browsers name, and what a page under a name that was pointed here would.
+    assert.equal(await connackOf(1, { origin: `https://127.0.0.1:${port(1)}` }), 0);
+    const rebound = `evil.example:${port(1)}`;
+    assert.equal(
+      status(await sendPlain(port(1), upgrade({ Host: rebound, Origin: `http://${rebound}` }))),
+      "HTTP/1.1 403 Forbidden",
+    );
   });
 });
 
