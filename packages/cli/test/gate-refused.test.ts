@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { postern, PosternProcess, scratch } from "./support/postern.ts";
+import { bin, postern, PosternProcess, scratch } from "./support/postern.ts";
 
 /** A user without any rights. */
 const nobody = 65_534;
@@ -30,6 +31,15 @@ describe("a gate that cannot be", { skip }, () => {
       /warning: there is no gate, and listeners are on loopback only: hiding ports needs root/,
     );
     assert.match(server.stdout, /mqtts:\/\/127\.0\.0\.1:\d+/);
+  });
+
+  it("is said to a root that a container withholds the firewall from", async () => {
+    using directory = scratch();
+    const args = configured(directory.path, "listeners: [{ url: mqtts://0.0.0.0:8883 }]");
+    const withheld = ["--inh-caps=-net_admin", "--bounding-set=-net_admin", process.execPath, bin];
+    const { status, stderr } = spawnSync("setpriv", [...withheld, ...args], { encoding: "utf8" });
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /cannot be: hiding ports needs the capability CAP_NET_ADMIN, which is withheld/);
   });
 
   it("is an error where others could reach what it was to hide", async () => {

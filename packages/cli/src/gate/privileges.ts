@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 
 import { ConfigError } from "../config/errors.ts";
 
@@ -9,10 +9,22 @@ export interface RunAs {
   readonly gid: number;
 }
 
+/** The number of CAP_NET_ADMIN. @see linux/capability.h */
+const netAdmin = 12n;
+
+/** Whether processes that this one starts can have the capability at all. */
+function mayGive(capability: bigint): boolean {
+  const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${bounding}`) >> capability) & 1n) === 1n;
+}
+
 /** Why this process cannot start a gate; `undefined` when it can. */
 export function gateImpossible(): string | undefined {
   if (process.platform !== "linux") return "hiding ports needs Linux with nftables";
   if (process.geteuid?.() !== 0) return "hiding ports needs root";
+  if (!mayGive(netAdmin)) {
+    return "hiding ports needs the capability CAP_NET_ADMIN, which is withheld from root here, as containers do (docker run --cap-add=NET_ADMIN)";
+  }
   if (spawnSync("setpriv", ["--version"]).error !== undefined) {
     return "starting processes with fewer rights needs setpriv (apt-get install util-linux)";
   }
