@@ -57,6 +57,35 @@ function openssl(...words: string[]): void {
 }
 
 describe("postern device with a running server", () => {
+  it("says of a role that nobody wrote that it permits nothing, and what cannot be asked for", async () => {
+    using directory = scratch();
+    const args = configured(directory.path, config);
+    await using server = await up(args);
+    assert.ok(server.process.running);
+    const device = deviceCommand(args);
+    for (const words of [
+      ["add", "lamp", "--role", "observr"],
+      ["set", "lamp", "--add-group", "hall"],
+    ]) {
+      const { code, stderr } = await device(...words);
+      assert.equal(code, 0, stderr);
+      assert.match(
+        stderr,
+        /^postern: warning: the role "observr" is not in .*permissions\.yaml and permits nothing: did you mean "observer"\?\n$/,
+      );
+    }
+    assert.equal((await device("set", "lamp", "--role", "observer")).stderr, "");
+    for (const [words, sentence] of [
+      [["add", "bell", "--role", "observer", "--no-roles"], /--role and --no-roles contradict each other/],
+      [["set", "lamp", "--group", "hall", "--no-groups"], /--group and --no-groups contradict each other/],
+      [
+        ["revoke", "lamp", "--certificate", "ZZ"],
+        /"ZZ" is not the beginning of a serial number or fingerprint/,
+      ],
+    ] as const)
+      assert.match(await refusal(device(...words), 2), sentence);
+  });
+
   it("adds a device that connects with its bundle, and shows it without its secrets", async () => {
     using directory = scratch();
     const args = configured(directory.path, config);

@@ -16,6 +16,7 @@ import { CliError, ExitCode, UsageError } from "../errors.ts";
 import { BundleFile } from "./bundle-file.ts";
 import { placeOf, perform, type Place } from "./perform.ts";
 import { renderDevice, renderDevices } from "./render.ts";
+import { warnOfUnknownRoles } from "./unknown-roles.ts";
 
 /** The options of every command about devices. */
 export interface PlaceOptions {
@@ -119,6 +120,11 @@ class DeviceCommand {
     };
   }
 
+  /** Has people look at roles that nobody wrote. */
+  warnOfUnknownRoles(roles: readonly string[]): void {
+    warnOfUnknownRoles(roles, this.#place.directory, this.#context);
+  }
+
   /** Says that a device is there before anything is said of its bundle. @throws {UsageError} */
   async checkNew(name: string): Promise<void> {
     const { list } = deviceOperations;
@@ -166,7 +172,18 @@ class DeviceCommand {
   }
 }
 
+function contradiction(name: string, none: string): UsageError {
+  return new UsageError(`--${name} and --${none} contradict each other: leave one of them out`);
+}
+
+/** @throws {UsageError} for some of a list and none of it at once. */
+function checkLists({ role, roles = true, group, groups = true }: Partial<SetOptions>): void {
+  if (role !== undefined && !roles) throw contradiction("role", "no-roles");
+  if (group !== undefined && !groups) throw contradiction("group", "no-groups");
+}
+
 export async function addDevice(name: string, options: AddOptions, context: CommandContext): Promise<void> {
+  checkLists(options);
   const command = new DeviceCommand(options, context);
   const { tenant, role, roles, group = [], auth = ["certificate"], days, reuseName, force } = options;
   const request: AddRequest = {
@@ -182,6 +199,7 @@ export async function addDevice(name: string, options: AddOptions, context: Comm
   await command.checkNew(name);
   const work = () => command.perform(deviceOperations.add, request);
   await command.give(name, { ...options, replace: force === true }, work, "added");
+  command.warnOfUnknownRoles(request.roles);
 }
 
 export async function listDevices(
@@ -213,6 +231,7 @@ export async function showDevice(
 }
 
 export async function setDevice(name: string, options: SetOptions, context: CommandContext): Promise<void> {
+  checkLists(options);
   const command = new DeviceCommand(options, context);
   const { role, group, addRole = [], removeRole = [], addGroup = [], removeGroup = [] } = options;
   const { device, changed } = await command.perform(deviceOperations.set, {
@@ -225,6 +244,7 @@ export async function setDevice(name: string, options: SetOptions, context: Comm
     removeGroups: [...removeGroup],
   });
   command.answer({ device, changed }, renderDevice(device, Date.now()));
+  command.warnOfUnknownRoles(device.roles);
 }
 
 export async function rotateDevice(

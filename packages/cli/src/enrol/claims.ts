@@ -7,6 +7,7 @@ import { claimFile, claimList } from "../admin/enrolment-protocol.ts";
 import { nothing } from "../admin/protocol.ts";
 import { resolveDataDirectory } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
+import { warnOfUnknownRoles } from "../devices/unknown-roles.ts";
 import { shellWord } from "../server/banner.ts";
 
 interface Options {
@@ -49,6 +50,7 @@ export async function createClaim(options: ClaimOptions, context: CommandContext
     answer: claimFile,
   });
   replacePrivateFile(resolve(context.cwd, out), `${JSON.stringify(made, undefined, 2)}\n`);
+  warnOfUnknownRoles(roles, directoryOf(options, context), context);
   const file = shellWord(out);
   const command = `${context.program} enrol --claim ${file} --device ${prefix}1 --bundle ${prefix}1.json`;
   context.stdout.write(

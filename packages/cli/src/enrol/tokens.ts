@@ -12,6 +12,7 @@ import {
 } from "../admin/enrolment-protocol.ts";
 import { resolveDataDirectory } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
+import { warnOfUnknownRoles } from "../devices/unknown-roles.ts";
 import { shellWord } from "../server/banner.ts";
 
 interface Options {
@@ -69,6 +70,7 @@ export async function createToken(options: TokenOptions, context: CommandContext
     answer: newTokenResult,
   });
   if (out !== undefined) replacePrivateFile(resolve(context.cwd, out), `${made.token}\n`);
+  warnOfUnknownRoles(roles, directoryOf(options, context), context);
   if (json !== true) {
     context.stdout.write(renderToken(made, options, context));
     return;

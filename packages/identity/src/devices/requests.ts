@@ -67,7 +67,13 @@ export const revokeRequest = z.strictObject({
   name,
   reason: z.enum(revocationReasons),
   /** The serial number, or the fingerprint, of one certificate; its beginning is enough. The device goes on otherwise. */
-  certificate: z.string().min(4).max(95).optional(),
+  certificate: z
+    .string()
+    .regex(/^[0-9A-Fa-f:]{4,95}$/, {
+      error: ({ input }) =>
+        `${JSON.stringify(input)} is not the beginning of a serial number or fingerprint: at least four hexadecimal digits`,
+    })
+    .optional(),
   /** The id of one token. */
   token: z.string().min(1).max(128).optional(),
 });
