@@ -233,6 +233,16 @@ describe("the gate", () => {
     assert.ok(!test.open());
   });
 
+  it("closes all windows when the clock is set back, as they would last for as much longer", async () => {
+    await using test = await world();
+    test.gate.knock(knockOf("pump", test.clock.nowMs));
+    await until(() => test.open());
+    test.clock.nowMs -= 3_600_000;
+    await until(() => !test.open());
+    await until(() => !test.broker.admits(address("10.9.0.2"), "pump", undefined));
+    assert.equal((await test.status()).windowCount, 0);
+  });
+
   it("closes what was opened with a key that was replaced, which opens nothing more", async () => {
     await using test = await world();
     test.gate.knock(knockOf("pump", test.clock.nowMs));

@@ -55,12 +55,14 @@ export class Gate implements AsyncDisposable {
   /** Devices of the complete list that is being told. */
   #listed: Set<string> | undefined;
   #working = false;
+  #sweptAtMs: number;
   #exposed = false;
   #closed = false;
 
   constructor(parts: GateParts) {
     this.#parts = parts;
-    this.#activity = new Activity(parts.clock.wallMs());
+    this.#sweptAtMs = parts.clock.wallMs();
+    this.#activity = new Activity(this.#sweptAtMs);
     this.#refusals = new RefusalLog(parts.log);
     this.#timer = setInterval(() => this.#sweep(), sweepMs);
   }
@@ -254,8 +256,18 @@ export class Gate implements AsyncDisposable {
     );
   }
 
+  /** When the clock is set back, windows would last longer than they may by as much: whoever needs one knocks again. */
+  #mindClock(nowMs: number): void {
+    if (nowMs < this.#sweptAtMs - sweepMs) {
+      this.#parts.log.warn({}, "the clock was set back: all windows are closed");
+      void this.#close(() => true);
+    }
+    this.#sweptAtMs = nowMs;
+  }
+
   #sweep(): void {
     const nowMs = this.#parts.clock.wallMs();
+    this.#mindClock(nowMs);
     const { spa1, bans } = this.#parts;
     // The kernel has let go of them by itself.
     for (const { id } of this.#windows.close(({ untilMs }) => untilMs <= nowMs)) {
