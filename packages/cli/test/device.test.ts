@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createPrivateKey } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -142,6 +143,23 @@ describe("postern device with a running server", () => {
       readdirSync(directory.path).filter((name) => name.startsWith("lamp.json.")),
       [],
     );
+  });
+
+  it("makes Ed25519 keys where asked, and rotates to others", async () => {
+    using directory = scratch();
+    const args = configured(directory.path, config);
+    await using server = await up(args);
+    const device = deviceCommand(args);
+    const path = join(server.data, "bundles", "lamp.json");
+    const keyType = () => createPrivateKey(bundleAt(path).key ?? "").asymmetricKeyType;
+    await good(device("add", "lamp", "--key-type", "Ed25519"));
+    assert.equal(keyType(), "ed25519");
+    await good(postern(["pub", "devices/lamp/state", "on", "--qos", "1", "--bundle", path]));
+    await good(device("rotate", "lamp"));
+    assert.equal(keyType(), "ec");
+    const { code, stderr } = await device("add", "door", "--key-type", "RSA");
+    assert.equal(code, 2);
+    assert.match(stderr, /Allowed choices are P-256, Ed25519/);
   });
 
   it("certifies the key of a request that openssl made; the private key stays where it is", async () => {

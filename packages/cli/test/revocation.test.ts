@@ -39,7 +39,7 @@ describe("revocation service", { skip: noOpenssl }, () => {
   before(async () => {
     place = scratch();
     base = `http://127.0.0.1:${await freePort()}`;
-    const text = `listeners: [{ url: "mqtts://127.0.0.1:0" }, { url: "wss://127.0.0.1:0" }]\nmetrics: { url: off }\nrevocation: { url: "${base}" }\n`;
+    const text = `listeners: [{ url: "mqtts://127.0.0.1:0", tls: { sessionResumption: true } }, { url: "wss://127.0.0.1:0" }]\nmetrics: { url: off }\nrevocation: { url: "${base}" }\n`;
     server = await up(configured(place.path, text));
     writeFileSync(file("device.crt"), firstBundle(server.data).certificate ?? "");
   });
@@ -181,6 +181,18 @@ describe("revocation service", { skip: noOpenssl }, () => {
       for (const code of await Promise.all(batch)) codes.add(code);
     }
     assert.deepEqual(codes, new Set([200, 429]));
+  });
+
+  it("lets openssl take up its session again, and staples then, too (s_client -reconnect)", async () => {
+    const { port } = new URL(server.urls[0] ?? "");
+    const args = ["s_client", "-connect", `127.0.0.1:${port}`, "-tls1_2", "-status", "-reconnect"];
+    const child = run("openssl", [...args, "-CAfile", pki("root.crt")]);
+    child.child.stdin?.end();
+    const { stdout } = await child.catch((thrown: { stdout: string }) => thrown);
+    assert.match(stdout, /Cert Status: good/);
+    assert.equal(stdout.match(/^New, TLSv1\.2/gm)?.length, 1, stdout);
+    assert.equal(stdout.match(/^Reused, TLSv1\.2/gm)?.length, 5);
+    assert.equal(stdout.match(/Verify return code: 0 \(ok\)/g)?.length, 6);
   });
 
   it("staples on every TLS listener, in TLS 1.2 and 1.3 (RFC 6066 §8)", async () => {

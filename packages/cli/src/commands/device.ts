@@ -12,6 +12,7 @@ import type {
 import { wholeNumber } from "../client/options.ts";
 
 const credentialKinds = ["certificate", "password", "psk", "token"] as const;
+const keyTypes = ["P-256", "Ed25519"] as const;
 const reasons = [
   "unspecified",
   "keyCompromise",
@@ -60,6 +61,11 @@ function withPlace(command: Command): Command {
 function withCredentials(command: Command): Command {
   return command
     .option("--days <number>", "life of the certificate or token (default: 30)", wholeNumber(1, 3_650))
+    .addOption(
+      new Option("--key-type <type>", "kind of key to make for the certificate (default: P-256)").choices(
+        keyTypes,
+      ),
+    )
     .option(
       "--csr <file>",
       "certify the key of this certification request (PEM); the device keeps the private key",

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type {
   AddRequest,
   CredentialKind,
+  KeyType,
   ListRequest,
   RevokeRequest,
 } from "@postern/identity/devices/requests";
@@ -28,6 +29,7 @@ export interface PlaceOptions {
 export interface CredentialOptions extends PlaceOptions {
   readonly auth?: readonly CredentialKind[];
   readonly days?: number;
+  readonly keyType?: KeyType;
   readonly csr?: string;
   readonly passwordFile?: string;
   readonly bundle?: string;
@@ -185,7 +187,17 @@ function checkLists({ role, roles = true, group, groups = true }: Partial<SetOpt
 export async function addDevice(name: string, options: AddOptions, context: CommandContext): Promise<void> {
   checkLists(options);
   const command = new DeviceCommand(options, context);
-  const { tenant, role, roles, group = [], auth = ["certificate"], days, reuseName, force } = options;
+  const {
+    tenant,
+    role,
+    roles,
+    group = [],
+    auth = ["certificate"],
+    days,
+    keyType,
+    reuseName,
+    force,
+  } = options;
   const request: AddRequest = {
     name,
     tenant,
@@ -194,6 +206,7 @@ export async function addDevice(name: string, options: AddOptions, context: Comm
     groups: [...group],
     reuseName: reuseName === true,
     days,
+    keyType,
     ...command.read(options),
   };
   await command.checkNew(name);
@@ -253,12 +266,13 @@ export async function rotateDevice(
   context: CommandContext,
 ): Promise<void> {
   const command = new DeviceCommand(options, context);
-  const { auth, days, overlap, now, reinstate, bundle, force } = options;
+  const { auth, days, keyType, overlap, now, reinstate, bundle, force } = options;
   const work = () =>
     command.perform(deviceOperations.rotate, {
       name,
       auth: auth === undefined ? undefined : [...auth],
       days,
+      keyType,
       overlapSeconds: now === true ? 0 : overlap,
       reinstate: reinstate === true,
       ...command.read(options),

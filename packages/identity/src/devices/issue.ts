@@ -12,7 +12,7 @@ import { withCertificate } from "../device-certificate.ts";
 import { DeviceRequestError } from "../errors.ts";
 import { createPasswordCredential, generatePassword } from "../password/password-credential.ts";
 import type { DeviceRegistry } from "../registry.ts";
-import type { CredentialKind } from "./requests.ts";
+import type { CredentialKind, KeyType } from "./requests.ts";
 
 const daySeconds = 86_400;
 const dayMs = daySeconds * 1_000;
@@ -38,6 +38,7 @@ export interface IssueRequest {
   readonly tenant: string;
   readonly kinds: readonly CredentialKind[];
   readonly days: number;
+  readonly keyType: KeyType;
   readonly csr: string | undefined;
   readonly password: string | undefined;
   readonly authority: Authority;
@@ -64,13 +65,13 @@ function requestedKey(csr: string, { name, tenant, registry }: IssueRequest): Pu
 async function issueCertificate(
   request: IssueRequest,
 ): Promise<{ readonly certificate: Certificate; readonly pem: string; readonly key: string | undefined }> {
-  const { name, tenant, days, csr, authority, nowMs } = request;
+  const { name, tenant, days, keyType, csr, authority, nowMs } = request;
   const { issueDevice, issueDeviceFor } = await import("@postern/pki/issue");
   const validity = { notBeforeMs: nowMs - backdatedMs, notAfterMs: nowMs + days * dayMs };
   const wanted = { tenant, device: name, validity, issuer: authority.issuer };
   const issued =
     csr === undefined
-      ? await issueDevice(wanted)
+      ? await issueDevice({ ...wanted, algorithm: keyType })
       : { certificate: await issueDeviceFor(wanted, requestedKey(csr, request)), key: undefined };
   const certificate = decodeCertificate(issued.certificate);
   if (certificate === undefined) throw new Error("a certificate that was just issued cannot be read");

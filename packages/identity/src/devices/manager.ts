@@ -16,6 +16,7 @@ import { issueCredentials, type IssuedCredentials, type IssueToken } from "./iss
 import type {
   AddRequest,
   CredentialKind,
+  KeyType,
   ListRequest,
   RemoveRequest,
   RevokeRequest,
@@ -222,11 +223,12 @@ export class DeviceManager {
     readonly tenant: string;
     readonly kinds: readonly CredentialKind[];
     readonly days?: number | undefined;
+    readonly keyType?: KeyType | undefined;
     readonly csr?: string | undefined;
     readonly password?: string | undefined;
   }): Promise<IssuedCredentials> {
     const { registry, authority, issueToken } = this.#options;
-    const { name, tenant, kinds, days = credentialDays, csr, password } = request;
+    const { name, tenant, kinds, days = credentialDays, keyType = "P-256", csr, password } = request;
     this.#serversFor(kinds);
     const nowMs = this.#nowMs;
     return issueCredentials({
@@ -234,6 +236,7 @@ export class DeviceManager {
       tenant,
       kinds,
       days,
+      keyType,
       csr,
       password,
       registry,

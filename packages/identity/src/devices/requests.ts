@@ -12,6 +12,10 @@ const name = z.string().refine(isDeviceName, {
   error: ({ input }) => `${JSON.stringify(input)} is not a name of ${deviceNameRule}`,
 });
 const names = z.array(name).max(64);
+
+/** The kinds of keys that devices are given certificates for; every library knows the first. */
+export const keyTypes = ["P-256", "Ed25519"] as const;
+export type KeyType = (typeof keyTypes)[number];
 const days = z.int().min(1).max(3_650).optional();
 
 /** Ten years: whoever wants the old credential longer wants no rotation. */
@@ -21,6 +25,8 @@ const overlapSecondsMax = 315_360_000;
 const credentials = {
   /** Life of the certificate or token. */
   days,
+  /** What kind of key to make for a certificate; P-256 unless given. */
+  keyType: z.enum(keyTypes).optional(),
   /** A certification request (PEM) of a device that keeps its key. */
   csr: z.string().max(65_536).optional(),
   /** Chosen by a person; one is generated otherwise. */
