@@ -100,7 +100,7 @@ describe("attack 51: SlowITe", linuxOnly, () => {
     using crowd = new Crowd(0, 3_000, sameAddress);
     await crowd.until(() => crowd.open <= 200, 10_000, "above the limit of the address");
     const tookMs = await honest(0, "127.0.0.2", 5_000);
-    assert.ok(tookMs < 4_000, `an honest client waited ${tookMs} ms`);
+    assert.ok(tookMs < 1_500, `an honest client waited ${tookMs} ms`);
     await crowd.until(() => crowd.open === 0, 8_000, "after connectTimeoutSeconds");
     const growthMb = memoryMb() - beforeMb;
     assert.ok(growthMb < 60, `${growthMb} MB more`);
@@ -111,7 +111,7 @@ describe("attack 51: SlowITe", linuxOnly, () => {
     using crowd = new Crowd(0, 6_000, manyAddresses);
     await crowd.until(() => crowd.open <= 1_000, 15_000, "above the limit of all");
     const tookMs = await honest(0, "127.0.0.2", 10_000);
-    assert.ok(tookMs < 9_000, `an honest client waited ${tookMs} ms`);
+    assert.ok(tookMs < 5_000, `an honest client waited ${tookMs} ms`);
     await crowd.until(() => crowd.open === 0, 8_000, "after connectTimeoutSeconds");
     const growthMb = memoryMb() - beforeMb;
     assert.ok(growthMb < 80, `${growthMb} MB more`);
@@ -148,7 +148,7 @@ describe("attack 52: packets that never come", linuxOnly, () => {
   it("is bounded: 900 CONNECTs that declare 256 MB are cut long before their time is over, and no memory is set aside for them", async () => {
     const beforeMb = memoryMb();
     using crowd = new Crowd(1, 900, manyAddresses, Buffer.of(0x10, 0xff, 0xff, 0xff, 0x7f));
-    await crowd.until(() => crowd.open === 0, 20_000, "a CONNECT of 256 MB");
+    await crowd.until(() => crowd.open === 0, 1_900, "a CONNECT of 256 MB");
     assert.ok(memoryMb() - beforeMb < 40, `${memoryMb() - beforeMb} MB more`);
   });
 
