@@ -7,7 +7,10 @@ import type { Address } from "@postern/broker/testing/wire-client";
 import { configured } from "./configurations.ts";
 import { scratch, type TestServer, up } from "./postern.ts";
 
-/** Anonymous on a free port; no queue drops what a slow reader is owed. */
+/**
+ * Anonymous on a free port; no queue drops what a slow reader is owed, and no client is kept out for coming back before the
+ * server has noticed that it was gone, as those do that are killed again and again.
+ */
 const configuration = `
 listeners:
   - url: mqtt://127.0.0.1:0
@@ -16,6 +19,7 @@ metrics: { url: off }
 limits:
   queuedMessagesMax: 1000000
   queuedBytesMax: 4000000000
+  takeOversPerMinuteMax: 0
 `;
 
 /** The longest that the load lasts before a kill; the shortest is a tenth of it. */
