@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 
 import { createNetwork, type Host } from "@postern/gate/hosts/hosts";
 import { hostsRefused } from "@postern/gate/hosts/namespaces";
+
+import { temporaryDirectory } from "@postern/gate/testing/test-gate";
 
 import { bin, compileCache } from "./support/postern.ts";
 
@@ -97,10 +100,47 @@ describe("postern lockdown", refused === undefined ? {} : { skip: refused }, () 
       (await postern(server, "lockdown", "status")).stdout,
       "The rules are in force, and confirmed.\n",
     );
-    const again = await postern(server, "lockdown", "apply", ...args);
-    assert.match(again.stderr, /these replace rules that were confirmed, and which do not come back/);
+    const again = await postern(server, "lockdown", "apply", ...args, "--in", "tcp/9000");
+    assert.match(
+      again.stdout,
+      /Otherwise the kernel puts the rules in force again that were confirmed before/,
+    );
+    assert.equal(await dial(stranger, "192.168.1.126", 9000), "connected");
+    assert.match(
+      (await postern(server, "lockdown", "status")).stdout,
+      /then those that were confirmed before are again/,
+    );
     assert.equal((await postern(server, "lockdown", "remove")).code, 0);
     assert.equal(await dial(stranger, "192.168.1.126", 9000), "connected");
+  });
+
+  it("is there again after a restart of the machine once it was saved, by the unit it prints", async () => {
+    await using network = await createNetwork(plan);
+    using directory = temporaryDirectory();
+    const server = network.host("server");
+    const file = join(directory.path, "etc", "rules.nft");
+    const early = await postern(server, "lockdown", "save", "--file", file);
+    assert.equal(early.code, 1);
+    assert.match(early.stderr, /no profile was applied/);
+    const args = ["--service", "8883", "--in", "tcp/22@192.168.1.0/24", "--yes"];
+    assert.equal((await postern(server, "lockdown", "apply", ...args)).code, 0);
+    assert.match((await postern(server, "lockdown", "save", "--file", file)).stderr, /only tried/);
+    assert.equal((await postern(server, "lockdown", "confirm")).code, 0);
+    const rules = async (): Promise<string> =>
+      (await server.run("nft", ["list", "table", "inet", "postern_host"])).stdout;
+    const before = await rules();
+    const saved = await postern(server, "lockdown", "save", "--file", file);
+    assert.equal(saved.code, 0, saved.stderr);
+    assert.match(saved.stdout, /lockdown unit --file .* > \/etc\/systemd\/system\/postern-firewall\.service/);
+    const unit = await postern(server, "lockdown", "unit", "--file", file);
+    assert.equal(unit.code, 0, unit.stderr);
+    const [, command = ""] = /^ExecStart=(.*)$/m.exec(unit.stdout) ?? [];
+    // A machine that starts has no rules; what it has may begin with this.
+    await server.run("nft", ["flush", "ruleset"]);
+    assert.equal((await server.run("bash", ["-c", command])).code, 0);
+    assert.equal(await rules(), before);
+    const status = await postern(server, "agent", "status");
+    assert.equal(status.stdout, "The rules are in force, and confirmed.\n");
   });
 
   it("lets the SSH connection in by which it was asked for", async () => {

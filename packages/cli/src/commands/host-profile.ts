@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { wholeNumber } from "../client/options.ts";
 import type { CommandContext } from "../context.ts";
 import type { ApplyOptions, ProfileCommand } from "../host-profile/apply.ts";
+import type { SaveOptions } from "../host-profile/boot.ts";
 import type { AgentOptions } from "../host-profile/device-profile.ts";
 import type { LockdownOptions } from "../host-profile/server-profile.ts";
 
@@ -57,14 +58,34 @@ function withDevice(command: Command): Command {
     .option("--server <host:port>", "a server; may be given again", collected);
 }
 
-/** `confirm`, `status` and `remove`, the same for either kind. */
-function registerAfterwards(parent: Command, context: CommandContext): void {
+/** `confirm`, `save`, `unit`, `status` and `remove`, the same for either kind. */
+function registerAfterwards(parent: Command, command: ProfileCommand, context: CommandContext): void {
   parent
     .command("confirm")
     .description("keep the rules that are being tried")
     .action(async () => {
       const { confirmProfile } = await import("../host-profile/apply.ts");
-      await confirmProfile(context);
+      await confirmProfile(command, context);
+    });
+  const file = [
+    "--file <file>",
+    "the rules for the start (default: /etc/postern/host-firewall.nft)",
+  ] as const;
+  parent
+    .command("save")
+    .description("keep the confirmed rules for the next start of this machine")
+    .option(...file)
+    .action(async (options: SaveOptions) => {
+      const { saveProfile } = await import("../host-profile/boot.ts");
+      await saveProfile(command, options, context);
+    });
+  parent
+    .command("unit")
+    .description("print a systemd unit that loads the saved rules when this machine starts")
+    .option(...file)
+    .action(async (options: SaveOptions) => {
+      const { printUnit } = await import("../host-profile/boot.ts");
+      printUnit(options, context);
     });
   parent
     .command("status")
@@ -98,6 +119,7 @@ export function registerLockdown(program: Command, context: CommandContext): voi
         "show --in tcp/22@192.168.1.0/24 --out udp/123    what would be in force",
         "apply --in tcp/22 --out udp/53@192.168.1.1       tries it for a minute",
         "confirm                                          keeps it",
+        "save                                             for the next start of the machine, too",
       ]),
     );
   withServer(lockdown.command("show"))
@@ -114,7 +136,7 @@ export function registerLockdown(program: Command, context: CommandContext): voi
       const { applyProfile } = await import("../host-profile/apply.ts");
       await applyProfile(serverProfile(options, context), options, "lockdown", context);
     });
-  registerAfterwards(lockdown, context);
+  registerAfterwards(lockdown, "lockdown", context);
 }
 
 /** `postern agent`: a firewall for a device that only talks to its servers. */
@@ -128,6 +150,7 @@ export function registerAgent(program: Command, context: CommandContext): void {
         "apply --bundle sensor-17.json --out udp/123      tries it for a minute",
         "apply --server 192.168.1.126:8883 --in tcp/22    the same without a bundle",
         "confirm                                          keeps it",
+        "save                                             for the next start of the machine, too",
       ]),
     );
   withDevice(agent.command("show"))
@@ -144,5 +167,5 @@ export function registerAgent(program: Command, context: CommandContext): void {
       const { applyProfile } = await import("../host-profile/apply.ts");
       await applyProfile(await deviceProfile(options, context), options, "agent", context);
     });
-  registerAfterwards(agent, context);
+  registerAfterwards(agent, "agent", context);
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 
 import { openHostFirewall, type ProfileState } from "@postern/gate/host-profile/host-firewall";
@@ -5,6 +6,7 @@ import { profileRuleset, profileTable, type HostProfile } from "@postern/gate/ho
 
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
+import { savedRulesFile } from "./boot.ts";
 
 export interface ApplyOptions {
   readonly yes?: boolean;
@@ -29,21 +31,22 @@ export async function applyProfile(
   const { stdout, stderr, program } = context;
   using firewall = await openHostFirewall();
   stdout.write(`${profileRuleset(profile, seconds)}\n`);
-  const found = warnings(profile, firewall.gateIsInForce());
-  if (firewall.state().kind === "confirmed")
-    found.push(
-      "these replace rules that were confirmed, and which do not come back: unless you confirm in time, everything is let through",
-    );
-  for (const warning of found) stderr.write(`postern: warning: ${warning}\n`);
+  for (const warning of warnings(profile, firewall.gateIsInForce()))
+    stderr.write(`postern: warning: ${warning}\n`);
   if (yes !== true && !(await agreed(context))) {
     stdout.write("Nothing was changed.\n");
     return;
   }
   firewall.tryOut(profile, seconds);
+  const state = firewall.state();
+  const otherwise =
+    state.kind === "trial" && state.otherwise === "confirmed"
+      ? "puts the rules in force again that were confirmed before"
+      : "lets everything through again";
   stdout.write(
     `In force for ${seconds} seconds. See whether you still reach this machine (a new connection), then:\n\n` +
       `    ${program} ${command} confirm\n\n` +
-      `Otherwise the kernel lets everything through again, whatever happens to this program.\n`,
+      `Otherwise the kernel ${otherwise}, whatever happens to this program.\n`,
   );
 }
 
@@ -79,11 +82,15 @@ async function agreed({ stdin, stdout }: CommandContext): Promise<boolean> {
 }
 
 /** Keeps what is tried. */
-export async function confirmProfile({ stdout }: CommandContext): Promise<void> {
+export async function confirmProfile(
+  command: ProfileCommand,
+  { stdout, program }: CommandContext,
+): Promise<void> {
   using firewall = await openHostFirewall();
   firewall.confirm();
   stdout.write(
-    "Confirmed: the rules stay until you remove them or the machine starts again (docs/GATE.md says how to keep them).\n",
+    `Confirmed: the rules stay until you remove them or the machine starts again. To have them back then:\n\n` +
+      `    ${program} ${command} save\n`,
   );
 }
 
@@ -95,6 +102,10 @@ export async function removeProfile({ stdout }: CommandContext): Promise<void> {
   stdout.write(
     before.kind === "absent" ? "There was nothing to remove.\n" : "Removed: everything is let through.\n",
   );
+  if (existsSync(savedRulesFile))
+    stdout.write(
+      `${savedRulesFile} holds rules for the next start of the machine: remove it if they are not wanted.\n`,
+    );
 }
 
 /** Says whether a profile is in force. */
@@ -109,9 +120,13 @@ function sentence(state: ProfileState): string {
     case "absent":
       return "No rules are in force.";
     case "trial":
-      return `The rules are in force for ${state.remainingSeconds} more seconds, unless they are confirmed.`;
+      return state.otherwise === "confirmed"
+        ? `The rules are in force for ${state.remainingSeconds} more seconds, unless they are confirmed; then those that were confirmed before are again.`
+        : `The rules are in force for ${state.remainingSeconds} more seconds, unless they are confirmed.`;
     case "confirmed":
       return "The rules are in force, and confirmed.";
+    case "restored":
+      return "The last rules were not confirmed in time: those that were confirmed before are in force again.";
     case "over":
       return "The rules were not confirmed in time: everything is let through.";
   }

@@ -4,13 +4,34 @@ import { openLibnftables, type Libnftables } from "../nftables/libnftables.ts";
 import { loadNative } from "../nftables/native.ts";
 import { openNetlink, type Netlink } from "../nftables/netlink.ts";
 import { tableName } from "../nftables/ruleset.ts";
-import { profileRuleset, profileTable, trialSet, type HostProfile } from "./profile.ts";
+import {
+  confirmation,
+  forgetting,
+  inForceSet,
+  otherSlot,
+  profileTable,
+  removal,
+  slots,
+  triedSet,
+  trialCommands,
+  type HostProfile,
+  type Slot,
+} from "./profile.ts";
 
-/** Whether a profile is in force. `over`: it was tried and not confirmed, so that all is let through again. */
+/**
+ * Whether a profile is in force. `over`: it was tried and not confirmed, so that all is let through again; `restored`: so that the one
+ * that was confirmed before is in force again.
+ */
 export type ProfileState =
   | { readonly kind: "absent" }
-  | { readonly kind: "trial"; readonly remainingSeconds: number }
+  | {
+      readonly kind: "trial";
+      readonly remainingSeconds: number;
+      /** What comes after, unless this is confirmed. */
+      readonly otherwise: "open" | "confirmed";
+    }
   | { readonly kind: "confirmed" }
+  | { readonly kind: "restored" }
   | { readonly kind: "over" };
 
 /** The machine's profile in the kernel. Of short life: the kernel keeps it, and time, by itself. */
@@ -18,10 +39,12 @@ export interface HostFirewall extends Disposable {
   state(): ProfileState;
   /** Whether a gate has put its own rules in place, which hide services. */
   gateIsInForce(): boolean;
-  /** Puts the profile in force for a time, in the place of any other. */
+  /** Puts the profile in force for a time, in the place of any other; one that was confirmed comes back after it. */
   tryOut(profile: HostProfile, seconds: number): void;
   /** Keeps the profile that is tried. Throws `FirewallRefusedError` when none is. */
   confirm(): void;
+  /** What is confirmed, exactly as the kernel has it, as a file for `nft -f`. Throws `FirewallRefusedError` when nothing is, or another is tried. */
+  save(): string;
   /** All is let through again. */
   remove(): void;
 }
@@ -43,35 +66,61 @@ export async function openHostFirewall(): Promise<HostFirewall> {
   return hostFirewall(commands, netlink);
 }
 
+type Held = "nothing" | "confirmed" | { readonly remainingMs: number };
+
 function hostFirewall(commands: Libnftables, netlink: Netlink): HostFirewall {
   const table = new KernelTable(netlink, profileTable);
 
+  function held(slot: Slot): Held {
+    const left = (table.elements(inForceSet(slot)) ?? []).map(({ remainingMs }) => remainingMs);
+    if (left.length === 0) return "nothing";
+    const remainingMs = Math.min(...left.map((value) => value ?? Infinity));
+    return remainingMs === Infinity ? "confirmed" : { remainingMs };
+  }
+
+  function slotOf(which: (held: Held) => boolean): Slot | undefined {
+    return slots.find((slot) => which(held(slot)));
+  }
+
+  const confirmedSlot = (): Slot | undefined => slotOf((found) => found === "confirmed");
+  const trialSlot = (): Slot | undefined => slotOf((found) => typeof found === "object");
+
   function state(): ProfileState {
-    const elements = table.elements(trialSet);
-    if (elements === undefined) return { kind: "absent" };
-    const left = elements.map(({ remainingMs }) => remainingMs);
-    if (left.length === 0) return { kind: "over" };
-    const ms = Math.min(...left.map((value) => value ?? Infinity));
-    return ms === Infinity
-      ? { kind: "confirmed" }
-      : { kind: "trial", remainingSeconds: Math.ceil(ms / 1_000) };
+    if (!table.exists()) return { kind: "absent" };
+    const all = slots.map(held);
+    const isConfirmed = all.includes("confirmed");
+    const trial = all.find((found) => typeof found === "object");
+    if (trial !== undefined) {
+      const remainingSeconds = Math.ceil(trial.remainingMs / 1_000);
+      return { kind: "trial", remainingSeconds, otherwise: isConfirmed ? "confirmed" : "open" };
+    }
+    if (!isConfirmed) return { kind: "over" };
+    return { kind: (table.elements(triedSet) ?? []).length > 0 ? "restored" : "confirmed" };
   }
 
   return {
     state,
     gateIsInForce: () => new KernelTable(netlink, tableName).exists(),
     tryOut(profile, seconds) {
-      commands.run(profileRuleset(profile, seconds));
+      const confirmed = confirmedSlot();
+      commands.run(trialCommands(profile, confirmed === undefined ? "a" : otherSlot(confirmed), seconds));
     },
     confirm() {
       const { kind } = state();
+      const slot = trialSlot();
       if (kind === "confirmed") return;
-      if (kind !== "trial") throw new FirewallRefusedError(nothingToConfirm[kind]);
-      const both = `inet ${profileTable} ${trialSet} { ipv4, ipv6 }`;
-      commands.run(`delete element ${both}\nadd element ${both}`);
+      if (kind !== "trial" || slot === undefined) throw new FirewallRefusedError(nothingToConfirm[kind]);
+      commands.run(confirmation(slot));
+    },
+    save() {
+      const { kind } = state();
+      const slot = confirmedSlot();
+      if (kind === "trial" || slot === undefined) throw new FirewallRefusedError(nothingToSave[kind]);
+      if (kind === "restored") commands.run(forgetting(otherSlot(slot)));
+      return removal + commands.list(`list table inet ${profileTable}`);
     },
     remove() {
-      commands.run(`add table inet ${profileTable}\ndelete table inet ${profileTable}`);
+      commands.run(removal);
     },
     [Symbol.dispose]() {
       commands[Symbol.dispose]();
@@ -80,7 +129,18 @@ function hostFirewall(commands: Libnftables, netlink: Netlink): HostFirewall {
   };
 }
 
-const nothingToConfirm = {
+const again = "Apply it once more.";
+const late = "the profile was not confirmed in time";
+const nothingToConfirm: Readonly<Record<Exclude<ProfileState["kind"], "confirmed">, string>> = {
   absent: "There is nothing to confirm: no profile was applied.",
-  over: "There is nothing to confirm: the profile was not confirmed in time, and all is let through again. Apply it once more.",
-} as const;
+  trial: `There is nothing to confirm: ${late}. ${again}`,
+  over: `There is nothing to confirm: ${late}, and all is let through again. ${again}`,
+  restored: `There is nothing to confirm: ${late}, and the one that was confirmed before is in force again. ${again}`,
+};
+const nothingToSave: Readonly<Record<ProfileState["kind"], string>> = {
+  absent: "There is nothing to save: no profile was applied.",
+  trial: "The profile that is in force is only tried: confirm it, then save it.",
+  confirmed: "There is nothing to save: the profile was removed meanwhile.",
+  restored: "There is nothing to save: the profile was removed meanwhile.",
+  over: `There is nothing to save: ${late}. ${again}`,
+};

@@ -14,8 +14,27 @@ export type HostProfile = {
 /** The table of the profile, of the family `inet`; apart from the gate's. */
 export const profileTable = "postern_host";
 
-/** The set whose elements keep the profile in force: when they time out, all is let through as if there were no profile. */
-export const trialSet = "in_force";
+/**
+ * The table has room for two sets of rules: those that were confirmed, and others that are tried meanwhile.
+ *
+ *     arrivals, departures ─┬─ in force: what is tried ──► tried rules
+ *                           ├─ in force: confirmed ──────► confirmed rules
+ *                           └─ else accept
+ */
+export const slots = ["a", "b"] as const;
+export type Slot = (typeof slots)[number];
+
+/** The set whose elements keep a slot's rules in force: when they time out, the next rule of the base chains decides. */
+export function inForceSet(slot: Slot): string {
+  return `${slot}_in_force`;
+}
+
+/** The set that is not empty while the last rules that were applied are not confirmed. */
+export const triedSet = "tried";
+
+export function otherSlot(slot: Slot): Slot {
+  return slot === "a" ? "b" : "a";
+}
 
 /** Endpoints of a profile, each of them a rule. */
 const endpointsMax = 256;
@@ -24,38 +43,106 @@ const endpointsMax = 256;
 const trialSecondsMin = 10;
 const trialSecondsMax = 3_600;
 
+const base = `inet ${profileTable}`;
+
+/** Removes the table, whether it is there or not. */
+export const removal = `add table ${base}\ndelete table ${base}\n`;
+
 /**
- * The profile as a file for `nft -f`. With `trialSeconds` the kernel itself lets go of it after that time, whatever becomes of
- * the processes that asked for it. Throws `RangeError` for what cannot be.
+ * The profile as a file for `nft -f`, in force until it is removed, or for a time after which all is let through. Throws `RangeError` for what
+ * cannot be.
  */
-export function profileRuleset(profile: HostProfile, trialSeconds?: number): string {
-  check(profile, trialSeconds);
-  const time = trialSeconds === undefined ? "" : ` timeout ${trialSeconds}s`;
+export function profileRuleset(profile: HostProfile, seconds?: number): string {
+  check(profile, seconds);
+  const [slot] = slots;
   return [
-    `add table inet ${profileTable}`,
-    `delete table inet ${profileTable}`,
-    `table inet ${profileTable} {`,
-    `\tcomment "${profile.kind === "server" ? "postern lockdown" : "postern agent"}"`,
-    `\tset ${trialSet} { type nf_proto; flags timeout; elements = { ipv4${time}, ipv6${time} }; }`,
-    `\tchain arrivals {`,
-    `\t\ttype filter hook input priority filter; policy drop;`,
-    `\t\tmeta nfproto != @${trialSet} accept`,
-    `\t\tiifname "lo" accept`,
-    `\t\tct state established,related accept`,
-    `\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept`,
-    ...profile.in.map((endpoint) => `\t\t${rule(endpoint, "saddr")}`),
-    `\t}`,
-    `\tchain departures {`,
-    `\t\ttype filter hook output priority filter; policy drop;`,
-    `\t\tmeta nfproto != @${trialSet} accept`,
-    `\t\toifname "lo" accept`,
-    `\t\tct state established,related accept`,
-    `\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept`,
-    ...profile.out.map((endpoint) => `\t\t${rule(endpoint, "daddr")}`),
-    `\t}`,
+    `${removal}table ${base} {`,
+    `\tset ${inForceSet(slot)} { type nf_proto; flags timeout; elements = ${families(seconds)}; }`,
+    ...slotChains(profile, slot),
+    ...Object.entries(hooks).flatMap(([chain, hook]) => [
+      `\tchain ${chain} {`,
+      `\t\ttype filter hook ${hook} priority filter; policy drop;`,
+      `\t\tmeta nfproto @${inForceSet(slot)} goto ${slot}_${chain}`,
+      `\t\taccept`,
+      `\t}`,
+    ]),
     `}`,
     ``,
   ].join("\n");
+}
+
+/**
+ * Commands that put a profile in force for a time, before what the other slot holds. The kernel itself lets go of it, whatever becomes of the
+ * processes that asked for it, and what was in force before is so again. Throws `RangeError` for what cannot be.
+ */
+export function trialCommands(profile: HostProfile, slot: Slot, seconds: number): string {
+  check(profile, seconds);
+  const all = [slot, otherSlot(slot)];
+  return [
+    `add table ${base}`,
+    ...all.map((each) => `add set ${base} ${inForceSet(each)} { type nf_proto; flags timeout; }`),
+    `add set ${base} ${triedSet} { type nf_proto; }`,
+    ...Object.entries(hooks).flatMap(([chain, hook]) => [
+      ...all.map((each) => `add chain ${base} ${each}_${chain}`),
+      `add chain ${base} ${chain} { type filter hook ${hook} priority filter; policy drop; }`,
+      `flush chain ${base} ${chain}`,
+      ...all.map(
+        (each) => `add rule ${base} ${chain} meta nfproto @${inForceSet(each)} goto ${each}_${chain}`,
+      ),
+      `add rule ${base} ${chain} accept`,
+    ]),
+    forgetting(slot),
+    `table ${base} {`,
+    ...slotChains(profile, slot),
+    `}`,
+    `add element ${base} ${triedSet} { ipv4 }`,
+    `add element ${base} ${inForceSet(slot)} ${families(seconds)}`,
+    ``,
+  ].join("\n");
+}
+
+/** Commands that keep what is tried in a slot, and forget the other. The kernel refuses them when the trial is over. */
+export function confirmation(slot: Slot): string {
+  const set = `${base} ${inForceSet(slot)} { ipv4, ipv6 }`;
+  return `delete element ${set}\nadd element ${set}\n${forgetting(otherSlot(slot))}`;
+}
+
+/** Commands that forget the rules of a slot. */
+export function forgetting(slot: Slot): string {
+  return [
+    `flush set ${base} ${triedSet}`,
+    `flush set ${base} ${inForceSet(slot)}`,
+    `flush chain ${base} ${slot}_arrivals`,
+    `flush chain ${base} ${slot}_departures`,
+  ].join("\n");
+}
+
+const hooks = { arrivals: "input", departures: "output" } as const;
+
+function families(seconds: number | undefined): string {
+  const time = seconds === undefined ? "" : ` timeout ${seconds}s`;
+  return `{ ipv4${time}, ipv6${time} }`;
+}
+
+/** What a profile lets through, and drops. */
+function slotChains(profile: HostProfile, slot: Slot): string[] {
+  const name = profile.kind === "server" ? "postern lockdown" : "postern agent";
+  return [
+    `\tchain ${slot}_arrivals {`,
+    `\t\tiifname "lo" accept comment "${name}"`,
+    `\t\tct state established,related accept`,
+    `\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept`,
+    ...profile.in.map((endpoint) => `\t\t${rule(endpoint, "saddr")}`),
+    `\t\tdrop`,
+    `\t}`,
+    `\tchain ${slot}_departures {`,
+    `\t\toifname "lo" accept comment "${name}"`,
+    `\t\tct state established,related accept`,
+    `\t\ticmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept`,
+    ...profile.out.map((endpoint) => `\t\t${rule(endpoint, "daddr")}`),
+    `\t\tdrop`,
+    `\t}`,
+  ];
 }
 
 function rule({ protocol, port, peer, purpose }: Endpoint, side: "saddr" | "daddr"): string {

@@ -5,6 +5,8 @@ import type { Native } from "./native.ts";
 export interface Libnftables extends Disposable {
   /** Throws `FirewallRefusedError` when libnftables does not understand the commands, or the kernel refuses them. */
   run(commands: string): void;
+  /** What a listing prints. Throws as `run`. */
+  list(command: string): string;
 }
 
 /** Throws `FirewallUnavailableError` when no context can be had. */
@@ -14,13 +16,18 @@ export function openLibnftables(native: Native): Libnftables {
   native.bufferOutput(context);
   native.bufferError(context);
   let isOpen = true;
+  const run = (commands: string): void => {
+    if (!isOpen) throw new FirewallUnavailableError("the firewall was closed");
+    if (native.runCommands(context, commands) === 0) return;
+    throw new FirewallRefusedError(
+      `The kernel refused a change to the firewall: ${firstComplaint(native.errorBuffer(context))}.`,
+    );
+  };
   return {
-    run(commands) {
-      if (!isOpen) throw new FirewallUnavailableError("the firewall was closed");
-      if (native.runCommands(context, commands) === 0) return;
-      throw new FirewallRefusedError(
-        `The kernel refused a change to the firewall: ${firstComplaint(native.errorBuffer(context))}.`,
-      );
+    run,
+    list(command) {
+      run(command);
+      return native.outputBuffer(context) ?? "";
     },
     [Symbol.dispose]() {
       if (isOpen) native.freeContext(context);

@@ -11,6 +11,7 @@ export type Native = {
   readonly freeContext: (context: Pointer) => void;
   readonly bufferOutput: (context: Pointer) => number;
   readonly bufferError: (context: Pointer) => number;
+  readonly outputBuffer: (context: Pointer) => string | null;
   readonly errorBuffer: (context: Pointer) => string | null;
   readonly runCommands: (context: Pointer, commands: string) => number;
   readonly socket: (domain: number, type: number, protocol: number) => number;
@@ -35,6 +36,7 @@ export async function loadNative(): Promise<Native> {
       freeContext: nftables.func("void nft_ctx_free(void *context)"),
       bufferOutput: nftables.func("int nft_ctx_buffer_output(void *context)"),
       bufferError: nftables.func("int nft_ctx_buffer_error(void *context)"),
+      outputBuffer: nftables.func("const char *nft_ctx_get_output_buffer(void *context)"),
       errorBuffer: nftables.func("const char *nft_ctx_get_error_buffer(void *context)"),
       runCommands: nftables.func("int nft_run_cmd_from_buffer(void *context, const char *commands)"),
       socket: libc.func("int socket(int domain, int type, int protocol)"),
