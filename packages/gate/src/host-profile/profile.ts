@@ -83,12 +83,12 @@ export function trialCommands(profile: HostProfile, slot: Slot, seconds: number)
     ...all.map((each) => `add set ${base} ${inForceSet(each)} { type nf_proto; flags timeout; }`),
     `add set ${base} ${triedSet} { type nf_proto; }`,
     ...Object.entries(hooks).flatMap(([chain, hook]) => [
-      ...all.map((each) => `add chain ${base} ${each}_${chain}`),
+      all.map((each) => `add chain ${base} ${each}_${chain}`).join("\n"),
       `add chain ${base} ${chain} { type filter hook ${hook} priority filter; policy drop; }`,
       `flush chain ${base} ${chain}`,
-      ...all.map(
-        (each) => `add rule ${base} ${chain} meta nfproto @${inForceSet(each)} goto ${each}_${chain}`,
-      ),
+      all
+        .map((each) => `add rule ${base} ${chain} meta nfproto @${inForceSet(each)} goto ${each}_${chain}`)
+        .join("\n"),
       `add rule ${base} ${chain} accept`,
     ]),
     forgetting(slot),
