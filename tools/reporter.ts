@@ -6,14 +6,20 @@ import { root } from "./repository.ts";
 
 type Omitted = { readonly label: "skipped" | "todo"; readonly where: string; readonly reason: string };
 
+type FileTime = { readonly file: string; readonly durationMs: number };
+
+/** Of how many files the time is shown, the slowest first. */
+const slowestCount = 15;
+
 /**
  * The runner's own report in this order: the tests, the details of those that failed, everything that was left out
- * with its reason, processes that tests left behind, the runner's closing lines.
+ * with its reason, processes that tests left behind, the files that took longest, the runner's closing lines.
  */
 export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string | Buffer> {
   const inner = new spec();
   const omitted: Omitted[] = [];
   const closing: string[] = [];
+  const times: FileTime[] = [];
 
   const fed = (async () => {
     for await (const event of events) {
@@ -23,6 +29,8 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
         continue;
       }
       if (event.type === "test:pass" || event.type === "test:fail") omitted.push(...leftOut(event.data));
+      if (event.type === "test:summary" && event.data.file !== undefined)
+        times.push({ file: event.data.file, durationMs: event.data.duration_ms });
       inner.write(event);
     }
     inner.end();
@@ -33,6 +41,7 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   if (omitted.length > 0) yield `\n${omittedLines(omitted)}\n`;
   const survivors = leftBehind(inheritedMarker());
   if (survivors.length > 0) yield `\n${survivorLines(survivors)}\n`;
+  if (times.length > 1) yield `\n${slowestLines(times)}\n`;
   yield "\n";
   yield* closing;
 }
@@ -62,4 +71,12 @@ function omittedLines(omitted: readonly Omitted[]): string {
 function survivorLines(survivors: ReturnType<typeof leftBehind>): string {
   const lines = survivors.map(({ pid, command }) => `  ${pid} ${command}`);
   return ["✖ processes that a test left behind", ...lines].join("\n");
+}
+
+function slowestLines(times: readonly FileTime[]): string {
+  const slowest = times.toSorted((one, other) => other.durationMs - one.durationMs).slice(0, slowestCount);
+  const lines = slowest.map(
+    ({ file, durationMs }) => `${(durationMs / 1_000).toFixed(1).padStart(8)} s  ${relative(root, file)}`,
+  );
+  return [`ℹ the ${slowest.length} files that took longest`, ...lines].join("\n");
 }

@@ -1,13 +1,12 @@
 /**
- * `npm test`: the peers that tests talk to, `npm run check`, then every test.
- * `npm test -- FILE…` runs these files only; `npm run test:slow` runs `*.slow.test.ts` only.
+ * `npm test`: the peers that tests talk to, `npm run check`, then every test, with the program built as it is published.
+ * `npm test -- FILE…` runs these files only, with the program's sources; `npm run test:slow` runs `*.slow.test.ts` only.
  */
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { installMissing, missing } from "./peers.ts";
-import { ended, leftBehind, send, start, takeChildrenAlong } from "./processes.ts";
+import { ended, environment, leftBehind, send, start, takeChildrenAlong } from "./processes.ts";
 import { find, root } from "./repository.ts";
 
 const { values: options, positionals: given } = parseArgs({
@@ -17,22 +16,45 @@ const { values: options, positionals: given } = parseArgs({
 
 const timeoutMs = options.slow ? 3_600_000 : 180_000;
 
+/** The built program that tests start; it finds the native packages in `node_modules` above it. */
+const built = join(root, "dist", "test");
+
+/**
+ * Those that start processes first: they take seconds where others take a moment, and no core waits for a long one at the end.
+ */
+function longestFirst(files: readonly string[]): string[] {
+  const { long = [], short = [] } = Object.groupBy(files, (path) =>
+    /^(packages\/\w+\/test|tools)\//.test(path) ? "long" : "short",
+  );
+  return [...long, ...short];
+}
+
 function selected(): string[] {
   if (given.length > 0) return given;
   const all = find("packages/**/*.test.ts", "tools/**/*.test.ts");
-  return all.filter((path) => path.endsWith(".slow.test.ts") === options.slow);
+  return longestFirst(all.filter((path) => path.endsWith(".slow.test.ts") === options.slow));
 }
 
-async function runTests(files: readonly string[]): Promise<number> {
-  const args = [
-    "--test",
-    `--test-concurrency=${Math.max(2, Math.min(4, availableParallelism()))}`,
-    `--test-timeout=${timeoutMs}`,
-    `--test-reporter=${join(root, "tools", "reporter.ts")}`,
-    "--test-reporter-destination=stdout",
-    ...files,
-  ];
-  return ended(start(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"] }));
+async function runTests(files: readonly string[], env: Readonly<Record<string, string>>): Promise<number> {
+  return runTool("run-tests.ts", [`--timeout-ms=${timeoutMs}`, ...files], env);
+}
+
+/** Runs a file of this folder and lets it write where we do. Every process of a run compiles the same modules. */
+async function runTool(
+  name: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  return ended(
+    start(process.execPath, [join(root, "tools", name), ...args], {
+      env: {
+        NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "compile"),
+        ...environment(),
+        ...env,
+      },
+      stdio: ["ignore", "inherit", "inherit"],
+    }),
+  );
 }
 
 function sayLoudly(lines: readonly string[]): void {
@@ -48,9 +70,7 @@ async function main(): Promise<number> {
     everything ? await installMissing() : missing().map((peer) => `${peer.package} is not installed`),
   );
   if (everything && !options.slow) {
-    const code = await ended(
-      start(process.execPath, [join(root, "tools", "check.ts")], { stdio: ["ignore", "inherit", "inherit"] }),
-    );
+    const code = await runTool("check.ts");
     if (code !== 0) return code;
   }
   const files = selected();
@@ -58,7 +78,14 @@ async function main(): Promise<number> {
     console.log("There are no such tests.");
     return 0;
   }
-  const code = await runTests(files);
+  if (everything) {
+    const code = await runTool("build.ts", [built]);
+    if (code !== 0) return code;
+  }
+  const code = await runTests(
+    files,
+    everything ? { POSTERN_UNDER_TEST: join(built, "bin", "postern.js") } : {},
+  );
   const survivors = leftBehind();
   for (const { pid } of survivors) send(pid, "SIGKILL");
   return code === 0 && survivors.length > 0 ? 1 : code;

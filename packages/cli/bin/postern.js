@@ -23,18 +23,22 @@ function fail(message) {
 /** The sources in a clone, the bundle in a release. */
 function entry() {
   var sources = path.join(__dirname, "..", "src", "main.ts");
-  if (!fs.existsSync(sources)) return path.join(__dirname, "..", "dist", "postern.js");
-  keepCompiled();
+  if (!fs.existsSync(sources)) {
+    keepCompiled(path.join(__dirname, "..", ".cache"));
+    return path.join(__dirname, "..", "dist", "postern.js");
+  }
+  var modules = path.join(__dirname, "..", "..", "..", "node_modules");
+  if (fs.existsSync(modules)) keepCompiled(path.join(modules, ".cache", "postern"));
   return sources;
 }
 
 /**
- * Has the runtime keep what it makes of the sources, which halves the time of a start. In the project's own folder: in the
- * shared temporary directory, the default, somebody else could put code there for us to run.
+ * Has the runtime keep what it makes of the program's files, which halves the time of a start. Beside these files, where only
+ * their owner can write: in the shared temporary directory, the default, somebody else could put code there for us to run. Whoever
+ * cannot write there goes without.
  */
-function keepCompiled() {
-  var modules = path.join(__dirname, "..", "..", "..", "node_modules");
-  if (fs.existsSync(modules)) require("module").enableCompileCache(path.join(modules, ".cache", "postern"));
+function keepCompiled(directory) {
+  require("module").enableCompileCache(directory);
 }
 
 /** The runtime that `npm ci` brought along, or undefined. */

@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import { hostsRefused } from "@postern/gate/hosts/namespaces";
 
 import { childOf, dialFrom, hiddenServer } from "./support/hidden-server.ts";
+import { bin } from "./support/postern.ts";
 
 const refused = await hostsRefused();
 
@@ -51,12 +52,7 @@ describe("gate and server", refused === undefined ? {} : { skip: refused }, () =
 
   it("leave a tunnel for those that cannot knock", async () => {
     await using test = await hiddenServer();
-    const tunnel = test.client.start(process.execPath, [
-      new URL("../bin/postern.js", import.meta.url).pathname,
-      "tunnel",
-      "--bundle",
-      test.bundleFile,
-    ]);
+    const tunnel = test.client.start(process.execPath, [bin, "tunnel", "--bundle", test.bundleFile]);
     await tunnel.until(/leads to/);
     for (let round = 0; round < 2; round++) {
       const published = await test.client.run("mosquitto_pub", [

@@ -10,7 +10,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Address } from "./raw-client.ts";
 import type { Listeners } from "./target.ts";
 
-const executable = join(import.meta.dirname, "../../../cli/bin/postern.js");
+/** What is tested: the program as it is published where `npm test` has built it, otherwise the sources. */
+const executable =
+  process.env["POSTERN_UNDER_TEST"] ?? join(import.meta.dirname, "../../../cli/bin/postern.js");
 
 /** A running `postern up` with a data directory of its own. */
 export interface Postern {

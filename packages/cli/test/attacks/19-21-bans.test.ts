@@ -16,6 +16,7 @@ import {
   strangerAddress,
   type HiddenServer,
 } from "../support/hidden-server.ts";
+import { bin } from "../support/postern.ts";
 
 const refused = await hostsRefused();
 
@@ -54,7 +55,7 @@ describe("attack 19 to 21: bans", refused === undefined ? {} : { skip: refused }
   it("attack 20: packets in a victim's name lock it out of nothing: its knock opens, its session lives", async () => {
     await using test = await hiddenServer();
     const session = test.client.start(process.execPath, [
-      new URL("../../bin/postern.js", import.meta.url).pathname,
+      bin,
       "sub",
       "--bundle",
       test.bundleFile,

@@ -10,7 +10,9 @@ import type { CertificateBundle } from "@postern/identity/bundle";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { readCertificateBundle } from "@postern/identity/testing";
 
-export const bin = fileURLToPath(new URL("../../bin/postern.js", import.meta.url));
+/** What is tested: the program as it is published where `npm test` has built it, otherwise the sources. */
+export const bin =
+  process.env["POSTERN_UNDER_TEST"] ?? fileURLToPath(new URL("../../bin/postern.js", import.meta.url));
 
 /** How a process ended, and what it wrote. */
 export interface Ended {
