@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -12,7 +12,7 @@ const skip = process.getuid?.() === 0 ? false : "needs root, to run as somebody 
 
 function configured(directory: string, ...lines: readonly string[]): string[] {
   const data = join(directory, "data");
-  mkdirSync(data);
+  mkdirSync(data, { recursive: true });
   chmodSync(directory, 0o755);
   chownSync(data, nobody, nobody);
   const config = join(directory, "postern.yaml");
@@ -42,6 +42,39 @@ describe("a gate that cannot be", { skip }, () => {
     assert.match(stderr, /cannot be: hiding ports needs the capability CAP_NET_ADMIN, which is withheld/);
   });
 
+  it("is said where libnftables is missing or broken, whoever starts it", async () => {
+    using directory = scratch();
+    const [library = ""] =
+      /\S*\/libnftables\.so\.1$/m.exec(spawnSync("ldconfig", ["-p"], { encoding: "utf8" }).stdout) ?? [];
+    assert.notEqual(library, "");
+    // In a view of the file system where the library is an empty file, and in a network with every port free.
+    const broken = `mount --bind /dev/null "${realpathSync(library)}" && ip link set lo up && exec "$@"`;
+    const without = [
+      "--mount",
+      "--net",
+      "--propagation",
+      "private",
+      "bash",
+      "-c",
+      broken,
+      "bash",
+      process.execPath,
+      bin,
+    ];
+    const open = configured(directory.path, "listeners: [{ url: mqtts://0.0.0.0:8883 }]");
+    const { status, stderr } = spawnSync("unshare", [...without, ...open], { encoding: "utf8" });
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /is to be hidden by the gate, and cannot be: hiding ports needs libnftables/);
+    const unsaid = configured(directory.path);
+    await using server = new PosternProcess([...without, ...unsaid], { runtime: "unshare", script: false });
+    await server.until(/is running/);
+    assert.match(
+      server.stdout,
+      /warning: there is no gate, and listeners are on loopback only: hiding ports needs libnftables, which cannot be loaded .*apt-get install libnftables1/,
+    );
+    assert.deepEqual(new Set(server.stdout.match(/mqtts:\/\/[^\s:]+/g)), new Set(["mqtts://127.0.0.1"]));
+  });
+
   it("is an error where others could reach what it was to hide", async () => {
     using directory = scratch();
     const args = configured(directory.path, "listeners: [{ url: mqtts://0.0.0.0:8883 }]");
@@ -64,8 +97,14 @@ describe("a gate that cannot be", { skip }, () => {
       assert.equal(code, 1);
       assert.match(stderr, /cannot speak to the gate .* is a server with a gate running/);
     }
-    const { code, stderr } = await postern(["ban", "add", "not-an-address", "--data", directory.path]);
-    assert.equal(code, 2);
-    assert.match(stderr, /"not-an-address" is neither an IP address nor the \/64 of one/);
+    for (const [address, why] of [
+      ["not-an-address", /"not-an-address" is neither an IP address nor the \/64 of one/],
+      ["127.0.0.1", /this machine itself, which the gate lets in anyway/],
+      ["10.0.0.0/8", /too wide/],
+    ] as const) {
+      const { code, stderr } = await postern(["ban", "add", address, "--data", directory.path]);
+      assert.equal(code, 2);
+      assert.match(stderr, why);
+    }
   });
 });

@@ -23,10 +23,12 @@ export function registerBan(program: Command, context: CommandContext): void {
     .description("lock out an address; of IPv6, its /64")
     .argument("<address>", "203.0.113.7, or 2001:db8::/64")
     .option("--seconds <number>", "for how long", wholeNumber(1, 31_536_000), 21_600)
+    .option("--force", "also this machine's own /64, with all its neighbours")
     .option(data, directory)
+    .option("--json", "as JSON")
     .addHelpText(
       "after",
-      "\nA device that proves who it is comes in all the same.\n\nExample:\n  postern ban add 203.0.113.7 --seconds 3600",
+      "\nSessions stay, and a device that proves who it is comes in all the same, unless the configuration says gate.bans.strict.\n\nExample:\n  postern ban add 203.0.113.7 --seconds 3600",
     )
     .action(async (address: string, options: AddBanOptions) => {
       const { addBan } = await import("../gate/operate.ts");
@@ -38,6 +40,7 @@ export function registerBan(program: Command, context: CommandContext): void {
     .argument("[address]", "as in the list")
     .option("--all", "everybody")
     .option(data, directory)
+    .option("--json", "as JSON")
     .addHelpText("after", "\nExamples:\n  postern ban lift 203.0.113.7\n  postern ban lift --all")
     .action(async (address: string | undefined, options: LiftBanOptions) => {
       const { liftBan } = await import("../gate/operate.ts");

@@ -1,8 +1,10 @@
+import { networkInterfaces } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { banTarget } from "@postern/gate/ban-target";
 import { askGate } from "@postern/gate/link/operator-link";
 import { dataDirectoryAt } from "@postern/identity/data-directory";
-import { parseIpSource, type IpSource } from "@postern/knock/ip-address";
+import { parseIpAddress, parseIpSource, type IpAddress, type IpSource } from "@postern/knock/ip-address";
 
 import { unixSocketPath } from "../admin/socket-path.ts";
 import { resolveDataDirectory } from "../config/select.ts";
@@ -18,6 +20,7 @@ export interface GateOptions {
 
 export interface AddBanOptions extends GateOptions {
   readonly seconds: number;
+  readonly force?: boolean;
 }
 
 export interface LiftBanOptions extends GateOptions {
@@ -77,14 +80,27 @@ function sourceOf(address: string): IpSource {
   throw new UsageError(`"${address}" is neither an IP address nor the /64 of one`);
 }
 
+function ownAddresses(): IpAddress[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return all.flatMap(({ address }) => parseIpAddress(address) ?? []);
+}
+
 export async function addBan(
   address: string,
   options: AddBanOptions,
   context: CommandContext,
 ): Promise<void> {
-  const source = sourceOf(address);
+  const target = banTarget(address, ownAddresses());
+  if (target.kind === "refused") throw new UsageError(target.why);
+  if (target.kind === "wide" && options.force !== true)
+    throw new UsageError(`${target.why}: --force locks it out all the same`);
+  const { source } = target;
   await ask(options, { kind: "ban", source, seconds: options.seconds }, context);
-  context.stdout.write(`${source} is locked out for ${options.seconds} s\n`);
+  context.stdout.write(
+    options.json === true
+      ? `${JSON.stringify({ source, seconds: options.seconds })}\n`
+      : `${source} is locked out for ${options.seconds} s\n`,
+  );
 }
 
 export async function liftBan(
@@ -97,6 +113,7 @@ export async function liftBan(
   const source = address === undefined ? null : sourceOf(address);
   const answer = await ask(options, { kind: "lift", source }, context);
   if (answer.kind !== "done") return;
-  if (source !== null && answer.count === 0) context.stdout.write(`${source} was not locked out\n`);
+  if (options.json === true) context.stdout.write(`${JSON.stringify({ lifted: answer.count })}\n`);
+  else if (source !== null && answer.count === 0) context.stdout.write(`${source} was not locked out\n`);
   else context.stdout.write(`${answer.count === 1 ? "1 ban is" : `${answer.count} bans are`} lifted\n`);
 }

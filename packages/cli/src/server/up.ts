@@ -19,12 +19,22 @@ export async function runUp(
   { besideGate = false, ...select }: UpOptions,
   context: CommandContext,
 ): Promise<void> {
-  const impossible = besideGate ? undefined : gateImpossible();
-  const selection = selectConfiguration({ ...select, hidden: impossible === undefined }, context.cwd);
-  if (selection.configuration.gate !== undefined && !besideGate && impossible === undefined) {
-    return await superviseGate(select, selection, context);
+  const chosen = (hidden: boolean): Selection => selectConfiguration({ ...select, hidden }, context.cwd);
+  if (besideGate) return await serve(chosen(true), true, context);
+  let impossible = gateImpossible();
+  let selection = chosen(impossible === undefined);
+  if (selection.configuration.gate !== undefined && impossible === undefined) {
+    impossible = await noFirewall();
+    if (impossible === undefined) return await superviseGate(select, selection, context);
+    selection = chosen(false);
   }
-  await serve(besideGate ? selection : withoutGate(selection, impossible), besideGate, context);
+  await serve(withoutGate(selection, impossible), false, context);
+}
+
+async function noFirewall(): Promise<string | undefined> {
+  const { firewallUnavailable } = await import("@postern/gate/nftables/availability");
+  const why = await firewallUnavailable();
+  return why === undefined ? undefined : why.replace(/^./, (first) => first.toLowerCase()).replace(/\.$/, "");
 }
 
 /** What is to be hidden and cannot be is for this machine alone. @throws {ConfigError} when the configuration says otherwise. */
