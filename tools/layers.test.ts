@@ -25,6 +25,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
   knock: { ours: [], builtins: pureBuiltins },
   pki: { ours: [], builtins: pureBuiltins },
   zigbee: { ours: [], builtins: pureBuiltins },
+  seal: { ours: [], builtins: pureBuiltins },
   core: { ours: [], builtins: pureBuiltins },
 };
 

@@ -1,0 +1,172 @@
+import { decodeCbor } from "../cbor/decode.ts";
+import { encodeCbor } from "../cbor/encode.ts";
+import type { CborValue } from "../cbor/value.ts";
+import { instanceBytes, sequenceMax, type Position } from "../envelope/position.ts";
+import { ReplayWindow, windowEntries, type SequenceVerdict } from "./replay-window.ts";
+
+/** Instances of one sender and epoch that are remembered: the newest. Older ones are refused, so that forgetting lets nothing in. */
+export const instancesMax = 4;
+
+/** Senders and epochs that one receiver remembers; each takes up to some hundred bytes. */
+export const sendersMax = 10_000;
+
+export interface MessagePlace extends Position {
+  readonly epoch: number;
+  readonly sender: string;
+}
+
+export type GuardVerdict = SequenceVerdict | "too-many-senders";
+
+interface Tracked {
+  readonly instance: Buffer;
+  readonly window: ReplayWindow;
+  /** The highest sequence number that is on disk as accepted. */
+  stored: number;
+}
+
+interface Sender {
+  readonly epoch: number;
+  readonly sender: string;
+  /** The newest first. */
+  instances: Tracked[];
+  /** Instances up to this one count as known and over; there is none at first. */
+  floor: Buffer | undefined;
+}
+
+export interface ReplayGuardOptions {
+  /**
+   * By how many sequence numbers what is stored runs ahead of what was accepted, so that it need not be stored for each message.
+   * After a crash that many messages of each sender are taken for replayed; after an orderly end none. 0 for topics where none
+   * may be lost: then it is to be stored for each message.
+   */
+  readonly ahead?: number;
+}
+
+/**
+ * Accepts each message of each sender once: a window of 1,024 for each sender, epoch and instance. To survive a restart it is stored
+ * with `encode` whenever `mustStore` says so, before the message is handed on, and read back with `ReplayGuard.decode`.
+ */
+export class ReplayGuard {
+  readonly #senders = new Map<string, Sender>();
+  readonly #ahead: number;
+  #mustStore = false;
+
+  constructor({ ahead = 64 }: ReplayGuardOptions = {}) {
+    this.#ahead = ahead;
+  }
+
+  /** Whether something was accepted that a crash would make us forget: store `encode()` before the message is handed on. */
+  get mustStore(): boolean {
+    return this.#mustStore;
+  }
+
+  /** Asks without remembering. Only for messages that are proved to be of that sender. */
+  judge({ epoch, sender, instance, sequence }: MessagePlace): GuardVerdict {
+    const known = this.#senders.get(keyOf(epoch, sender));
+    if (known === undefined) return this.#senders.size < sendersMax ? "fresh" : "too-many-senders";
+    const tracked = known.instances.find((each) => each.instance.equals(instance));
+    if (tracked !== undefined) return tracked.window.judge(sequence);
+    return known.floor !== undefined && known.floor.compare(instance) >= 0 ? "outside-window" : "fresh";
+  }
+
+  /** Remembers a message that `judge` found fresh. */
+  accept({ epoch, sender, instance, sequence }: MessagePlace): void {
+    let known = this.#senders.get(keyOf(epoch, sender));
+    if (known === undefined) {
+      known = { epoch, sender, instances: [], floor: undefined };
+      this.#senders.set(keyOf(epoch, sender), known);
+    }
+    let tracked = known.instances.find((each) => each.instance.equals(instance));
+    if (tracked === undefined) {
+      tracked = { instance: Buffer.from(instance), window: new ReplayWindow(), stored: -1 };
+      known.instances.push(tracked);
+      known.instances.sort((a, b) => b.instance.compare(a.instance));
+      const over = known.instances.splice(instancesMax);
+      known.floor = over[0]?.instance ?? known.floor;
+    }
+    tracked.window.accept(sequence);
+    if (sequence > tracked.stored) this.#mustStore = true;
+  }
+
+  /** Forgets epochs before this one, whose keys are gone, of these senders or of all. */
+  forgetBefore(epoch: number, isOf: (sender: string) => boolean = () => true): void {
+    for (const [key, known] of this.#senders) {
+      if (known.epoch < epoch && isOf(known.sender)) this.#senders.delete(key);
+    }
+  }
+
+  /**
+   * What is to be stored. As long as it goes on, it runs ahead (see `ReplayGuardOptions`); with `atEnd` it is exact, for an orderly end:
+   * what is accepted afterwards is not in it.
+   */
+  encode({ atEnd = false }: { readonly atEnd?: boolean } = {}): Buffer {
+    const senders: CborValue[] = [];
+    for (const { epoch, sender, instances, floor } of this.#senders.values()) {
+      const windows = instances.map((tracked): CborValue => {
+        if (atEnd) return [tracked.instance, tracked.window.highest, tracked.window.bits()];
+        tracked.stored = Math.max(
+          tracked.stored,
+          Math.min(sequenceMax, tracked.window.highest + this.#ahead),
+        );
+        return [tracked.instance, tracked.stored];
+      });
+      senders.push([epoch, sender, floor ?? null, windows]);
+    }
+    this.#mustStore = false;
+    return encodeCbor([version, senders]);
+  }
+
+  /** What was stored; `undefined` when it is damaged. */
+  static decode(bytes: Uint8Array, options: ReplayGuardOptions = {}): ReplayGuard | undefined {
+    const decoded = decodeCbor(bytes);
+    if (decoded.kind === "malformed" || !isArray(decoded.value) || decoded.value[0] !== version)
+      return undefined;
+    const guard = new ReplayGuard(options);
+    const senders = decoded.value[1];
+    if (!isArray(senders) || senders.length > sendersMax) return undefined;
+    for (const each of senders) {
+      const known = senderFrom(each);
+      if (known === undefined) return undefined;
+      guard.#senders.set(keyOf(known.epoch, known.sender), known);
+    }
+    return guard;
+  }
+}
+
+const version = 1;
+
+function keyOf(epoch: number, sender: string): string {
+  return `${epoch} ${sender}`;
+}
+
+function isArray(value: CborValue): value is readonly CborValue[] {
+  return Array.isArray(value);
+}
+
+function isInstance(value: CborValue): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === instanceBytes;
+}
+
+function senderFrom(value: CborValue): Sender | undefined {
+  if (!isArray(value)) return undefined;
+  const [epoch, sender, floor, windows] = value;
+  if (typeof epoch !== "number" || typeof sender !== "string" || !isArray(windows)) return undefined;
+  if (floor !== null && !isInstance(floor)) return undefined;
+  const instances: Tracked[] = [];
+  for (const each of windows) {
+    const tracked = trackedFrom(each);
+    if (tracked === undefined) return undefined;
+    instances.push(tracked);
+  }
+  return { epoch, sender, instances, floor: floor === null ? undefined : Buffer.from(floor) };
+}
+
+function trackedFrom(value: CborValue): Tracked | undefined {
+  if (!isArray(value)) return undefined;
+  const [instance, highest, bits] = value;
+  if (!isInstance(instance) || typeof highest !== "number" || highest > sequenceMax) return undefined;
+  if (bits !== undefined && !(bits instanceof Uint8Array && bits.length === windowEntries / 8))
+    return undefined;
+  const window = bits === undefined ? ReplayWindow.closedUpTo(highest) : ReplayWindow.from(highest, bits);
+  return { instance: Buffer.from(instance), window, stored: highest };
+}
