@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 
 import { hostsRefused } from "@postern/gate/hosts/namespaces";
 
-import { childOf, dialFrom, hiddenServer } from "./support/hidden-server.ts";
+import { childOf, dialFrom, hiddenServer, packetOf, sendFrom } from "./support/hidden-server.ts";
 import { bin } from "./support/postern.ts";
 
 const refused = await hostsRefused();
@@ -48,6 +48,22 @@ describe("gate and server", refused === undefined ? {} : { skip: refused }, () =
     process.kill(pid, "SIGKILL");
     await test.server.ended;
     assert.equal(await dialFrom(test.client, 200), "silence");
+  });
+
+  it("are started again when they hang: a gate that was stopped is replaced, and the next one works", async () => {
+    await using test = await hiddenServer();
+    const { pid = 0 } = test.server.child;
+    const before = childOf(pid, "gate\0run");
+    process.kill(before, "SIGSTOP");
+    await test.server.until(/the gate does not answer any more/);
+    await test.until(
+      ({ broker, devices, ready }) =>
+        broker !== null && devices === 1 && ready && childOf(pid, "gate\0run") !== before,
+    );
+    assert.equal(await dialFrom(test.client, 200), "silence");
+    assert.equal(await sendFrom(test.client, [packetOf(test.bundle)]), "");
+    await test.until(({ windowCount }) => windowCount === 1);
+    assert.equal(await dialFrom(test.client), "open");
   });
 
   it("leave a tunnel for those that cannot knock", async () => {

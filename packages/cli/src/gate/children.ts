@@ -3,10 +3,15 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import type { Log } from "@postern/core/log";
 
+import { Heartbeat, type Patience } from "./heartbeat.ts";
+
 /** What a child says when it has begun to do its work. */
 const readyMessage = "ready";
 /** What a child is told to end. */
 const stopMessage = "stop";
+/** What a child is asked every second, and what it answers. */
+const pingMessage = "are you there";
+const pongMessage = "I am here";
 
 /** How long a child may take to end before it is killed. */
 const stopMs = 10_000;
@@ -26,9 +31,11 @@ export interface ChildOptions {
   readonly name: string;
   readonly command: readonly string[];
   readonly log: Log;
+  /** When it counts as hung, and is ended and started again. */
+  readonly patience: Patience;
 }
 
-/** A process that is started again when it dies. Its standard streams are ours; it ends when we do, whatever ends us. */
+/** A process that is started again when it dies or hangs. Its standard streams are ours; it ends when we do, whatever ends us. */
 export class Child {
   readonly #options: ChildOptions;
   /** Resolves when the child has ended for good: because it was told to, ended by itself, or could not begin. */
@@ -36,6 +43,7 @@ export class Child {
   readonly #ended = Promise.withResolvers<ChildEnd>();
   readonly #ready = Promise.withResolvers<boolean>();
   #process: ChildProcess | undefined;
+  #heartbeat: Heartbeat | undefined;
   #stopping = false;
   #wasReady = false;
   #restartMs = restartMsMin;
@@ -82,9 +90,11 @@ export class Child {
     const child = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#process = child;
     child.on("message", (message) => {
+      if (message === pongMessage) this.#heartbeat?.answered();
       if (message !== readyMessage) return;
       this.#wasReady = true;
       this.#ready.resolve(true);
+      this.#heartbeat = this.#watch(child);
     });
     child.on("error", (error) => {
       log.error({ error: error.message }, `the ${name} could not be started`);
@@ -93,9 +103,28 @@ export class Child {
     child.on("exit", (code, signal) => void this.#onEnd({ code, signal }, startedMs));
   }
 
+  #watch(child: ChildProcess): Heartbeat | undefined {
+    const { name, log, patience } = this.#options;
+    if (child.pid === undefined) return undefined;
+    return new Heartbeat({
+      pid: child.pid,
+      patience,
+      ask: () => {
+        // One that just ended says so by itself.
+        if (child.connected) child.send(pingMessage, () => undefined);
+      },
+      onHang: () => {
+        log.error({ pid: child.pid }, `the ${name} does not answer any more; it is ended and started again`);
+        child.kill("SIGKILL");
+      },
+    });
+  }
+
   async #onEnd(end: ChildEnd, startedMs: number): Promise<void> {
     const { name, log } = this.#options;
     this.#process = undefined;
+    this.#heartbeat?.[Symbol.dispose]();
+    this.#heartbeat = undefined;
     // What never began would not begin the next time either, and has said why.
     if (this.#stopping || !this.#wasReady || end.code === 0) return this.#finish(end);
     if (performance.now() - startedMs > settledMs) this.#restartMs = restartMsMin;
@@ -122,6 +151,7 @@ export function toldToStop(): AbortSignal {
   const controller = new AbortController();
   process.on("message", (message) => {
     if (message === stopMessage) controller.abort();
+    else if (message === pingMessage) process.send?.(pongMessage);
   });
   process.on("disconnect", () => controller.abort());
   return controller.signal;

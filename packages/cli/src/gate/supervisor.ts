@@ -4,8 +4,14 @@ import type { Configuration } from "../config/configuration.ts";
 import type { SelectOptions } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
 import { Child } from "./children.ts";
+import type { Patience } from "./heartbeat.ts";
 import { hiddenPorts } from "./guard.ts";
 import { runAs, withOnly } from "./privileges.ts";
+
+/** A new gate is there within a second, and what is open stays so little time that nothing is lost by another. */
+const gatePatience: Patience = { idleBeats: 5, busyBeats: 60 };
+/** A broker that is only busy is never ended: that would cut off all its clients. */
+const serverPatience: Patience = { idleBeats: 30, busyBeats: Infinity };
 
 /** Ports below this need a right of their own to listen on. */
 const privilegedPortEnd = 1_024;
@@ -20,7 +26,7 @@ export interface SupervisorOptions {
 }
 
 /**
- * Runs gate and server as two processes with no more rights than each needs, and starts either again when it dies.
+ * Runs gate and server as two processes with no more rights than each needs, and starts either again when it dies or hangs.
  *
  *     postern up (root)
  *       ├─ gate     CAP_NET_ADMIN      first: nothing listens before it is hidden
@@ -39,6 +45,7 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
     name: "gate",
     command: [...withOnly(["net_admin"], as), ...own, "gate", "run", ...args],
     log,
+    patience: gatePatience,
   });
   if (!(await gate.ready)) {
     context.exitCode = (await gate.ended).code ?? 1;
@@ -54,6 +61,7 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
       "--beside-gate",
     ],
     log,
+    patience: serverPatience,
   });
   const hangup = context.onHangup(() => server.signal("SIGHUP"));
   const interrupted = new Promise<undefined>((resolve) => {

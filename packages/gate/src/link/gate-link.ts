@@ -1,5 +1,6 @@
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, renameSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { dirname, join } from "node:path";
 
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
@@ -35,12 +36,15 @@ export interface GateLinkHandler {
 
 /** The gate's end of its Unix socket. */
 export class GateLink implements AsyncDisposable {
+  static #count = 0;
   readonly #log: Log;
   readonly #handler: GateLinkHandler;
   readonly #server: Server;
   readonly #channels = new Set<LineChannel>();
   readonly #waiting = new Map<number, (known: boolean) => void>();
   #broker: LineChannel | undefined;
+  /** Where it listens, and as which file: a gate that comes after may have put its own in the place. */
+  #place: { readonly path: string; readonly inode: number } | undefined;
 
   private constructor(handler: GateLinkHandler, log: Log) {
     this.#handler = handler;
@@ -48,17 +52,24 @@ export class GateLink implements AsyncDisposable {
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Listens; only the owner of the process can connect. A file that a dead gate left is replaced. @throws {GateLinkError} */
+  /**
+   * Listens; only the owner of the process can connect. The file of a gate before is replaced in one step, whether it is dead or closes late.
+   * @throws {GateLinkError}
+   */
   static async listen(path: string, handler: GateLinkHandler, log: Log): Promise<GateLink> {
     const link = new GateLink(handler, log);
-    rmSync(path, { force: true });
+    // Whoever closes a socket removes the name that it was bound to, by then perhaps that of another.
+    const own = join(dirname(path), `g${process.pid.toString(36)}.${GateLink.#count++}`);
     const mask = process.umask(0o177);
     try {
+      rmSync(own, { force: true });
       await new Promise<void>((resolve, reject) => {
         link.#server.once("error", reject);
-        link.#server.listen(path, resolve);
+        link.#server.listen(own, resolve);
       });
-      chmodSync(path, 0o600);
+      chmodSync(own, 0o600);
+      renameSync(own, path);
+      link.#place = { path, inode: statSync(path).ino };
     } catch (thrown) {
       throw new GateLinkError(`cannot listen on the gate's socket ${path}: ${errorText(thrown)}`, {
         cause: thrown,
@@ -96,6 +107,13 @@ export class GateLink implements AsyncDisposable {
     });
     for (const channel of this.#channels) channel.end("does not read");
     await closed;
+    this.#removeFile();
+  }
+
+  #removeFile(): void {
+    const { path, inode } = this.#place ?? {};
+    if (path !== undefined && statSync(path, { throwIfNoEntry: false })?.ino === inode)
+      rmSync(path, { force: true });
   }
 
   #acknowledged(id: number, known: boolean): void {

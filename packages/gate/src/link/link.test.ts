@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, createServer } from "node:net";
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -83,6 +83,22 @@ describe("the gate's socket", () => {
     assert.ok((await say(gate.socket, operator)).ended);
     for (const socket of silent) socket.destroy();
     await until(async () => !(await say(gate.socket, operator)).ended);
+  });
+
+  it("leaves the socket of its successor alone when it closes late, and removes its own", async () => {
+    using directory = temporaryDirectory();
+    const clock = new HandClock();
+    const old = await testGate({ directory: directory.path, clock });
+    {
+      await using successor = await testGate({ directory: directory.path, clock });
+      await old[Symbol.asyncDispose]();
+      const answer = await askGate(successor.socket, { kind: "status" });
+      assert.equal(answer.kind, "status");
+    }
+    assert.deepEqual(
+      readdirSync(directory.path).filter((name) => /^g/.test(name)),
+      [],
+    );
   });
 
   it("gives its place to a new broker", async () => {
