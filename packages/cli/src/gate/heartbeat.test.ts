@@ -3,10 +3,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, it } from "node:test";
 
-import { HangJudge, processActivity } from "./heartbeat.ts";
+import { HangJudge, processActivity, type ProcessActivity } from "./heartbeat.ts";
 
 const asleep = { state: "S", ticks: 100 } as const;
 const stopped = { state: "T", ticks: 100 } as const;
+
+const works = (beat: number): ProcessActivity => ({ state: "S", ticks: 100 * beat });
+const waits = (): ProcessActivity => ({ state: "R", ticks: 0 });
+const writes = (): ProcessActivity => ({ state: "D", ticks: 0 });
 
 describe("a hanging process", () => {
   it("is one that was stopped, or sleeps, and does not answer", () => {
@@ -28,9 +32,6 @@ describe("a hanging process", () => {
   });
 
   it("is none that works, waits for a processor, or for the disk, unless it may not be busy for ever", () => {
-    const works = (beat: number) => ({ state: "S", ticks: 100 * beat });
-    const waits = () => ({ state: "R", ticks: 0 });
-    const writes = () => ({ state: "D", ticks: 0 });
     for (const activity of [works, waits, writes]) {
       const patient = new HangJudge({ idleBeats: 3, busyBeats: Infinity });
       for (let beat = 1; beat < 10_000; beat++) assert.ok(!patient.beat(activity(beat)));

@@ -96,7 +96,7 @@ describe("the gate's socket", () => {
       assert.equal(answer.kind, "status");
     }
     assert.deepEqual(
-      readdirSync(directory.path).filter((name) => /^g/.test(name)),
+      readdirSync(directory.path).filter((name) => name.startsWith("g")),
       [],
     );
   });
