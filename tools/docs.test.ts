@@ -114,6 +114,7 @@ describe("docs/DEPENDENCIES.md", () => {
     const places = new Map<string, string[]>();
     for (const [place, path] of [
       ["tools", "package.json"],
+      ["bench", "bench/package.json"],
       ...packageFolders().map((folder) => [folder, `packages/${folder}/package.json`] as const),
     ] as const) {
       const { dependencies, devDependencies } = manifestAt(path);

@@ -31,7 +31,7 @@ function longestFirst(files: readonly string[]): string[] {
 
 function selected(): string[] {
   if (given.length > 0) return given;
-  const all = find("packages/**/*.test.ts", "tools/**/*.test.ts");
+  const all = find("packages/**/*.test.ts", "bench/**/*.test.ts", "tools/**/*.test.ts");
   return longestFirst(all.filter((path) => path.endsWith(".slow.test.ts") === options.slow));
 }
 

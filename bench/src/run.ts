@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: says which measurements there are. `npm run bench -- NAME…` runs them, `all` every one.
- * A measurement is a program that prints what it found; each runs in a process of its own.
+ * `npm run bench`: the brokers side by side. `npm run bench -- NAME… [OPTIONS]` runs other measurements, or some scenarios of that one; `all`
+ * runs every measurement, `list` says which there are. Options go to the measurement. Each runs in a process of its own.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -9,6 +9,8 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
 
 const folder = import.meta.dirname;
+/** Runs when nothing is named, and is handed names that no measurement has: they are its scenarios. */
+const comparison = "broker-scenarios";
 
 function measurements(): Map<string, string> {
   const files = globSync("*/*.bench.ts", { cwd: folder }).sort();
@@ -17,23 +19,38 @@ function measurements(): Map<string, string> {
   );
 }
 
-async function main(wanted: readonly string[]): Promise<number> {
+/** The measurement of that name; a name may stand without its folder where only one has it. */
+function find(known: ReadonlyMap<string, string>, name: string): string | undefined {
+  if (known.has(name)) return name;
+  const ending = [...known.keys()].filter((key) => key.endsWith(`-${name}`));
+  return ending.length === 1 ? ending[0] : undefined;
+}
+
+async function main(args: readonly string[]): Promise<number> {
   const known = measurements();
-  const names = wanted.includes("all") ? [...known.keys()] : wanted;
-  const unknown = names.filter((name) => !known.has(name));
-  if (names.length === 0 || unknown.length > 0) {
+  const firstOption = args.findIndex((arg) => arg.startsWith("-"));
+  const names = firstOption < 0 ? args : args.slice(0, firstOption);
+  const options = args.slice(names.length);
+  if (names.includes("list")) {
     console.log(`npm run bench -- ${[...known.keys(), "all"].join(" | ")}`);
-    return unknown.length > 0 ? 2 : 0;
+    return 0;
   }
+  const found = names.map((name) => find(known, name));
+  const scenarios = names.filter((_, index) => found[index] === undefined);
+  const wanted = names.includes("all")
+    ? [...known.keys()]
+    : [...new Set(found.map((name) => name ?? comparison))];
+  if (wanted.length === 0) wanted.push(comparison);
   const [load = 0] = loadavg();
   console.log(
     `${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, load ${load.toFixed(1)} before, Node ${process.versions.node}`,
   );
-  for (const name of names) {
+  for (const name of wanted) {
     console.log(`\n# ${name}`);
-    const child = spawn(process.execPath, [known.get(name) ?? ""], { stdio: "inherit" });
+    const more = name === comparison ? scenarios.filter((scenario) => scenario !== "all") : [];
+    const child = spawn(process.execPath, [known.get(name) ?? "", ...more, ...options], { stdio: "inherit" });
     const [code] = await once(child, "close");
-    if (code !== 0) return 1;
+    if (code !== 0) return typeof code === "number" ? code : 1;
   }
   return 0;
 }

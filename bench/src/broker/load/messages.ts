@@ -1,0 +1,252 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+import { LoadClient, type ClientOwner } from "./client.ts";
+import type { Figures, MessageLoad, Target } from "./job.ts";
+import { Measured } from "./measured.ts";
+import { publishForm } from "./packets.ts";
+import { Publisher } from "./publisher.ts";
+
+/** Connections that are begun at once. */
+const openingMax = 64;
+/** Of how many messages the latency of one is looked at. */
+const sampleEvery = 4;
+/** What did not come in this time is lost. */
+const lostAfterMs = 2_000;
+
+/** Payload: when it was sent (ms, float64), and the index of its publisher. */
+const indexOffset = 8;
+const payloadBytesMin = 12;
+
+const unheard: ClientOwner = {
+  onPublish() {},
+  onAcknowledged() {},
+  onOutput: (client) => client.flush(undefined, () => {}),
+};
+
+/** One load of messages, from connecting to the last DISCONNECT. */
+export class MessageRun implements ClientOwner {
+  readonly #target: Target;
+  readonly #load: MessageLoad;
+  readonly #measured: Measured;
+  readonly #publishers: Publisher[] = [];
+  readonly #clients: LoadClient[] = [];
+  #queue: LoadClient[] = [];
+  #scheduled = false;
+  #publishing = false;
+  #sent = 0;
+  #delivered = 0;
+  #lost = 0;
+  #lastProgressMs = 0;
+
+  constructor(target: Target, load: MessageLoad) {
+    this.#target = target;
+    this.#load = load;
+    this.#measured = new Measured(target.pids);
+  }
+
+  async run(): Promise<Figures> {
+    try {
+      await this.#connect();
+      return await this.#measure();
+    } finally {
+      this.#publishing = false;
+      await inTurns(this.#clients, (client) => client.close(this.#target.speaks));
+    }
+  }
+
+  onPublish(_client: LoadClient, bytes: Buffer, payloadStart: number): void {
+    this.#delivered += 1;
+    const publisher = this.#publishers[bytes.readUInt32LE(payloadStart + indexOffset)]?.client;
+    if (publisher !== undefined) {
+      publisher.undelivered -= 1;
+      if (!publisher.queued) this.onOutput(publisher);
+    }
+    if (this.#delivered % sampleEvery === 0 && this.#measured.running)
+      this.#measured.latency.record((performance.now() - bytes.readDoubleLE(payloadStart)) * 1_000);
+  }
+
+  onAcknowledged(client: LoadClient): void {
+    client.unacknowledged -= 1;
+    if (!client.queued) this.onOutput(client);
+  }
+
+  onOutput(client: LoadClient): void {
+    if (client.queued) return;
+    client.queued = true;
+    this.#queue.push(client);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#endTurn());
+  }
+
+  async #connect(): Promise<void> {
+    const { subscribers, publishers, version, qos, durable, filter, slowSubscribers, ballast } = this.#load;
+    const filtersOf = (index: number): string[] => [filter.replaceAll("{i}", String(index))];
+    const open = async (role: string, index: number, owner: ClientOwner = this): Promise<LoadClient> => {
+      const client = await LoadClient.open(owner, {
+        target: this.#target,
+        index,
+        version,
+        clientId: `bench-${role}-${index}`,
+        clean: !(durable && role === "s"),
+      });
+      this.#clients.push(client);
+      if (this.#target.speaks === "relay")
+        client.send(helloOf(role, role === "p" || filter.includes("{i}") ? index : everything));
+      return client;
+    };
+    if (this.#target.speaks === "mqtt") {
+      for (let index = 0; index < ballast.clients; index += 1) {
+        const client = await open("b", index, unheard);
+        const names = Array.from({ length: ballast.filtersEach }, (_, number) => `load/${index}/${number}/+`);
+        for (let at = 0; at < names.length; at += 500) await client.subscribe(names.slice(at, at + 500), 0);
+      }
+      for (let index = 0; index < slowSubscribers; index += 1) {
+        const client = await open("slow", index, unheard);
+        await client.subscribe(filtersOf(index), qos);
+        client.pause();
+      }
+    }
+    await inTurns(
+      Array.from({ length: subscribers }, (_, index) => index),
+      async (index) => {
+        const client = await open("s", index);
+        if (this.#target.speaks === "mqtt") await client.subscribe(filtersOf(index), qos);
+      },
+    );
+    await inTurns(
+      Array.from({ length: publishers }, (_, index) => index),
+      async (index) => {
+        this.#publishers[index] = new Publisher(
+          await open("p", index),
+          this.#formOf(index),
+          this.#load.window,
+        );
+      },
+    );
+  }
+
+  #formOf(index: number) {
+    const { version, topic, qos, payloadBytes } = this.#load;
+    const payload = Buffer.alloc(Math.max(payloadBytesMin, payloadBytes), "x");
+    payload.writeUInt32LE(index, indexOffset);
+    return publishForm({ version, topic: topic.replaceAll("{i}", String(index)), qos, payload });
+  }
+
+  async #measure(): Promise<Figures> {
+    const { warmSeconds, seconds, ratePerSecond } = this.#load;
+    const watch = setInterval(() => this.#watchProgress(), 100);
+    this.#lastProgressMs = performance.now();
+    this.#publishing = true;
+    const stopRate = ratePerSecond > 0 ? this.#keepRate(ratePerSecond) : () => {};
+    if (ratePerSecond === 0) for (const { client } of this.#publishers) this.onOutput(client);
+    try {
+      await delay(warmSeconds * 1_000);
+      this.#measured.start(this.#delivered);
+      const sentBefore = this.#sent;
+      await delay(seconds * 1_000);
+      const figures = this.#measured.stop(this.#delivered);
+      const sentPerSecond = (this.#sent - sentBefore) / figures.seconds;
+      this.#publishing = false;
+      stopRate();
+      await this.#settle();
+      if (this.#clients.some(({ ended }) => ended)) throw new Error("the server closed a connection");
+      return { ...figures, lost: this.#lost, more: { sentPerSecond } };
+    } finally {
+      stopRate();
+      clearInterval(watch);
+    }
+  }
+
+  /** Waits for what is on its way. */
+  async #settle(): Promise<void> {
+    const waiting = (): boolean =>
+      this.#publishers.some(({ client }) => client.undelivered > 0 || client.unacknowledged > 0);
+    while (waiting()) await delay(10);
+  }
+
+  #endTurn(): void {
+    this.#scheduled = false;
+    const queue = this.#queue;
+    this.#queue = [];
+    const nowMs = performance.now();
+    this.#lastProgressMs = nowMs;
+    const paced = this.#load.ratePerSecond > 0;
+    for (const client of queue) {
+      client.queued = false;
+      const publisher = this.#publishers[client.index];
+      if (publisher?.client !== client || !this.#publishing || paced) client.flush(undefined, () => {});
+      else this.#send(publisher, this.#roomOf(client), nowMs);
+    }
+  }
+
+  #send(publisher: Publisher, wanted: number, nowMs: number): void {
+    const { client } = publisher;
+    const { qos, copies } = this.#load;
+    const count = publisher.send(wanted, nowMs);
+    this.#sent += count;
+    client.undelivered += count * copies;
+    if (qos > 0) client.unacknowledged += count;
+    if (count > 0 && count < wanted) this.onOutput(client);
+  }
+
+  #roomOf(client: LoadClient): number {
+    const { window, copies } = this.#load;
+    return window - Math.max(client.unacknowledged, Math.ceil(client.undelivered / copies));
+  }
+
+  /** Sends at a fixed rate, whatever comes back; a message that is sent late counts from when it was due. */
+  #keepRate(perSecond: number): () => void {
+    const beganMs = performance.now();
+    let turn = 0;
+    const timer = setInterval(() => {
+      const nowMs = performance.now();
+      const due = Math.floor(((nowMs - beganMs) * perSecond) / 1_000);
+      for (; turn < due; turn += 1) {
+        const publisher = this.#publishers[turn % this.#publishers.length];
+        if (publisher !== undefined) this.#send(publisher, 1, beganMs + ((turn + 1) * 1_000) / perSecond);
+      }
+    }, 1);
+    return () => clearInterval(timer);
+  }
+
+  #watchProgress(): void {
+    if (performance.now() - this.#lastProgressMs < lostAfterMs) return;
+    for (const { client } of this.#publishers) {
+      this.#lost += Math.max(0, client.undelivered, client.unacknowledged);
+      client.undelivered = 0;
+      client.unacknowledged = 0;
+      this.onOutput(client);
+    }
+  }
+}
+
+/** In place of an index: the subscriber gets what all publishers send. */
+const everything = 0xffffffff;
+
+/** What a relay is told first: who sends (`p`) and who receives (`s`), and which of them. */
+function helloOf(role: string, index: number): Buffer {
+  const hello = Buffer.alloc(5);
+  hello.write(role, "latin1");
+  hello.writeUInt32LE(index, 1);
+  return hello;
+}
+
+/** Does this for all, some at a time. */
+async function inTurns<T>(
+  items: readonly T[],
+  act: (item: T) => Promise<void>,
+  atOnce: number = openingMax,
+): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (;;) {
+      const index = next;
+      next += 1;
+      const item = items[index];
+      if (item === undefined) return;
+      await act(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+}
