@@ -23,6 +23,8 @@ const provenFactor = 10;
 const provenMs = 86_400_000;
 /** New offenders in a minute above which bans make no sense: the sources are forged. */
 const offendersPerMinuteMax = 4_096;
+/** How often all bans are looked at, which takes milliseconds; in between, those that began first. */
+const allBansEveryMs = 60_000;
 /** Packets of a banned source that are looked at, a second. */
 const bannedPacketsPerSecondMax = 2;
 
@@ -64,6 +66,7 @@ export class Sentry {
   readonly #bans = new OldestOutMap<IpSource, Ban>(sourcesMax);
   readonly #proven = new OldestOutMap<IpSource, number>(sourcesMax);
   readonly #live = new Map<IpSource, number>();
+  #allBansAtMs = 0;
   #minute = 0;
   #newOffenders = 0;
   #flooded = false;
@@ -164,12 +167,26 @@ export class Sentry {
 
   /** Forgets what is over. Called now and then. */
   sweep(nowMs: number): void {
-    for (const source of this.#bans.keys()) this.isBanned(source, nowMs);
-    for (const [source, atMs] of this.#proven) if (nowMs - atMs > provenMs) this.#proven.delete(source);
+    this.#sweepBans(nowMs);
+    // Both begin with whom they heard of longest ago.
+    for (const [source, atMs] of this.#proven) {
+      if (nowMs - atMs <= provenMs) break;
+      this.#proven.delete(source);
+    }
     for (const [source, { times }] of this.#offenders) {
-      if (nowMs - (times.at(-1) ?? 0) > this.#options.withinSeconds * 1_000) this.#offenders.delete(source);
+      if (nowMs - (times.at(-1) ?? 0) <= this.#options.withinSeconds * 1_000) break;
+      this.#offenders.delete(source);
     }
     this.#turnMinute(nowMs);
+  }
+
+  #sweepBans(nowMs: number): void {
+    const all = Math.abs(nowMs - this.#allBansAtMs) >= allBansEveryMs;
+    if (all) this.#allBansAtMs = nowMs;
+    for (const source of this.#bans.keys()) {
+      // Most bans are of one length, and end in the order in which they began.
+      if (this.isBanned(source, nowMs) && !all) return;
+    }
   }
 
   #isProven(source: IpSource, nowMs: number): boolean {

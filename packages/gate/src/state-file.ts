@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
@@ -53,4 +54,16 @@ export function replaceStateFile(path: string, text: string): void {
 
 export function stateError(attempted: string, thrown: unknown): GateStateError {
   return new GateStateError(`the gate cannot ${attempted}: ${errorText(thrown)}`, { cause: thrown });
+}
+
+/**
+ * Names the time since the machine was started, which what the kernel was given to write survives. Where the kernel does not tell, a new
+ * name each time.
+ */
+export function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return randomUUID();
+  }
 }

@@ -61,6 +61,8 @@ export function packet(request: Partial<Spa1Request> = {}, options: Partial<Seal
 
 /** Counters in memory. */
 export class MemoryCounters implements CounterMemory {
+  /** Packets that were made before may be forgotten. */
+  forgottenUntilMs = -Infinity;
   readonly states = new Map<string, ReplayState>();
 
   get(device: string, keyVersion: number): ReplayState | undefined {
@@ -69,6 +71,10 @@ export class MemoryCounters implements CounterMemory {
 
   put(device: string, keyVersion: number, state: ReplayState): void {
     this.states.set(`${device}|${keyVersion}`, state);
+  }
+
+  mayHaveForgotten(madeAtMs: number): boolean {
+    return madeAtMs <= this.forgottenUntilMs;
   }
 }
 

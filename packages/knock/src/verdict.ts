@@ -14,6 +14,7 @@ export const refusals = {
   "address-not-registered": "comes from an address that is not registered for the device",
   "service-not-granted": "asks for a service that is not granted to the device",
   "counters-lost": "was made before the gate lost its memory of what it accepted",
+  unsure: "was made just before the machine stopped without warning, and may have been accepted then",
   "not-allowed": "asks for something that is not offered in this format",
   overloaded: "came while too many others were being checked",
 } as const;
@@ -34,6 +35,8 @@ export interface AcceptedKnock {
   readonly windowSeconds: number;
   /** The first 6 bytes of SHA-256 over the public key of the certificate that the device will show; `undefined` when it did not say. */
   readonly certBind: Uint8Array | undefined;
+  /** When it was made, ms since 1970, as its packet says and is held to; `undefined` where nothing but a counter or digest tells it from a replay. */
+  readonly madeAtMs: number | undefined;
 }
 
 export interface RefusedKnock {

@@ -48,6 +48,7 @@ export async function startGate(options: GateProcessOptions): Promise<AsyncDispo
   if (created) rmSync(files.accepted, { force: true });
   const memory = new AcceptedMemory(files.accepted, { isNew: created, nowMs: () => systemClock.wallMs() });
   if (memory.lostAtMs !== undefined) warnOfLoss(log, memory.lostAtMs);
+  if (memory.unsureUntilMs !== undefined) warnOfUnsureTime(log, memory.unsureUntilMs);
   const { bans: rule } = settings;
   const sentry = new Sentry({
     invalidMax: rule.invalidMax,
@@ -91,5 +92,12 @@ function warnOfLoss(log: Log, lostAtMs: number): void {
   log.warn(
     { since: new Date(lostAtMs).toISOString() },
     "the gate lost its memory of accepted knocks: nothing made before is accepted, and devices without a clock need a new key",
+  );
+}
+
+function warnOfUnsureTime(log: Log, untilMs: number): void {
+  log.warn(
+    { until: new Date(untilMs).toISOString() },
+    "the machine stopped without warning: knocks that were made before this time are refused, as they may have been accepted then",
   );
 }

@@ -36,7 +36,7 @@ export type NftablesOptions = { readonly clock: Clock };
 const batchMax = 512;
 
 /** Some thousand hints are told in an hour's first seconds, and knocks must not wait for them. */
-const hintsPerBatch = 64;
+const hintsPerBatch = 16;
 
 const sweepIntervalMs = 5_000;
 

@@ -69,6 +69,7 @@ describe("the fwknop verifier", () => {
       ports: [8883],
       windowSeconds: 30,
       certBind: undefined,
+      madeAtMs: undefined,
     };
     assert.deepEqual(verifierOf().verify(Buffer.from(workedExample), source, nowMs), expected);
     const { wire, ...keys } = clientExample;

@@ -114,6 +114,7 @@ export class FwknopVerifier {
       ports: access.tcpPorts,
       windowSeconds: windowSeconds(access.timeoutSeconds, this.#options),
       certBind: undefined,
+      madeAtMs: undefined,
     };
   }
 }

@@ -35,6 +35,7 @@ describe("the SPA1 verifier", () => {
       ports: [8883],
       windowSeconds: 30,
       certBind: Buffer.from("a1b2c3d4e5f6", "hex"),
+      madeAtMs: nowMs,
     });
     assert.equal(reason(verifier.verify(packet(), source, nowMs)), "replayed");
     assert.equal(reason(verifier.verify(packet({ counter: 43 }), source, nowMs)), "accepted");
@@ -131,6 +132,19 @@ describe("the SPA1 verifier", () => {
     const clockless = packet({ clockless: true, timestampMs: 0 }, { epoch: clocklessEpoch });
     assert.equal(reason(verifier.verify(clockless, source, later)), "counters-lost");
     assert.equal(reason(verifier.verify(packet({ timestampMs: later }), source, later)), "accepted");
+  });
+
+  it("accepts nothing of a time that its memory is unsure of, from devices that have a clock", () => {
+    const counters = new MemoryCounters();
+    counters.forgottenUntilMs = nowMs + 10;
+    const verifier = verifierOf([knockingDevice({ clockless: true })], { counters });
+    const at = (timestampMs: number, counter: number) => packet({ timestampMs, counter });
+    assert.equal(reason(verifier.verify(at(nowMs, 1), source, nowMs)), "unsure");
+    assert.equal(reason(verifier.verify(at(nowMs + 10, 2), source, nowMs)), "unsure");
+    assert.equal(reason(verifier.verify(at(nowMs + 11, 3), source, nowMs)), "accepted");
+    assert.equal(reason(verifier.verify(at(nowMs + 11, 3), source, nowMs)), "replayed");
+    const clockless = packet({ clockless: true, timestampMs: 0, counter: 4 }, { epoch: clocklessEpoch });
+    assert.equal(reason(verifier.verify(clockless, source, nowMs)), "accepted");
   });
 
   it("knows a removed device no more, and refuses the old key of a renewed one", () => {

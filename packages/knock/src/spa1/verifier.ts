@@ -31,6 +31,8 @@ export interface KnockingDevice extends HintedDevice {
 export interface CounterMemory {
   get(device: string, keyVersion: number): ReplayState | undefined;
   put(device: string, keyVersion: number, state: ReplayState): void;
+  /** Whether it may not know of a packet that was made then and accepted: the machine stopped before the disk had it. */
+  mayHaveForgotten(madeAtMs: number): boolean;
 }
 
 export interface Spa1Options extends WindowLimits {
@@ -64,8 +66,8 @@ export class Spa1Verifier {
   }
 
   /**
-   * Judges one datagram. An accepted packet's counter is in the memory when this returns; it must be on disk before
-   * anything is opened. Never throws, whatever the bytes.
+   * Judges one datagram. An accepted packet's counter is in the memory when this returns; the memory must be sure of it
+   * before anything is opened. Never throws, whatever the bytes.
    */
   verify(packet: Uint8Array, source: KnockSource, nowMs: number): Verdict {
     if (packet.length !== packetBytes) return refused("malformed");
@@ -105,6 +107,8 @@ export class Spa1Verifier {
     const state = counters.get(name, keyVersion);
     const counter = judgeCounter(state, request.counter);
     if (counter !== "fresh") return refused(counter, name);
+    // One without a clock was on the disk before anything was opened for it.
+    if (!request.clockless && counters.mayHaveForgotten(request.timestampMs)) return refused("unsure", name);
     if (state === undefined && countersLostAtMs !== undefined) {
       if (request.clockless || request.timestampMs <= countersLostAtMs + clockSkewMs) {
         return refused("counters-lost", name);
@@ -132,6 +136,7 @@ export class Spa1Verifier {
       ports,
       windowSeconds: windowSeconds(request.windowSeconds, this.#options),
       certBind: request.certBind,
+      madeAtMs: request.clockless ? undefined : request.timestampMs,
     };
   }
 }

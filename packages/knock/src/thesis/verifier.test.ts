@@ -44,6 +44,7 @@ describe("the packet of the thesis", () => {
       ports: [8883],
       windowSeconds: 120,
       certBind: undefined,
+      madeAtMs: undefined,
     });
     assert.equal(reason(verifier.verify(made, source, nowMs)), "replayed");
     assert.equal(

@@ -78,6 +78,7 @@ export class ThesisVerifier {
       ports,
       windowSeconds,
       certBind: undefined,
+      madeAtMs: undefined,
     };
   }
 
