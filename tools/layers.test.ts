@@ -21,11 +21,11 @@ const layerTable: Readonly<Record<string, Layer>> = {
   gate: { ours: ["knock", "core"] },
   store: { ours: ["core"] },
   identity: { ours: ["mqtt", "pki", "core"] },
+  seal: { ours: ["mqtt"], builtins: pureBuiltins },
   mqtt: { ours: ["core"], builtins: pureBuiltins },
   knock: { ours: [], builtins: pureBuiltins },
   pki: { ours: [], builtins: pureBuiltins },
   zigbee: { ours: [], builtins: pureBuiltins },
-  seal: { ours: [], builtins: pureBuiltins },
   core: { ours: [], builtins: pureBuiltins },
 };
 

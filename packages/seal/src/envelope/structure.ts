@@ -119,7 +119,7 @@ export function isArray(value: CborValue): value is readonly CborValue[] {
 }
 
 /** `[[<< {1: algorithm} >>, {4: key id, -4: enc}, ciphertext], …]`; what is wrong, as a text, when it is not. */
-function recipientsOf(value: CborValue): readonly SealedKey[] | string {
+export function recipientsOf(value: CborValue): readonly SealedKey[] | string {
   if (!isArray(value) || value.length === 0) return "it has no recipients";
   if (value.length > recipientsMax) return `it has more than ${recipientsMax} recipients`;
   const keys: SealedKey[] = [];

@@ -88,10 +88,15 @@ export class ReplayGuard {
     if (sequence > tracked.stored) this.#mustStore = true;
   }
 
-  /** Forgets epochs before this one, whose keys are gone, of these senders or of all. */
-  forgetBefore(epoch: number, isOf: (sender: string) => boolean = () => true): void {
-    for (const [key, known] of this.#senders) {
-      if (known.epoch < epoch && isOf(known.sender)) this.#senders.delete(key);
+  /** Senders and epochs that are remembered. */
+  get size(): number {
+    return this.#senders.size;
+  }
+
+  /** Forgets epochs in which nothing is accepted any longer, and makes room for others. */
+  forget(isLive: (epoch: number) => boolean): void {
+    for (const [key, { epoch }] of this.#senders) {
+      if (!isLive(epoch)) this.#senders.delete(key);
     }
   }
 
