@@ -1,4 +1,4 @@
-import { createServer as createHttpServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { Socket } from "node:net";
@@ -6,6 +6,7 @@ import { TLSSocket } from "node:tls";
 
 import { type WebSocket, WebSocketServer } from "ws";
 
+import { createServer as createHttpServer } from "../http.ts";
 import type { TransportHandler } from "../transport.ts";
 import type { Entrance } from "./admission.ts";
 import type { Protocol, Wiring } from "./listener.ts";

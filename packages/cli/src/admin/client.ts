@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { request } from "node:http";
 
+import { request } from "@postern/broker/http";
 import { errorCode, errorText } from "@postern/core/errors";
 import { dataDirectoryAt, isDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
 import { DataDirectoryError } from "@postern/identity/errors";

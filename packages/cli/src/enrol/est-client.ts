@@ -1,7 +1,7 @@
-import { request } from "node:http";
 import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 
+import { request } from "@postern/broker/http";
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 import { decodeCertsOnly } from "@postern/pki/pkcs7";
 

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
 
 import { ConfigError } from "../config/errors.ts";
 
@@ -18,6 +19,12 @@ function mayGive(capability: bigint): boolean {
   return ((BigInt(`0x${bounding}`) >> capability) & 1n) === 1n;
 }
 
+/** Whether a program stands where programs are looked for: running it would cost every command some milliseconds. */
+function isInstalled(program: string): boolean {
+  const directories = (process.env["PATH"] ?? "").split(delimiter);
+  return directories.some((directory) => existsSync(join(directory, program)));
+}
+
 /** Why this process cannot start a gate; `undefined` when it can. */
 export function gateImpossible(): string | undefined {
   if (process.platform !== "linux") return "hiding ports needs Linux with nftables";
@@ -25,7 +32,7 @@ export function gateImpossible(): string | undefined {
   if (!mayGive(netAdmin)) {
     return "hiding ports needs the capability CAP_NET_ADMIN, which is withheld from root here, as containers do (docker run --cap-add=NET_ADMIN)";
   }
-  if (spawnSync("setpriv", ["--version"]).error !== undefined) {
+  if (!isInstalled("setpriv")) {
     return "starting processes with fewer rights needs setpriv (apt-get install util-linux)";
   }
   return undefined;

@@ -1,7 +1,8 @@
-import { request as httpRequest } from "node:http";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
 import { lookup as systemLookup } from "node:dns";
 import { BlockList, isIP, isIPv6, type LookupFunction } from "node:net";
+
+import { request as httpRequest } from "@postern/broker/http";
 
 /** What is asked of the one server that a URL of the configuration names. */
 export interface OutboundOptions {

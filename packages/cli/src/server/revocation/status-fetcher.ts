@@ -1,7 +1,7 @@
-import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { BlockList, isIP, isIPv6 } from "node:net";
 
+import { request as httpRequest } from "@postern/broker/http";
 import type { StatusRequest } from "@postern/identity/foreign/trust-anchor";
 
 import { guardedLookup, isForbiddenAddress } from "../outbound-http.ts";
