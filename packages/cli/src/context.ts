@@ -2,6 +2,8 @@ import { relative } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { isatty } from "node:tty";
 
+import { InterruptedError } from "./client/errors.ts";
+
 /** A stream a command writes to; a terminal has `isTTY`. */
 export interface OutputStream extends Writable {
   readonly isTTY?: boolean;
@@ -29,7 +31,7 @@ export interface CommandContext {
   /** What the process ends with when the command returns without throwing; see `ExitCode`. */
   exitCode: number;
   /**
-   * From the first call on, SIGINT and SIGTERM abort this signal instead of ending the process, and the command is
+   * From the first call on, SIGINT and SIGTERM abort this signal (with an {InterruptedError}) instead of ending the process, and the command is
    * expected to clean up and return (having set `exitCode`). Another SIGINT or SIGTERM ends the process at once with 130.
    */
   interruption(): AbortSignal;
@@ -68,7 +70,7 @@ class Interruptions {
   interrupt(signal: NodeJS.Signals): void {
     if (!this.#controller.signal.aborted) {
       this.#firstMs = performance.now();
-      this.#controller.abort(signal);
+      this.#controller.abort(new InterruptedError(`interrupted by ${signal}`));
     } else if (performance.now() - this.#firstMs > REPEAT_MS) {
       process.exit(130);
     }

@@ -36,7 +36,13 @@ export class DemoError extends CliError {
 /** Errors of the packages below that are the user's input or a server out of reach; everything else is `failed`. */
 const exitCodes: Readonly<Record<string, ExitCode>> = {
   BUNDLE_INVALID: ExitCode.usage,
+  CONNECTION: ExitCode.unreachable,
+  CREDENTIALS: ExitCode.usage,
+  DEVICE_FILE: ExitCode.usage,
+  ENROLMENT_REFUSED: ExitCode.unreachable,
+  NOT_RENEWABLE: ExitCode.usage,
   PERMISSIONS_INVALID: ExitCode.usage,
+  SERVER_REFUSED: ExitCode.unreachable,
 };
 
 /** How the process is to end after `thrown`. */

@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 
+import { InterruptedError } from "./client/errors.ts";
 import type { CommandContext } from "./context.ts";
 
 /** A context whose output is kept; `interrupt` stands for Ctrl-C. */
@@ -34,6 +35,6 @@ export function fakeContext(
     ignoreOutputErrors: () => {},
     out: () => Buffer.concat(out).toString("utf8"),
     err: () => Buffer.concat(err).toString("utf8"),
-    interrupt: () => controller.abort("SIGINT"),
+    interrupt: () => controller.abort(new InterruptedError("interrupted by SIGINT")),
   };
 }

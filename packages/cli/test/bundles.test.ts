@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { parseBundle } from "@postern/identity/bundle";
+import { parseBundle } from "@postern/core/bundle";
 
 import { run as main } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSy
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { hasCertificate, parseBundle, type Bundle } from "@postern/identity/bundle";
+import { hasCertificate, parseBundle, type Bundle } from "@postern/core/bundle";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 
 import { configured } from "./support/configurations.ts";

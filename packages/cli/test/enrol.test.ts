@@ -5,7 +5,7 @@ import { createServer } from "node:https";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { parseBundle, type Bundle } from "@postern/identity/bundle";
+import { parseBundle, type Bundle } from "@postern/core/bundle";
 import { fromPem } from "@postern/pki/pem";
 import { encodeCertsOnly } from "@postern/pki/pkcs7";
 

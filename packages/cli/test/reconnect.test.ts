@@ -3,9 +3,11 @@ import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
-import { openConnection, type Connection, type Reporter } from "../src/client/connection.ts";
-import { ConnectionError, InterruptedError, ServerRefusedError } from "../src/client/errors.ts";
-import type { ConnectSettings } from "../src/client/settings.ts";
+import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
+import { ConnectionError, ServerRefusedError } from "@postern/device/errors";
+import type { ConnectSettings } from "@postern/device/settings";
+
+import { InterruptedError } from "../src/client/errors.ts";
 import { Publisher } from "../src/publish/publisher.ts";
 import { startPeer, type Peer } from "./support/peers.ts";
 
@@ -96,7 +98,7 @@ async function open(port: number, changes: Partial<ConnectSettings> = {}): Promi
     connection,
     notices: ears.notices,
     failure: connection.guard(new Promise(() => {})).catch((thrown: unknown) => thrown),
-    interrupt: () => controller.abort(),
+    interrupt: () => controller.abort(new InterruptedError("interrupted")),
     [Symbol.asyncDispose]: async () => {
       await connection.end();
     },

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 
-import { parseBundle } from "@postern/identity/bundle";
+import { parseBundle } from "@postern/core/bundle";
 import { encodeOcspRequest } from "@postern/pki/ocsp/request";
 import { verifyOcspResponse } from "@postern/pki/ocsp/verify";
 import { certificateOf, fieldsOf, noOpenssl } from "@postern/pki/testing";

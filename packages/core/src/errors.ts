@@ -12,6 +12,11 @@ export abstract class PosternError extends Error {
   }
 }
 
+/** A device bundle that cannot be used: no JSON, of another version, or with a wrong field. */
+export class BundleError extends PosternError {
+  readonly code = "BUNDLE_INVALID";
+}
+
 /** The text of anything that was thrown, for a log line or as the tail of another message. */
 export function errorText(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

@@ -2,15 +2,14 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 
-import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
+import { formatBundle, parseBundle, type Bundle } from "@postern/core/bundle";
+import { decodeCertificate, renewalDueMs, type Certificate } from "@postern/pki/certificate";
 
 import { backdatedMs, type Authority } from "./authority.ts";
-import { formatBundle, parseBundle, type Bundle } from "./bundle.ts";
-import { credentialDays, newDevice, refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
 import { withCertificate } from "./device-certificate.ts";
+import { credentialDays, newDevice, refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
 import { attempt, moveIntoPlace, readSecretIfThere, replacePrivateFile, writePrivateFile } from "./files.ts";
 import type { DeviceRegistry } from "./registry.ts";
-import { renewalDueMs } from "./server-certificate.ts";
 
 const dayMs = 86_400_000;
 

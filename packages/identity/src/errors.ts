@@ -1,11 +1,6 @@
 import { PosternError } from "@postern/core/errors";
 import type { YamlProblem } from "@postern/core/yaml-document";
 
-/** A device bundle that cannot be used: no JSON, of another version, or with a wrong field. */
-export class BundleError extends PosternError {
-  readonly code = "BUNDLE_INVALID";
-}
-
 /** The data directory cannot be used as it is: no directory, not ours, not writable, or the disk is full. */
 export class DataDirectoryError extends PosternError {
   readonly code = "DATA_DIRECTORY";

@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import type { Bundle } from "@postern/core/bundle";
 import type { StatusUrls } from "@postern/pki/issue";
 
 import {
@@ -11,7 +12,6 @@ import {
   restore,
   type Authority,
 } from "./authority.ts";
-import type { Bundle } from "./bundle.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import {
   createBundle,

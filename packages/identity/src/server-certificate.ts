@@ -5,6 +5,7 @@ import {
   Purpose,
   answersFor,
   decodeCertificate,
+  renewalDueMs,
   splitPem,
   verifyLeaf,
   type Certificate,
@@ -37,11 +38,6 @@ export interface ServerCertificateRequest {
   /** Clients are to refuse it without a stapled OCSP answer. @see RFC 7633 */
   readonly mustStaple: boolean;
   readonly nowMs: number;
-}
-
-/** When two thirds of the validity are over it is time for a new certificate. Wall clock, ms. */
-export function renewalDueMs({ notBeforeMs, notAfterMs }: Certificate): number {
-  return notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3;
 }
 
 /** One file for certificate and key: they change together or not at all. `undefined` when there is none, or none that can be used. */

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { hasCertificate, parseBundle, type Bundle, type CertificateBundle } from "./bundle.ts";
+import { hasCertificate, parseBundle, type Bundle, type CertificateBundle } from "@postern/core/bundle";
+
 import { dataDirectoryAt, openDataDirectory, type DataDirectory } from "./data-directory.ts";
 import { openInstallation, provideBundles, type Installation } from "./installation.ts";
 

@@ -106,3 +106,8 @@ export function verifyLeaf({ certificate, issuers, purpose, nowMs }: VerifyReque
   }
   return { kind: "valid", untilMs: Math.min(certificate.notAfterMs, issuer.notAfterMs) };
 }
+
+/** When two thirds of the validity are over it is time for a new certificate. Wall clock, ms. */
+export function renewalDueMs({ notBeforeMs, notAfterMs }: Certificate): number {
+  return notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3;
+}

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { hasCertificate, parseBundle } from "@postern/identity/bundle";
+import { hasCertificate, parseBundle } from "@postern/core/bundle";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 
 import { targetOn, type Certificates, type Needs, type Peer, type Ports, type Transport } from "./peer.ts";

@@ -1,4 +1,6 @@
-import { bundleSchema } from "@postern/identity/bundle";
+import { z } from "zod";
+
+import { bundleSchema } from "@postern/core/bundle";
 import type { DeviceManager } from "@postern/identity/devices/manager";
 import {
   addRequest,
@@ -9,7 +11,6 @@ import {
   setRequest,
 } from "@postern/identity/devices/requests";
 import { deviceViewSchema } from "@postern/identity/devices/view";
-import { z } from "zod";
 
 /** Something that is done to devices: by the running server, asked with `POST /devices/<name>`, or on the data directory when none runs. */
 export interface DeviceOperation<Request extends object, Answer> {

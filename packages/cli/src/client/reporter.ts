@@ -1,5 +1,6 @@
+import type { Reporter } from "@postern/device/connection";
+
 import type { CommandContext } from "../context.ts";
-import type { Reporter } from "./connection.ts";
 
 /** Notices, and with `verbose` details, as lines on stderr. */
 export function stderrReporter(context: Pick<CommandContext, "stderr">, verbose: boolean): Reporter {

@@ -1,12 +1,13 @@
 import { connect } from "node:net";
 import { resolve } from "node:path";
 
+import { ConnectionError } from "@postern/device/errors";
+import { knock, knockSettings, synRetriesMs, type Knocked } from "@postern/device/knock";
+import { targetsOf } from "@postern/device/target";
+
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { readBundle } from "./credentials.ts";
-import { ConnectionError } from "./errors.ts";
-import { knock, knockSettings, synRetriesMs, type Knocked } from "./knock.ts";
-import { parseTarget } from "./target.ts";
 
 export interface KnockOptions {
   readonly bundle: string;
@@ -31,10 +32,9 @@ export async function runKnock(options: KnockOptions, context: CommandContext): 
     throw new UsageError("--close and --extend exclude each other");
   const action = options.close === true ? "close" : options.extend === true ? "extend" : "open";
   const places = new Map(
-    bundle.servers.flatMap(({ url }) => {
-      const { target } = parseTarget(url);
-      return target.kind === "unix" ? [] : [[target.host, target.port] as const];
-    }),
+    targetsOf(bundle).flatMap((target) =>
+      target.kind === "unix" ? [] : [[target.host, target.port] as const],
+    ),
   );
   const knocked: (Knocked & { readonly host: string })[] = [];
   let failure: unknown;

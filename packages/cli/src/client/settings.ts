@@ -1,85 +1,43 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 
-import { credentialsOf, type Credential } from "@postern/identity/bundle";
-import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
+import { serverOfBundle, type Server } from "@postern/device/bundle-server";
+import {
+  checkCredentials,
+  endedSince,
+  expiredSince,
+  type PreSharedKey,
+  type TlsCredentials,
+} from "@postern/device/credentials";
+import type { ConnectSettings, WillSettings } from "@postern/device/settings";
+import { isEncrypted, isLocal, type Target } from "@postern/device/target";
+import type { Properties } from "@postern/mqtt/packets";
 import { isTopicName } from "@postern/mqtt/topics";
 
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import {
-  checkCredentials,
-  endedSince,
-  expiredSince,
   readBundle,
-  checkPsk,
   readPassword,
-  readPsk,
-  type PreSharedKey,
   readPemFiles,
+  readPsk,
   readSecretInput,
   type FilePorts,
-  type TlsCredentials,
 } from "./credentials.ts";
-import { knockSettings, type KnockSettings } from "./knock.ts";
 import type { ConnectOptions } from "./options.ts";
 import type { PlacedProperties } from "./property-options.ts";
-import { isEncrypted, isLocal, parseTarget, type Target } from "./target.ts";
-
-/** Everything that a connection needs to know. */
-export interface ConnectSettings {
-  /** Where the server is; the others are tried when the first cannot be reached. At least one. */
-  readonly targets: readonly Target[];
-  readonly tls: TlsCredentials;
-  /** What they are now: the certificate of a bundle may be renewed while it is in use. */
-  readonly latestTls?: () => TlsCredentials;
-  /** Since when our own certificate is expired; `undefined` when it is not, or there is none. */
-  readonly expiredSince: string | undefined;
-  /** How the bundle, if there is one, proves who we are; for messages. */
-  readonly bundleProof?: Credential["kind"] | undefined;
-  readonly protocolVersion: ProtocolVersion;
-  readonly clientId: string;
-  /** Clean Start in MQTT 5, Clean Session before. */
-  readonly clean: boolean;
-  readonly keepAliveSeconds: number;
-  readonly username: string | undefined;
-  readonly password: Buffer | undefined;
-  readonly will: WillSettings | undefined;
-  /** Of CONNECT. */
-  readonly properties: Properties;
-  readonly connectTimeoutMs: number;
-  /** How to knock first; `undefined` where the server is not hidden. */
-  readonly knock?: KnockSettings | undefined;
-  readonly reconnect: boolean;
-}
-
-export interface WillSettings {
-  readonly topic: string;
-  readonly payload: Buffer;
-  readonly qos: QoS;
-  readonly retain: boolean;
-  readonly properties: Properties;
-}
+import { targetOfUrl } from "./target.ts";
+import { commandLineWording } from "./wording.ts";
 
 /** A day: long enough for what --no-clean is used for, short enough that no server fills up with forgotten sessions. */
 const sessionExpirySecondsDefault = 86_400;
-
-interface Server {
-  readonly targets: readonly Target[];
-  readonly tls: TlsCredentials;
-  readonly username: string | undefined;
-  /** Of a bundle. */
-  readonly password: Buffer | undefined;
-  readonly proof?: Credential["kind"];
-  readonly knock: KnockSettings | undefined;
-}
 
 function bundleSaysIt(option: string): UsageError {
   return new UsageError(`--bundle already says where the server is and whom to trust: leave out --${option}`);
 }
 
 /** What a bundle says of where the server is, whom to trust and who we are. */
-function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts): Server {
+function serverOfFile(file: string, options: ConnectOptions, ports: FilePorts): Server {
   const other = (
     [
       ["url", "url"],
@@ -92,51 +50,14 @@ function serverOfBundle(file: string, options: ConnectOptions, ports: FilePorts)
   const bundle = readBundle(file, ports);
   const keepsKey = bundle.certificate !== undefined && bundle.key === undefined;
   if (options.key !== undefined && !keepsKey) throw bundleSaysIt("key");
-  const credentials = credentialsOf(bundle);
-  const targets = bundle.servers.map(({ url }) => parseTarget(url).target);
-  const knock = knockSettings(bundle, resolve(ports.cwd, file));
-  const nobody = { ca: bundle.ca, cert: undefined, key: undefined };
-  for (const credential of credentials) {
-    switch (credential.kind) {
-      case "certificate": {
-        if (credential.key === undefined && options.key === undefined)
-          throw new UsageError(`${file} holds no key, as the device keeps it: name its file with --key`);
-        const key = credential.key ?? readSecretInput(options.key ?? "", "the key", ports);
-        const tls = { ca: bundle.ca, cert: credential.certificate, key };
-        checkCredentials(tls, file);
-        return { targets, tls, username: undefined, password: undefined, proof: credential.kind, knock };
-      }
-      case "token":
-      case "password": {
-        const { username } = credential;
-        const password = Buffer.from(
-          credential.kind === "token" ? credential.token : credential.password,
-          "utf8",
-        );
-        checkCredentials(nobody, file);
-        return { targets, tls: nobody, username, password, proof: credential.kind, knock };
-      }
-      case "psk": {
-        const psk = { identity: credential.identity, key: credential.key };
-        checkPsk(psk, file);
-        return {
-          targets,
-          tls: { ...nobody, psk },
-          username: undefined,
-          password: undefined,
-          proof: credential.kind,
-          knock,
-        };
-      }
-      default:
-        credential satisfies never;
-    }
-  }
-  throw new Error(`${file} was parsed and holds no credential`);
+  if (options.key === undefined && keepsKey)
+    throw new UsageError(`${file} holds no key, as the device keeps it: name its file with --key`);
+  const key = options.key === undefined ? undefined : readSecretInput(options.key, "the key", ports);
+  return serverOfBundle(bundle, { name: file, file: resolve(ports.cwd, file), key });
 }
 
 function serverOfUrl(url: string, options: ConnectOptions, ports: FilePorts): Server {
-  const { target, username } = parseTarget(url);
+  const { target, username } = targetOfUrl(url);
   const tls = readPemFiles(options, ports);
   if (!isEncrypted(target) && (tls.ca ?? tls.cert) !== undefined) {
     throw new UsageError(`--ca, --cert and --key are for mqtts:// and wss://, not for ${target.url}`);
@@ -159,7 +80,7 @@ function pskOf(target: Target, options: ConnectOptions, ports: FilePorts): PreSh
 }
 
 function serverOf(options: ConnectOptions, ports: FilePorts): Server {
-  if (options.bundle !== undefined) return serverOfBundle(options.bundle, options, ports);
+  if (options.bundle !== undefined) return serverOfFile(options.bundle, options, ports);
   if (options.url !== undefined) return serverOfUrl(options.url, options, ports);
   throw new UsageError("say which server: --bundle FILE (the file that the server made) or --url URL");
 }
@@ -218,7 +139,7 @@ function refuseProperties(options: ConnectOptions, { own, connect, will }: Place
 function latestTls(known: TlsCredentials, options: ConnectOptions, { cwd }: CommandContext): TlsCredentials {
   if (options.bundle === undefined) return known;
   try {
-    return serverOfBundle(options.bundle, options, { cwd, warn: () => {} }).tls;
+    return serverOfFile(options.bundle, options, { cwd, warn: () => {} }).tls;
   } catch {
     return known;
   }
@@ -266,5 +187,6 @@ export function connectSettings(
     connectTimeoutMs: options.connectTimeout * 1_000,
     reconnect: options.reconnect,
     knock: server.knock,
+    wording: commandLineWording,
   };
 }

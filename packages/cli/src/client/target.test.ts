@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
+import { isLocal } from "@postern/device/target";
+
 import { UsageError } from "../errors.ts";
-import { isLocal, parseTarget } from "./target.ts";
+import { targetOfUrl } from "./target.ts";
 
 describe("server address", () => {
   it("takes the schemes of MQTT with their usual ports", () => {
@@ -15,20 +17,20 @@ describe("server address", () => {
       ["mqtt://[::1]:11883", "mqtt://[::1]:11883"],
       ["unix:///run/my%20broker", "unix:///run/my broker"],
     ];
-    for (const [text, url] of cases) assert.equal(parseTarget(text).target.url, url);
+    for (const [text, url] of cases) assert.equal(targetOfUrl(text).target.url, url);
   });
 
   it("gives the host without brackets, for sockets and certificates", () => {
-    const { target } = parseTarget("mqtts://[::1]");
+    const { target } = targetOfUrl("mqtts://[::1]");
     assert.ok(target.kind === "tls");
     assert.equal(target.host, "::1");
     assert.ok(isLocal(target));
   });
 
   it("takes a user name and refuses a password, without repeating it", () => {
-    assert.equal(parseTarget("mqtt://al%40ice@broker").username, "al@ice");
+    assert.equal(targetOfUrl("mqtt://al%40ice@broker").username, "al@ice");
     assert.throws(
-      () => parseTarget("mqtt://alice:secret@broker"),
+      () => targetOfUrl("mqtt://alice:secret@broker"),
       (thrown) =>
         thrown instanceof UsageError &&
         thrown.message.includes("--password-file") &&
@@ -40,7 +42,7 @@ describe("server address", () => {
     const texts = ["broker", "broker:1883", "http://broker", "mqtt://", "mqtt://broker:99999"];
     for (const text of [...texts, "mqtt://broker/sensors", "unix://relative", "unix:///"]) {
       assert.throws(
-        () => parseTarget(text),
+        () => targetOfUrl(text),
         (thrown) => thrown instanceof UsageError && thrown.message.includes(text),
         text,
       );

@@ -1,105 +1,21 @@
-import { hostAndPort, isLoopback } from "../config/listener-url.ts";
+import { parseTarget, type Target } from "@postern/device/target";
+
 import { UsageError } from "../errors.ts";
 
-/** Where a server listens, and how to speak to it there. `url` is for messages: without user name or password. */
-export type Target =
-  | {
-      readonly kind: "tcp" | "tls";
-      readonly host: string;
-      readonly port: number;
-      readonly url: string;
-    }
-  | {
-      readonly kind: "ws" | "wss";
-      readonly host: string;
-      readonly port: number;
-      /** Path and query of the HTTP request. */
-      readonly path: string;
-      readonly url: string;
-    }
-  | { readonly kind: "unix"; readonly path: string; readonly url: string };
-
-export interface ParsedTarget {
-  readonly target: Target;
-  /** The user name written before the host; `undefined` when there is none. */
-  readonly username: string | undefined;
-}
-
-type NetworkKind = Exclude<Target["kind"], "unix">;
-
-/** Scheme, its usual aliases, and the port when none is written. */
-const schemes: Readonly<Record<string, { readonly kind: NetworkKind; readonly port: number }>> = {
-  "mqtt:": { kind: "tcp", port: 1883 },
-  "tcp:": { kind: "tcp", port: 1883 },
-  "mqtts:": { kind: "tls", port: 8883 },
-  "tls:": { kind: "tls", port: 8883 },
-  "ssl:": { kind: "tls", port: 8883 },
-  "ws:": { kind: "ws", port: 80 },
-  "wss:": { kind: "wss", port: 443 },
-};
-
-const names: Readonly<Record<NetworkKind, string>> = { tcp: "mqtt", tls: "mqtts", ws: "ws", wss: "wss" };
-
-const wanted =
-  "write mqtts://host, wss://host/path or unix:///path/to/socket (mqtt:// and ws:// where nobody listens in)";
-
-/** Whether the connection is encrypted and the server proves who it is. */
-export function isEncrypted(target: Target): boolean {
-  return target.kind === "tls" || target.kind === "wss";
-}
-
-/** Whether what is sent leaves this machine. */
-export function isLocal(target: Target): boolean {
-  return target.kind === "unix" || isLoopback(target.host);
-}
-
-/** Undoes percent-encoding; what is not well encoded stays as it is. */
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
-function unixTarget(url: URL, text: string): Target {
-  const path = decode(url.pathname);
-  if (url.host !== "" || path.length < 2 || url.search !== "" || url.hash !== "") {
-    throw new UsageError(`"${text}" is not the address of a Unix socket: write unix:///path/to/socket`);
-  }
-  return { kind: "unix", path, url: `unix://${path}` };
-}
-
 /**
- * Reads the address of a server.
+ * Reads the address of a server as it stands on a command line.
  * @throws {UsageError} when it is none, or holds a password, which any user of the machine could read in the process list.
  */
-export function parseTarget(text: string): ParsedTarget {
-  if (!URL.canParse(text)) throw new UsageError(`"${text}" is not the address of a server: ${wanted}`);
-  const url = new URL(text);
-  if (url.password !== "") {
+export function targetOfUrl(text: string): {
+  readonly target: Target;
+  readonly username: string | undefined;
+} {
+  if (URL.canParse(text) && new URL(text).password !== "") {
     throw new UsageError(
       "--url holds a password, which every user of this machine can read in the process list: use --password-file or POSTERN_PASSWORD",
     );
   }
-  const username = url.username === "" ? undefined : decode(url.username);
-  if (url.protocol === "unix:") return { target: unixTarget(url, text), username };
-
-  const scheme = schemes[url.protocol];
-  if (scheme === undefined || url.hostname === "") {
-    throw new UsageError(`"${text}" is not the address of a server: ${wanted}`);
-  }
-  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  const port = url.port === "" ? scheme.port : Number(url.port);
-  const shown = `${names[scheme.kind]}://${hostAndPort(host, port)}`;
-  if (scheme.kind === "ws" || scheme.kind === "wss") {
-    const path = (url.pathname === "" ? "/" : url.pathname) + url.search;
-    return { target: { kind: scheme.kind, host, port, path, url: shown + path }, username };
-  }
-  if ((url.pathname !== "" && url.pathname !== "/") || url.search !== "" || url.hash !== "") {
-    throw new UsageError(
-      `"${text}" has a path, which only ws:// and wss:// have: topics are arguments of their own`,
-    );
-  }
-  return { target: { kind: scheme.kind, host, port, url: shown }, username };
+  const parsed = parseTarget(text);
+  if (parsed.kind === "problem") throw new UsageError(parsed.problem);
+  return parsed;
 }

@@ -1,12 +1,13 @@
+import { z } from "zod";
+
+import { isLoopback } from "@postern/core/host";
 import {
   defaultFailureLimits,
   failureLimitsSchema,
   type FailureLimits,
 } from "@postern/identity/authentication/failure-limits";
 import { tokenAlgorithms, type TokenAlgorithm } from "@postern/identity/tokens/key-set";
-import { z } from "zod";
 
-import { isLoopback } from "./listener-url.ts";
 import type { ConfigFile } from "./read.ts";
 
 const text = z.string().min(1).max(1_024);

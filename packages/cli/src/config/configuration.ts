@@ -1,19 +1,13 @@
 import { defaultLimits, type Limits, type ListenerLimits } from "@postern/broker/limits";
+import { hostAndPort, isLoopback } from "@postern/core/host";
 
 import { resolveAuthentication, type AuthenticationConfiguration } from "./authentication.ts";
 import { gateWarnings, resolveGate, type GateConfiguration } from "./gate.ts";
-import {
-  formatListenerUrl,
-  hostAndPort,
-  isLoopback,
-  isTls,
-  parseListenerUrl,
-  type ListenerAddress,
-} from "./listener-url.ts";
+import { formatListenerUrl, isTls, parseListenerUrl, type ListenerAddress } from "./listener-url.ts";
 import type { ConfigFile } from "./read.ts";
-import { resolveTrustAnchors, type TrustAnchorConfiguration } from "./trust-anchors.ts";
 import { resolveRevocation, type RevocationConfiguration } from "./revocation.ts";
 import { parseHttpUrl, type GivenConfiguration, type logFormats, type logLevels } from "./schema.ts";
+import { resolveTrustAnchors, type TrustAnchorConfiguration } from "./trust-anchors.ts";
 
 export type LogLevel = (typeof logLevels)[number];
 export type LogFormat = (typeof logFormats)[number];

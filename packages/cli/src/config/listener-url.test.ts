@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { formatListenerUrl, isLoopback, isWildcard, parseListenerUrl } from "./listener-url.ts";
+import { isLoopback } from "@postern/core/host";
+
+import { formatListenerUrl, isWildcard, parseListenerUrl } from "./listener-url.ts";
 
 describe("listener URL", () => {
   it("tells kind, host, port and path", () => {

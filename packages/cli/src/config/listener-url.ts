@@ -1,5 +1,7 @@
 import { isIP } from "node:net";
 
+import { hostAndPort } from "@postern/core/host";
+
 /** What a listener speaks: MQTT over TCP or TLS, over WebSocket or secure WebSocket, or over a Unix socket. */
 export type ListenerKind = "mqtt" | "mqtts" | "ws" | "wss" | "unix";
 
@@ -57,19 +59,9 @@ export function parseListenerUrl(
   return { kind, host, port };
 }
 
-/** `host:port` for people and URLs. */
-export function hostAndPort(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 export function formatListenerUrl(address: ListenerAddress): string {
   if (address.kind === "unix") return `unix://${address.path}`;
   return `${address.kind}://${hostAndPort(address.host, address.port)}`;
-}
-
-/** Whether only this machine can reach `host`. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 /** Whether `host` means every address of the machine. */

@@ -1,5 +1,7 @@
+import { hostAndPort } from "@postern/core/host";
+
 import type { Configuration, EstConfiguration } from "./configuration.ts";
-import { hostAndPort, formatListenerUrl } from "./listener-url.ts";
+import { formatListenerUrl } from "./listener-url.ts";
 
 /** Without the keys that were not given and have no default. */
 function withoutUndefined(value: object): object {

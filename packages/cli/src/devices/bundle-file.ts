@@ -13,7 +13,7 @@ import {
 import { dirname } from "node:path";
 
 import { errorCode, errorText } from "@postern/core/errors";
-import { formatBundle, type Bundle } from "@postern/identity/bundle";
+import { formatBundle, type Bundle } from "@postern/core/bundle";
 
 import { UsageError } from "../errors.ts";
 

@@ -1,22 +1,31 @@
 import { existsSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 
-import { formatBundle, parseBundle, type Bundle } from "@postern/identity/bundle";
+import { formatBundle, parseBundle, type Bundle } from "@postern/core/bundle";
+import { checkCredentials } from "@postern/device/credentials";
+import { ConnectionError } from "@postern/device/errors";
+import { fetchPlaces } from "@postern/device/est/device-places";
+import {
+  askEst,
+  certificatesOf,
+  granted,
+  notAnEstUrl,
+  parseEstUrl,
+  type EstPlace,
+} from "@postern/device/est/est-client";
+import { checkIssued, fetchAuthorities, type Authorities } from "@postern/device/est/issued";
+import { keyPem, newKey, type KeyType } from "@postern/device/est/keys";
+import { trustPem } from "@postern/device/est/trust";
 import { moveIntoPlace, writePrivateFile } from "@postern/identity/files";
 import { createRequest } from "@postern/pki/csr-create";
 import { isDeviceName } from "@postern/pki/device-uri";
 
 import { claimFile } from "../admin/enrolment-protocol.ts";
-import { checkCredentials, readInput, readSecretInput, type FilePorts } from "../client/credentials.ts";
-import { ConnectionError } from "../client/errors.ts";
-import { parseTarget } from "../client/target.ts";
+import { readInput, readSecretInput, type FilePorts } from "../client/credentials.ts";
+import { targetOfUrl } from "../client/target.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
-import { fetchPlaces } from "./device-places.ts";
-import { askEst, certificatesOf, granted, parseEstUrl, type EstPlace } from "./est-client.ts";
-import { checkIssued, fetchAuthorities, type Authorities } from "./issued.ts";
-import { keyPem, newKey, type KeyType } from "./keys.ts";
-import { trustFingerprint, trustPem } from "./trust.ts";
+import { trustFingerprint } from "./trust.ts";
 
 export interface EnrolOptions {
   readonly url?: string;
@@ -48,6 +57,12 @@ interface Identity {
   readonly key: string;
 }
 
+function placeOf(url: string): EstPlace {
+  const place = parseEstUrl(url);
+  if (place === undefined) throw new UsageError(notAnEstUrl(url));
+  return place;
+}
+
 /** The token of a file: `device:secret`, or the secret alone when the device is named. */
 function readToken(tokenFile: string, device: string | undefined, ports: FilePorts) {
   const [line = ""] = readSecretInput(tokenFile, "the token", ports).split(/\r?\n/, 1);
@@ -64,7 +79,7 @@ function readToken(tokenFile: string, device: string | undefined, ports: FilePor
 function startWithToken(tokenFile: string, options: EnrolOptions, ports: FilePorts): Start {
   const { url, ca, fingerprint } = options;
   if (url === undefined) throw new UsageError("say where: --url https://host:port");
-  const place = parseEstUrl(url);
+  const place = placeOf(url);
   const { name, secret } = readToken(tokenFile, options.device, ports);
   if ((ca === undefined) === (fingerprint === undefined)) {
     throw new UsageError(
@@ -109,7 +124,7 @@ function startWithClaim(
   const identity = { cert: certificate, key };
   checkCredentials({ ca: pem, ...identity }, file);
   return {
-    places: est.map((place) => parseEstUrl(place.url)),
+    places: est.map((place) => placeOf(place.url)),
     device,
     trust: () => Promise.resolve(trusted),
     proof: { kind: "claim", ...identity },
@@ -191,7 +206,7 @@ async function firstPlace({ places, trust }: Start): Promise<readonly [EstPlace,
 export async function enrol(options: EnrolOptions, context: CommandContext): Promise<void> {
   const { cwd, stdout, stderr } = context;
   const ports: FilePorts = { cwd, warn: (text) => stderr.write(`postern: warning: ${text}\n`) };
-  for (const server of options.server) parseTarget(server);
+  for (const server of options.server) targetOfUrl(server);
   const start = startOf(options, ports);
   const [place, authorities] = await firstPlace(start);
   const path = resolve(cwd, options.bundle);

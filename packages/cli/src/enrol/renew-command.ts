@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 
+import { readRenewable, renewBundle } from "@postern/device/est/renew";
+
 import { readInput } from "../client/credentials.ts";
 import type { CommandContext } from "../context.ts";
-import { readRenewable, renewBundle } from "./renew.ts";
 
 export interface RenewOptions {
   readonly bundle: string;

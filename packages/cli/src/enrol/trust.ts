@@ -1,20 +1,8 @@
-import { decodeCertificate, splitPem } from "@postern/pki/certificate";
+import { ConnectionError } from "@postern/device/errors";
+import { askEst, certificatesOf, granted, type EstPlace } from "@postern/device/est/est-client";
+import type { Trust } from "@postern/device/est/trust";
 
-import { ConnectionError } from "../client/errors.ts";
 import { UsageError } from "../errors.ts";
-import { askEst, certificatesOf, granted, type EstPlace } from "./est-client.ts";
-import type { Authorities } from "./issued.ts";
-
-type Trust = Pick<Authorities, "ca" | "trusted">;
-
-/** The authorities in a PEM text; `source` names it. @throws {UsageError} when there are none. */
-export function trustPem(pem: string, source: string): Trust {
-  const trusted = splitPem(pem).map((single) => decodeCertificate(single));
-  const readable = trusted.filter((certificate) => certificate !== undefined);
-  if (readable.length === 0 || readable.length !== trusted.length)
-    throw new UsageError(`${source} holds no certificate authority in PEM`);
-  return { ca: pem, trusted: readable };
-}
 
 /** `AB:CD:…` as it is written in certificates, from any usual form. @throws {UsageError} */
 function normalFingerprint(text: string): string {

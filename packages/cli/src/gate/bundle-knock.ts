@@ -1,4 +1,4 @@
-import type { Bundle } from "@postern/identity/bundle";
+import type { Bundle } from "@postern/core/bundle";
 import type { Device } from "@postern/identity/device";
 import { deriveKnockSecret } from "@postern/knock/spa1/keys";
 

@@ -9,9 +9,9 @@ import type { FailureKind, LinkDevice } from "@postern/gate/link/messages";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
 import type { DeviceRegistry } from "@postern/identity/registry";
 import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
+import { certBindOf } from "@postern/knock/spa1/cert-bind";
 
 import type { GateConfiguration } from "../config/gate.ts";
-import { certBindOf } from "./cert-bind.ts";
 
 export interface DoorOptions {
   readonly gate: GateConfiguration;

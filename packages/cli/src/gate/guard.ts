@@ -1,12 +1,12 @@
+import { isLoopback } from "@postern/core/host";
 import type { GuardPlan, KnockPort } from "@postern/gate/guard-plan";
 import { checkPlan, defaultGuardPlan } from "@postern/gate/guard-plan";
 import { wireCharactersMax, wireCharactersMin } from "@postern/knock/fwknop/cipher";
 import { packetBytes } from "@postern/knock/spa1/packet";
 
-import { ConfigError } from "../config/errors.ts";
 import type { Configuration } from "../config/configuration.ts";
+import { ConfigError } from "../config/errors.ts";
 import type { GateConfiguration } from "../config/gate.ts";
-import { isLoopback } from "../config/listener-url.ts";
 
 /** The service that devices ask for: all MQTT listeners. */
 export const mqttService = 1;

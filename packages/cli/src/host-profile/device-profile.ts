@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { errorText } from "@postern/core/errors";
 import type { Endpoint } from "@postern/gate/host-profile/endpoint";
 import type { HostProfile } from "@postern/gate/host-profile/profile";
-import { parseBundle } from "@postern/identity/bundle";
+import { parseBundle } from "@postern/core/bundle";
 
 import { defaultKnockPort } from "../config/gate.ts";
 import { parseListenerUrl } from "../config/listener-url.ts";

@@ -1,7 +1,7 @@
 import type { Endpoint } from "@postern/gate/host-profile/endpoint";
 import type { HostProfile } from "@postern/gate/host-profile/profile";
+import { isLoopback } from "@postern/core/host";
 
-import { isLoopback } from "../config/listener-url.ts";
 import type { Configuration } from "../config/configuration.ts";
 import { defaultKnockPort, type GateConfiguration } from "../config/gate.ts";
 import { selectConfiguration } from "../config/select.ts";

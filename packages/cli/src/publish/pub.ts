@@ -1,8 +1,8 @@
 import { isTopicName } from "@postern/mqtt/topics";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
+import { openConnection } from "@postern/device/connection";
 
-import { openConnection } from "../client/connection.ts";
 import { readInput } from "../client/credentials.ts";
 import { InterruptedError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";

@@ -1,19 +1,17 @@
-import type { Packet } from "mqtt";
-
 import { errorText } from "@postern/core/errors";
 import { PacketType, type Properties, type ProtocolVersion, type QoS } from "@postern/mqtt/packets";
 import { encodePropertyList } from "@postern/mqtt/properties";
 import { publishBytes } from "@postern/mqtt/publish";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
-
-import type { Connection } from "../client/connection.ts";
+import type { Connection } from "@postern/device/connection";
 import {
   BeyondServerLimitError,
   PublishRefusedError,
   UnsendableError,
   reasonText,
-} from "../client/errors.ts";
-import { toPublishProperties } from "../client/mqttjs-properties.ts";
+} from "@postern/device/errors";
+import { toPublishProperties } from "@postern/device/mqttjs-properties";
+import type { Packet } from "@postern/device/mqttjs";
 
 /** How many messages are on their way at most, whatever the server allows: each is kept until it is acknowledged. */
 const inFlightMax = 256;

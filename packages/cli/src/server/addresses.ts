@@ -1,8 +1,10 @@
-import { hostname, networkInterfaces } from "node:os";
 import { isIPv4 } from "node:net";
+import { hostname, networkInterfaces } from "node:os";
+
+import { hostAndPort, isLoopback } from "@postern/core/host";
 
 import type { Configuration } from "../config/configuration.ts";
-import { hostAndPort, isLoopback, isTls, isWildcard } from "../config/listener-url.ts";
+import { isTls, isWildcard } from "../config/listener-url.ts";
 
 /** The machine as far as its addresses go; passed in so that tests can have another. */
 export interface Machine {

@@ -1,21 +1,21 @@
 import { join } from "node:path";
 
 import { withPolicy } from "@postern/broker/listeners/tls-policy";
+import type { Bundle } from "@postern/core/bundle";
 import type { Clock } from "@postern/core/clock";
+import { hostAndPort } from "@postern/core/host";
 import type { Log } from "@postern/core/log";
 import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
-import type { Bundle } from "@postern/identity/bundle";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
-import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
 import { EnrolmentClaims, claimState, type NewClaim } from "@postern/identity/enrolment/claims";
+import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
 import { EnrolmentTokens, isFromBefore, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
 import { decodeCertificate } from "@postern/pki/certificate";
 
 import type { ClaimList, NewClaimResult, NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
 import type { Configuration } from "../config/configuration.ts";
-import { hostAndPort } from "../config/listener-url.ts";
 import type { KnockOf } from "../gate/bundle-knock.ts";
 import { estServers, type Machine } from "./addresses.ts";
 import type { FileAuditLog } from "./audit-log.ts";

@@ -1,6 +1,7 @@
 import { errorCode, errorText } from "@postern/core/errors";
+import { hostAndPort } from "@postern/core/host";
 
-import { hostAndPort, formatListenerUrl, type ListenerAddress } from "../config/listener-url.ts";
+import { formatListenerUrl, type ListenerAddress } from "../config/listener-url.ts";
 import { CliError, ExitCode } from "../errors.ts";
 import { portHolder, processDescription } from "./process-table.ts";
 

@@ -1,8 +1,9 @@
 import Fastify from "fastify";
 import type { Registry } from "prom-client";
 
+import { hostAndPort } from "@postern/core/host";
+
 import type { MetricsConfiguration } from "../config/configuration.ts";
-import { hostAndPort } from "../config/listener-url.ts";
 
 /** What the health endpoints tell. */
 export interface Health {

@@ -1,7 +1,8 @@
-import type { CommandContext } from "../context.ts";
+import { isLoopback } from "@postern/core/host";
+
 import { ConfigError } from "../config/errors.ts";
-import { isLoopback } from "../config/listener-url.ts";
 import { selectConfiguration, type SelectOptions, type Selection } from "../config/select.ts";
+import type { CommandContext } from "../context.ts";
 import { tellReady, toldToStop } from "../gate/children.ts";
 import { gateImpossible } from "../gate/privileges.ts";
 import { version } from "../version.ts";

@@ -1,8 +1,7 @@
 import { isUtf8 } from "node:buffer";
 
 import type { Properties, QoS } from "@postern/mqtt/packets";
-
-import { visible } from "../client/visible.ts";
+import { visible } from "@postern/device/visible";
 
 /** What `--format` offers. */
 export const formats = ["payload", "topic", "json", "hex", "raw"] as const;

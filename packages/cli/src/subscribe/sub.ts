@@ -1,17 +1,18 @@
 import { resolve } from "node:path";
 
+import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
+import { BackgroundRenewal } from "@postern/device/est/background-renewal";
+import type { ConnectSettings } from "@postern/device/settings";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { isSharedFilter } from "@postern/mqtt/topics";
 
-import { openConnection, type Connection, type Reporter } from "../client/connection.ts";
 import { InterruptedError, MessagesMissingError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";
 import { placeProperties } from "../client/property-options.ts";
 import { stderrReporter } from "../client/reporter.ts";
-import { connectSettings, type ConnectSettings } from "../client/settings.ts";
+import { connectSettings } from "../client/settings.ts";
 import type { SubOptions } from "../commands/sub.ts";
 import type { CommandContext } from "../context.ts";
-import { BackgroundRenewal } from "../enrol/background-renewal.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { filterProblem } from "./filter-problem.ts";
 import { formatMessage, isText, type Format, type ReceivedMessage } from "./format.ts";
@@ -81,7 +82,7 @@ class Deadline implements Disposable {
     if (seconds === undefined) return;
     this.#timer = setTimeout(() => {
       this.timedOut = true;
-      controller.abort();
+      controller.abort(new InterruptedError("the time is over"));
     }, seconds * 1_000);
   }
 

@@ -1,11 +1,10 @@
-import type { IPublishPacket, MqttClient } from "mqtt";
-
 import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
+import { hasPacketId, type Connection, type Reporter } from "@postern/device/connection";
+import { ServerRefusedError, reasonText } from "@postern/device/errors";
+import { fromPublishProperties, toSubscribeProperties } from "@postern/device/mqttjs-properties";
+import type { IPublishPacket, MqttClient } from "@postern/device/mqttjs";
 
-import { hasPacketId, type Connection, type Reporter } from "../client/connection.ts";
-import { ServerRefusedError, reasonText } from "../client/errors.ts";
-import { fromPublishProperties, toSubscribeProperties } from "../client/mqttjs-properties.ts";
 import type { ReceivedMessage } from "./format.ts";
 
 export interface SubscribeRequest {

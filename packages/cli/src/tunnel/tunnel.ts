@@ -11,14 +11,14 @@ import { resolve } from "node:path";
 import type { Duplex } from "node:stream";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 
+import { credentialsOf, type Bundle } from "@postern/core/bundle";
 import { errorText } from "@postern/core/errors";
-import { credentialsOf, type Bundle } from "@postern/identity/bundle";
+import { isLoopback } from "@postern/core/host";
+import { knockSettings, type KnockSettings } from "@postern/device/knock";
+import { KnockingSocket } from "@postern/device/knocking-socket";
+import { targetsOf, type Target } from "@postern/device/target";
 
 import { readBundle } from "../client/credentials.ts";
-import { knockSettings, type KnockSettings } from "../client/knock.ts";
-import { KnockingSocket } from "../client/knocking-socket.ts";
-import { parseTarget, type Target } from "../client/target.ts";
-import { isLoopback } from "../config/listener-url.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { listenError } from "../server/listen-error.ts";
@@ -68,8 +68,7 @@ function parsePlace(text: string, insecure: boolean, cwd: string): Place {
 function wayOf(options: TunnelOptions, context: CommandContext): Way {
   const warn = (text: string): void => void context.stderr.write(`postern: warning: ${text}\n`);
   const bundle = readBundle(options.bundle, { cwd: context.cwd, warn });
-  const targets = bundle.servers.map(({ url }) => parseTarget(url).target);
-  const target = targets.find((each): each is TlsTarget => each.kind === "tls");
+  const target = targetsOf(bundle).find((each): each is TlsTarget => each.kind === "tls");
   if (target === undefined)
     throw new UsageError(`${options.bundle} names no mqtts:// server, which a tunnel needs`);
   return { target, knock: knockSettings(bundle, resolve(context.cwd, options.bundle)), bundle };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 
-import type { CertificateBundle } from "@postern/identity/bundle";
+import type { CertificateBundle } from "@postern/core/bundle";
 import { readCertificateBundle } from "@postern/identity/testing";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 

@@ -5,18 +5,18 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { createServer as createTlsServer, type Server } from "node:tls";
 
+import { openTransport } from "@postern/device/transport";
 import { issueServer, type KeyPair } from "@postern/pki/issue";
 import { encodeCertId } from "@postern/pki/ocsp/cert-id";
 import { OcspSigner, encodeOcspResponse, type CertificateStatus } from "@postern/pki/ocsp/encode-response";
 import { certificateOf, derOf, fieldsOf } from "@postern/pki/testing";
 
-import { parseTarget } from "../../src/client/target.ts";
-import { openTransport } from "../../src/client/transport.ts";
+import { targetOfUrl } from "../../src/client/target.ts";
 import { configured } from "../support/configurations.ts";
 import { Plant, days } from "../support/plant.ts";
 import { firstBundle, postern, scratch, up } from "../support/postern.ts";
-import { connectBytes, portOf } from "../support/raw.ts";
 import { skipWithout } from "../support/programs.ts";
+import { connectBytes, portOf } from "../support/raw.ts";
 import { run } from "../support/run.ts";
 
 const hourMs = 3_600_000;
@@ -90,7 +90,7 @@ function stapled(
 
 /** Speaks at once, as MQTT clients do, over the transport of pub and sub. @returns why that failed; `undefined` when it was answered. */
 async function speak(url: string, ca: string): Promise<string | undefined> {
-  const { target } = parseTarget(url);
+  const { target } = targetOfUrl(url);
   const { stream } = openTransport(target, {
     tls: { ca, cert: undefined, key: undefined },
     protocolVersion: 5,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import type { Bundle } from "@postern/identity/bundle";
+import type { Bundle } from "@postern/core/bundle";
 import { HandClient, connectPacket } from "@postern/broker/testing/hand-client";
 
 import { configured } from "../support/configurations.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
-import type { Bundle } from "@postern/identity/bundle";
+import type { Bundle } from "@postern/core/bundle";
 import { encodeAuth } from "@postern/mqtt/control";
 import { issueRoot, issueServer } from "@postern/pki/issue";
 

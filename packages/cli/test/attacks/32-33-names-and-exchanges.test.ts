@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 
 import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
 import { publishPacket } from "@postern/broker/testing/packets";
-import type { Bundle } from "@postern/identity/bundle";
+import type { Bundle } from "@postern/core/bundle";
 import { encodeConnect } from "@postern/mqtt/connect";
 import { encodeAuth, pingreqBytes } from "@postern/mqtt/control";
 

@@ -3,7 +3,7 @@ import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { credentialsOf, parseBundle } from "@postern/identity/bundle";
+import { credentialsOf, parseBundle } from "@postern/core/bundle";
 import { connectAsync } from "mqtt";
 
 import { configured } from "../support/configurations.ts";

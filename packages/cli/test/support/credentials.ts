@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 
 import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
-import { parseBundle, type Bundle } from "@postern/identity/bundle";
+import { parseBundle, type Bundle } from "@postern/core/bundle";
 import { encodeConnect } from "@postern/mqtt/connect";
 import type { ConnackPacket, ConnectPacket, ProtocolVersion } from "@postern/mqtt/packets";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";

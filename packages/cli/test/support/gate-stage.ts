@@ -6,7 +6,7 @@ import type { Host } from "@postern/gate/hosts/hosts";
 import type { GateStatus } from "@postern/gate/link/messages";
 import { address } from "@postern/gate/testing/firewall-suite";
 import { floodArguments, type FloodOptions } from "@postern/gate/testing/flood";
-import { parseBundle } from "@postern/identity/bundle";
+import { parseBundle } from "@postern/core/bundle";
 import { hintEpoch, knockKeys } from "@postern/knock/spa1/keys";
 import { sealPacket, type Spa1Request } from "@postern/knock/spa1/packet";
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createNetwork, type Host, type HostProcess, type Network } from "@postern/gate/hosts/hosts";
 import type { GateStatus } from "@postern/gate/link/messages";
 import { askGate } from "@postern/gate/link/operator-link";
-import { parseBundle, type Bundle } from "@postern/identity/bundle";
+import { parseBundle, type Bundle } from "@postern/core/bundle";
 import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
 import { hintEpoch, knockKeys } from "@postern/knock/spa1/keys";
 import { sealPacket, type SealOptions, type Spa1Request } from "@postern/knock/spa1/packet";

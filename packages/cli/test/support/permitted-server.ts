@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Address } from "@postern/broker/testing/wire-client";
-import { bundleSchema } from "@postern/identity/bundle";
+import { bundleSchema } from "@postern/core/bundle";
 import { dataDirectoryAt, type DataDirectory } from "@postern/identity/data-directory";
 import type { IClientOptions } from "mqtt";
 import { z } from "zod";

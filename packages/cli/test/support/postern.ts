@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import type { CertificateBundle } from "@postern/identity/bundle";
+import type { CertificateBundle } from "@postern/core/bundle";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { readCertificateBundle } from "@postern/identity/testing";
 

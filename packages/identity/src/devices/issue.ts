@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 
+import type { Bundle } from "@postern/core/bundle";
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
-import { judgeRequest } from "@postern/pki/csr-policy";
 import { decodeRequest } from "@postern/pki/csr";
+import { judgeRequest } from "@postern/pki/csr-policy";
 import type { PublicKey } from "@postern/pki/public-key";
 
 import { backdatedMs, type Authority } from "../authority.ts";
-import type { Bundle } from "../bundle.ts";
-import type { Device } from "../device.ts";
 import { withCertificate } from "../device-certificate.ts";
+import type { Device } from "../device.ts";
 import { DeviceRequestError } from "../errors.ts";
 import { createPasswordCredential, generatePassword } from "../password/password-credential.ts";
 import type { DeviceRegistry } from "../registry.ts";

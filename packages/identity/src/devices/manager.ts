@@ -1,8 +1,8 @@
-import { nearest } from "@postern/core/nearest";
+import type { Bundle } from "@postern/core/bundle";
 import type { Clock } from "@postern/core/clock";
+import { nearest } from "@postern/core/nearest";
 
 import type { Authority } from "../authority.ts";
-import type { Bundle } from "../bundle.ts";
 import { credentialDays, newDevice, type Device } from "../device.ts";
 import {
   DataDirectoryError,

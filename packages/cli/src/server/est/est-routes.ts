@@ -1,12 +1,10 @@
-import { encodeCsrAttributes } from "@postern/pki/csr-attributes";
-import { decodeCertificate, splitPem } from "@postern/pki/certificate";
-import { isDeviceName } from "@postern/pki/device-uri";
-import { encodeCertsOnly } from "@postern/pki/pkcs7";
 import { setTimeout as delay } from "node:timers/promises";
 
+import type { FastifyReply, FastifyRequest } from "fastify";
+
+import type { Bundle } from "@postern/core/bundle";
 import type { FailureRecorder } from "@postern/identity/authentication/failure-recorder";
 import type { Authority } from "@postern/identity/authority";
-import type { Bundle } from "@postern/identity/bundle";
 import type { Device } from "@postern/identity/device";
 import type {
   EnrolmentDesk,
@@ -15,7 +13,10 @@ import type {
   EnrolmentRefusal,
   RefusedEnrolment,
 } from "@postern/identity/enrolment/desk";
-import type { FastifyReply, FastifyRequest } from "fastify";
+import { decodeCertificate, splitPem } from "@postern/pki/certificate";
+import { encodeCsrAttributes } from "@postern/pki/csr-attributes";
+import { isDeviceName } from "@postern/pki/device-uri";
+import { encodeCertsOnly } from "@postern/pki/pkcs7";
 
 import type { EnrolmentEvent } from "../audit-log.ts";
 import { basicCredentials } from "./basic-credentials.ts";

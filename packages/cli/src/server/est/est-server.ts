@@ -1,13 +1,14 @@
 import type { Server } from "node:https";
 import type { SecureContextOptions } from "node:tls";
 
-import { errorCode, errorText } from "@postern/core/errors";
-import type { Clock } from "@postern/core/clock";
-import type { Log } from "@postern/core/log";
-import { DataDirectoryError } from "@postern/identity/errors";
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
 
-import { hostAndPort } from "../../config/listener-url.ts";
+import type { Clock } from "@postern/core/clock";
+import { errorCode, errorText } from "@postern/core/errors";
+import { hostAndPort } from "@postern/core/host";
+import type { Log } from "@postern/core/log";
+import { DataDirectoryError } from "@postern/identity/errors";
+
 import { estRoutes, type EstPorts } from "./est-routes.ts";
 import { Throttle } from "./throttle.ts";
 

@@ -1,4 +1,5 @@
 import type { Clock } from "@postern/core/clock";
+import { hostAndPort } from "@postern/core/host";
 import type { Log } from "@postern/core/log";
 import type { Authority } from "@postern/identity/authority";
 import type { Installation } from "@postern/identity/installation";
@@ -14,7 +15,6 @@ import type { OcspSigner } from "@postern/pki/ocsp/encode-response";
 import { fromPem, toPem } from "@postern/pki/pem";
 
 import type { RevocationConfiguration } from "../../config/revocation.ts";
-import { hostAndPort } from "../../config/listener-url.ts";
 import { serviceListenError } from "../listen-error.ts";
 import {
   startStatusServer,

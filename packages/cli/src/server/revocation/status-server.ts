@@ -1,10 +1,11 @@
-import type { Clock } from "@postern/core/clock";
-import { errorText } from "@postern/core/errors";
-import type { Log } from "@postern/core/log";
-import type { OcspReply } from "@postern/identity/revocation/ocsp-responder";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from "fastify";
 
-import { hostAndPort } from "../../config/listener-url.ts";
+import type { Clock } from "@postern/core/clock";
+import { errorText } from "@postern/core/errors";
+import { hostAndPort } from "@postern/core/host";
+import type { Log } from "@postern/core/log";
+import type { OcspReply } from "@postern/identity/revocation/ocsp-responder";
+
 import { Throttle } from "../est/throttle.ts";
 import { ocspPath } from "./status-urls.ts";
 

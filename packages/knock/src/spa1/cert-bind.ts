@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from "node:crypto";
 
-import { certBindBytes } from "@postern/knock/spa1/packet";
+import { certBindBytes } from "./packet.ts";
 
 /** What a packet calls a certificate: the first 6 bytes of SHA-256 over its public key (SPKI), in hexadecimal digits. */
 export function certBindOf(certificate: string | Uint8Array): string {

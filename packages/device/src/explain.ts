@@ -1,5 +1,5 @@
 import { errorCode, errorText } from "@postern/core/errors";
-import type { Credential } from "@postern/identity/bundle";
+import type { Credential } from "@postern/core/bundle";
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeOfReturnCode } from "@postern/mqtt/reason-codes";
 
@@ -179,7 +179,9 @@ export function closedEarlyError(target: Target, settings: ConnectSettings): Con
   const hints = [
     ...(isEncrypted(target) ? [certificateHint(settings)] : []),
     ...(isEncrypted(target) || target.kind === "unix" ? [] : ["it may want TLS (mqtts:// or wss://)"]),
-    ...(settings.protocolVersion === 5 ? ["it may not know MQTT 5 (--mqtt-version 3.1.1)"] : []),
+    ...(settings.protocolVersion === 5
+      ? [`it may not know MQTT 5${settings.wording?.olderVersion ?? ""}`]
+      : []),
   ];
   const hint = hints.length === 0 ? "" : `: ${hints.join(", or ")}`;
   return new ConnectionError(
@@ -196,18 +198,25 @@ export function notMqttError(error: unknown, target: Target): ConnectionError {
   );
 }
 
+/** How what can be changed is called where the settings come from. */
+export interface Wording {
+  /** Follows "it may not know MQTT 5". */
+  readonly olderVersion: string;
+  /** What to do about a CONNACK, by its reason code. */
+  readonly connack: ReadonlyMap<number, string>;
+}
+
 const connackHints: ReadonlyMap<number, string> = new Map([
-  [ReasonCode.unsupportedProtocolVersion, "choose another --mqtt-version"],
-  [ReasonCode.clientIdentifierNotValid, "choose another --client-id"],
-  [ReasonCode.badUserNameOrPassword, "check --username and the password"],
+  [ReasonCode.clientIdentifierNotValid, "choose another client id"],
+  [ReasonCode.badUserNameOrPassword, "check user name and password"],
   [
     ReasonCode.notAuthorized,
     "it does not know this device, or wants a certificate, or a user name and password",
   ],
   [ReasonCode.banned, "ask whoever runs the server"],
   [ReasonCode.packetTooLarge, "the will or a property is too large for it"],
-  [ReasonCode.qosNotSupported, "choose a lower --will-qos"],
-  [ReasonCode.retainNotSupported, "leave out --will-retain"],
+  [ReasonCode.qosNotSupported, "choose a lower QoS for the will"],
+  [ReasonCode.retainNotSupported, "do not retain the will"],
 ]);
 
 /** What may be wrong with a bundle that the server once made. */
@@ -268,7 +277,11 @@ export function connackError(
   const reasonCode = version === 5 ? code : (reasonCodeOfReturnCode(code) ?? ReasonCode.unspecifiedError);
   const expired = expiredNote(settings.expiredSince, settings.bundleProof);
   const hint =
-    expired === "" ? (bundleHint(reasonCode, settings) ?? connackHints.get(reasonCode)) : undefined;
+    expired === ""
+      ? (bundleHint(reasonCode, settings) ??
+        settings.wording?.connack.get(reasonCode) ??
+        connackHints.get(reasonCode))
+      : undefined;
   return new ServerRefusedError(
     `${target.url} refused the connection: ${reasonText(reasonCode)}${quoted(reasonString)}${hint === undefined ? "" : `; ${hint}`}${expired}`,
     reasonCode,

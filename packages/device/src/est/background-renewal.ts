@@ -1,6 +1,6 @@
 import { errorText } from "@postern/core/errors";
 
-import type { Reporter } from "../client/connection.ts";
+import type { Reporter } from "../connection.ts";
 import { readRenewable, renewBundle } from "./renew.ts";
 
 const dayMs = 86_400_000;

@@ -1,15 +1,13 @@
 import { readFileSync } from "node:fs";
 
-import { formatBundle, hasCertificate, parseBundle, type Bundle } from "@postern/identity/bundle";
-import { replacePrivateFile } from "@postern/identity/files";
-import { renewalDueMs } from "@postern/identity/server-certificate";
-import { decodeCertificate, deviceOf, type Certificate } from "@postern/pki/certificate";
+import { formatBundle, hasCertificate, parseBundle, type Bundle } from "@postern/core/bundle";
+import { decodeCertificate, deviceOf, renewalDueMs, type Certificate } from "@postern/pki/certificate";
 import { createRequest } from "@postern/pki/csr-create";
 
-import { ConnectionError } from "../client/errors.ts";
-import { UsageError } from "../errors.ts";
+import { ConnectionError, NotRenewableError } from "../errors.ts";
+import { replacePrivateFile } from "../private-file.ts";
 import { fetchPlaces } from "./device-places.ts";
-import { askEst, certificatesOf, granted, parseEstUrl, type EstPlace } from "./est-client.ts";
+import { askEst, certificatesOf, granted, notAnEstUrl, parseEstUrl, type EstPlace } from "./est-client.ts";
 import { checkIssued, fetchAuthorities } from "./issued.ts";
 import { keyPem, newKeyLike } from "./keys.ts";
 import { trustPem } from "./trust.ts";
@@ -26,19 +24,24 @@ export interface Renewable {
   readonly dueMs: number;
 }
 
-/** Reads a bundle's file. `name` is how the user calls it. @throws {UsageError} when it cannot be renewed, {BundleError}. */
+/** Reads a bundle's file. `name` is how the user calls it. @throws {NotRenewableError} when it cannot be renewed, {BundleError}. */
 export function readRenewable(path: string, name: string, url?: string): Renewable {
   const text = readFileSync(path, "utf8");
   const bundle = parseBundle(text, name);
   const certificate = bundle.certificate === undefined ? undefined : decodeCertificate(bundle.certificate);
   if (certificate === undefined || !hasCertificate(bundle))
-    throw new UsageError(`${name} holds no certificate with its key, so there is nothing to renew`);
+    throw new NotRenewableError(`${name} holds no certificate with its key, so there is nothing to renew`);
   const urls = url === undefined ? (bundle.est ?? []).map((place) => place.url) : [url];
   if (urls.length === 0)
-    throw new UsageError(
+    throw new NotRenewableError(
       `${name} does not say where to renew: name the enrolment server with --url https://host:port`,
     );
-  return { text, bundle, certificate, places: urls.map(parseEstUrl), dueMs: renewalDueMs(certificate) };
+  const places = urls.map((asked) => {
+    const place = parseEstUrl(asked);
+    if (place === undefined) throw new NotRenewableError(notAnEstUrl(asked));
+    return place;
+  });
+  return { text, bundle, certificate, places, dueMs: renewalDueMs(certificate) };
 }
 
 /** What became of a renewal; `otherwise` when another process renewed the same file meanwhile. */
@@ -77,7 +80,7 @@ async function renewAt(place: EstPlace, path: string, renewable: Renewable, nowM
 /**
  * Gets a new certificate for a new key, tries it, and puts both in the place of the old ones in one step. When anything fails, the file is
  * as it was.
- * @throws {ConnectionError}, {EnrolmentRefusedError}, {EnrolmentAnswerError}, {DataDirectoryError}
+ * @throws {ConnectionError}, {EnrolmentRefusedError}, {EnrolmentAnswerError}, {DeviceFileError}
  */
 export async function renewBundle(path: string, renewable: Renewable, nowMs: number): Promise<Renewal> {
   let first: ConnectionError | undefined;

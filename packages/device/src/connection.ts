@@ -4,8 +4,8 @@ import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } fro
 
 import { errorText } from "@postern/core/errors";
 
-import type { CliError } from "../errors.ts";
-import { ConnectionError, InterruptedError, ServerRefusedError } from "./errors.ts";
+import type { TlsCredentials } from "./credentials.ts";
+import { ConnectionError, ServerRefusedError } from "./errors.ts";
 import {
   closedEarlyError,
   connackError,
@@ -16,7 +16,6 @@ import {
   timeoutError,
 } from "./explain.ts";
 import { toConnectProperties, toWillProperties } from "./mqttjs-properties.ts";
-import type { TlsCredentials } from "./credentials.ts";
 import type { ConnectSettings } from "./settings.ts";
 import type { Target } from "./target.ts";
 import { openTransport, type Transport } from "./transport.ts";
@@ -39,7 +38,7 @@ export interface Reporter {
 
 export interface ConnectionPorts {
   readonly reporter: Reporter;
-  /** Ends the connection; everything waiting then rejects with `InterruptedError`. */
+  /** Ends the connection; everything waiting then rejects with its reason. */
   readonly signal: AbortSignal;
   /** How long to wait before the first attempt to connect again; a second unless given. */
   readonly retryMsMin?: number;
@@ -99,6 +98,11 @@ function clientOptions(settings: ConnectSettings, retryMsMin: number): IClientOp
   };
 }
 
+/** Why a signal was aborted; whoever aborts may give anything. */
+function reasonOf({ reason }: AbortSignal): Error {
+  return reason instanceof Error ? reason : new DOMException(String(reason), "AbortError");
+}
+
 /** Whether a packet has the Packet Identifier that its answer needs. @see MQTT 5.0 §2.2.1 */
 export function hasPacketId(packet: Packet): boolean {
   const needsOne = packet.cmd === "pubrel" || (packet.cmd === "publish" && packet.qos > 0);
@@ -121,10 +125,10 @@ export class Connection {
   readonly #ports: ConnectionPorts;
   readonly #opened = Promise.withResolvers<void>();
   /** Those who wait in `guard`. */
-  readonly #waiting = new Set<(error: CliError) => void>();
-  readonly #onAbort = () => this.fail(new InterruptedError("interrupted"));
+  readonly #waiting = new Set<(error: Error) => void>();
+  readonly #onAbort = () => this.fail(reasonOf(this.#ports.signal));
   #state: "opening" | "connected" | "lost" | "failed" | "ended" = "opening";
-  #failure: CliError | undefined;
+  #failure: Error | undefined;
   #transport: Transport | undefined;
   /** Of the connection that is open now, or was open last. */
   #tls: TlsCredentials;
@@ -171,7 +175,7 @@ export class Connection {
   }
 
   /** Gives up: everything that waits in `guard` rejects with `error`. Only the first call counts. */
-  fail(error: CliError): void {
+  fail(error: Error): void {
     if (this.#failure !== undefined || this.#state === "ended") return;
     this.#failure = error;
     this.#state = "failed";
@@ -341,7 +345,7 @@ export class Connection {
 
 /**
  * Connects to the first of the targets that can be reached.
- * @throws {ConnectionError} when none can, {ServerRefusedError} when the server does not let us in, {InterruptedError}.
+ * @throws {ConnectionError} when none can, {ServerRefusedError} when the server does not let us in, the reason of `ports.signal`.
  */
 export async function openConnection(settings: ConnectSettings, ports: ConnectionPorts): Promise<Connection> {
   let first: ConnectionError | undefined;

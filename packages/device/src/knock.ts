@@ -1,18 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { lookup } from "node:dns/promises";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 
+import type { Bundle } from "@postern/core/bundle";
 import { errorText } from "@postern/core/errors";
-import type { Bundle } from "@postern/identity/bundle";
 import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
+import { certBindOf } from "@postern/knock/spa1/cert-bind";
 import { clocklessEpoch, hintEpoch, knockKeys, type KnockKeys } from "@postern/knock/spa1/keys";
 import { sealPacket, type KnockAction } from "@postern/knock/spa1/packet";
 
-import { certBindOf } from "../gate/cert-bind.ts";
-import { UsageError } from "../errors.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, DeviceFileError } from "./errors.ts";
+import { readIfThere, replacePrivateFile } from "./private-file.ts";
 
 /** A name that stands for more addresses is knocked at so many of them. */
 const addressesMax = 4;
@@ -42,10 +41,17 @@ export interface Knocked {
   readonly from: IpAddress | undefined;
 }
 
-/** What a bundle says of knocking; `undefined` when its server does not ask for it. `file` is the bundle's. */
-export function knockSettings(bundle: Bundle, file: string): KnockSettings | undefined {
+/**
+ * What a bundle says of knocking; `undefined` when its server does not ask for it. `file` is the bundle's.
+ * @throws {DeviceFileError} for a device without a clock whose bundle is not in a file, as it has nowhere to count.
+ */
+export function knockSettings(bundle: Bundle, file: string | undefined): KnockSettings | undefined {
   const { knock, certificate } = bundle;
   if (knock === undefined) return undefined;
+  if (knock.clockless === true && file === undefined)
+    throw new DeviceFileError(
+      "a device without a clock counts its knocks in a file beside its bundle: name the bundle's path",
+    );
   return {
     gate: knock.gate,
     port: knock.port,
@@ -65,22 +71,14 @@ function nextCounter(file: string | undefined): number {
     lastCounter = Math.max(lastCounter + 1, Date.now());
     return lastCounter;
   }
-  let before = 0;
-  try {
-    before = Number(readFileSync(file, "utf8"));
-  } catch {
-    // The first knock.
-  }
+  const before = Number(readIfThere(file) ?? 0);
   const next = (Number.isSafeInteger(before) ? before : 0) + 1;
   try {
-    writeFileSync(`${file}.tmp`, `${next}\n`, { mode: 0o600, flush: true });
-    renameSync(`${file}.tmp`, file);
+    replacePrivateFile(file, `${next}\n`);
   } catch (thrown) {
-    throw new UsageError(
+    throw new DeviceFileError(
       `a device without a clock counts its knocks in ${file}, which cannot be written: ${errorText(thrown)}`,
-      {
-        cause: thrown,
-      },
+      { cause: thrown },
     );
   }
   return next;
@@ -114,7 +112,7 @@ export async function knock(
     result.status === "rejected" ? [result.reason] : [],
   );
   if (knocked.length === 0) {
-    if (failure instanceof UsageError) throw failure;
+    if (failure instanceof DeviceFileError) throw failure;
     throw new ConnectionError(`no knock packet can be sent to ${host}: ${errorText(failure)}`, {
       retry: true,
       cause: failure,

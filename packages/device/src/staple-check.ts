@@ -11,6 +11,9 @@ import { verifyOcspResponse } from "@postern/pki/ocsp/verify";
 /** The code of the error for a server whose certificate was revoked, or promises a stapled answer that does not come. */
 export const stapleRefused = "POSTERN_STAPLE_REFUSED";
 
+/** `soft`: an answer that says "revoked" counts, one that is missing does not. `require`: as if every certificate promised one. */
+export type StaplePolicy = "soft" | "require";
+
 function isDetailed(certificate: PeerCertificate): certificate is DetailedPeerCertificate {
   return "issuerCertificate" in certificate;
 }
@@ -25,10 +28,12 @@ function objection(sentence: string): Error {
  * A bad answer without such a promise counts for nothing, as for every other client. @see RFC 6066 §8, RFC 7633 §4.2
  */
 export class StapleCheck {
+  readonly #policy: StaplePolicy;
   readonly #nowMs: () => number;
   #response: Uint8Array | undefined;
 
-  constructor(nowMs: () => number = Date.now) {
+  constructor(policy: StaplePolicy = "soft", nowMs: () => number = Date.now) {
+    this.#policy = policy;
     this.#nowMs = nowMs;
   }
 
@@ -46,15 +51,15 @@ export class StapleCheck {
   #objectionTo(certificate: PeerCertificate): Error | undefined {
     const fields = decodeCertificateFields(certificate.raw);
     // OpenSSL read it; what we cannot read promises nothing to us.
-    if (fields.kind === "malformed") return undefined;
+    if (fields.kind === "malformed")
+      return this.#policy === "require" ? objection("its certificate cannot be read") : undefined;
     const { mustStaple, serialNumber } = fields.value;
-    if (this.#response === undefined) {
-      return mustStaple
-        ? objection(
-            "its certificate promises proof that it is not revoked (must-staple), and none came with it",
-          )
-        : undefined;
-    }
+    const required = mustStaple || this.#policy === "require";
+    const demand = mustStaple
+      ? "its certificate promises proof that it is not revoked (must-staple)"
+      : "we ask for proof that its certificate is not revoked";
+    if (this.#response === undefined)
+      return required ? objection(`${demand}, and none came with it`) : undefined;
     const issuer = isDetailed(certificate)
       ? decodeCertificateFields(certificate.issuerCertificate.raw)
       : undefined;
@@ -73,10 +78,8 @@ export class StapleCheck {
       const when = new Date(verdict.revokedAtMs).toISOString();
       return objection(`its certificate was revoked at ${when} (${verdict.reason})`);
     }
-    if (!mustStaple || verdict.kind === "good") return undefined;
+    if (!required || verdict.kind === "good") return undefined;
     const why = verdict.kind === "unknown" ? "it says that it does not know the certificate" : verdict.reason;
-    return objection(
-      `its certificate promises proof that it is not revoked (must-staple), and what came is none: ${why}`,
-    );
+    return objection(`${demand}, and what came is none: ${why}`);
   }
 }

@@ -1,14 +1,13 @@
-import { bundleSchema } from "@postern/identity/bundle";
-import type { z } from "zod";
+import { bundleSchema, type Bundle } from "@postern/core/bundle";
 
-import { EnrolmentAnswerError } from "./errors.ts";
+import { EnrolmentAnswerError } from "../errors.ts";
 import { askEst, granted, type EstPlace, type EstTls } from "./est-client.ts";
 
 /** The parts of a bundle that are the server's to say. */
 const answerSchema = bundleSchema.pick({ device: true, servers: true, est: true, knock: true });
 
 /** Where a device finds its servers, as Postern tells a device with a good certificate. */
-export type DevicePlaces = z.infer<typeof answerSchema>;
+export type DevicePlaces = Pick<Bundle, "device" | "servers" | "est" | "knock">;
 
 /**
  * Asks, with a new certificate, where the servers are: which shows as well that the certificate works.

@@ -7,7 +7,7 @@ import { WebSocket, createWebSocketStream } from "ws";
 import type { PreSharedKey, TlsCredentials } from "./credentials.ts";
 import { KnockingSocket } from "./knocking-socket.ts";
 import type { ConnectSettings } from "./settings.ts";
-import { StapleCheck } from "./staple-check.ts";
+import { StapleCheck, type StaplePolicy } from "./staple-check.ts";
 import type { Target } from "./target.ts";
 
 /** The code of the error when a server does not prove that it has the pre-shared key. */
@@ -25,16 +25,16 @@ export interface Transport {
 /** The largest MQTT packet, which may come as one WebSocket message. */
 const messageBytesMax = 268_435_460;
 
+interface SecurePlace {
+  readonly host: string;
+  readonly port: number;
+  readonly hidden: KnockingSocket | undefined;
+  readonly policy: StaplePolicy | undefined;
+}
+
 /** Begins TLS. Everything is set here so that neither the environment (NODE_TLS_REJECT_UNAUTHORIZED) nor a default of the runtime decides. */
-function connectSecurely(
-  tls: TlsCredentials,
-  {
-    host,
-    port,
-    hidden,
-  }: { readonly host: string; readonly port: number; readonly hidden: KnockingSocket | undefined },
-): TLSSocket {
-  const staple = new StapleCheck();
+function connectSecurely(tls: TlsCredentials, { host, port, hidden, policy }: SecurePlace): TLSSocket {
+  const staple = new StapleCheck(policy);
   const where = hidden === undefined ? { host, port } : { host, port, socket: hidden };
   const socket = connectTls({ ...tlsOptions(tls, host, staple), ...where });
   staple.listen(socket);
@@ -92,7 +92,12 @@ function plainTransport(socket: Socket): Transport {
 /** Begins a connection to `target`. With `tls.ca` nothing else is trusted, and the server's name is always checked. */
 export function openTransport(
   target: Target,
-  { tls, protocolVersion: version, knock }: Pick<ConnectSettings, "tls" | "protocolVersion" | "knock">,
+  {
+    tls,
+    protocolVersion: version,
+    knock,
+    staple: policy,
+  }: Pick<ConnectSettings, "tls" | "protocolVersion" | "knock" | "staple">,
 ): Transport {
   let phase: TransportPhase = "connecting";
   const hidden =
@@ -106,7 +111,7 @@ export function openTransport(
       return plainTransport(connectTcp({ path: target.path }));
     case "tls": {
       const { host, port } = target;
-      const socket = connectSecurely(tls, { host, port, hidden });
+      const socket = connectSecurely(tls, { host, port, hidden, policy });
       if (hidden === undefined) socket.setNoDelay(true);
       (hidden ?? socket).once("connect", () => (phase = "securing"));
       hidden?.once("error", (error) => socket.destroy(error));
@@ -118,7 +123,7 @@ export function openTransport(
       // @see MQTT 5.0 §6 [MQTT-6.0.0-4]; MQTT 3.1 had a name of its own.
       const webSocket = new WebSocket(target.url, [version === 3 ? "mqttv3.1" : "mqtt"], {
         ...(target.kind === "wss"
-          ? { createConnection: () => connectSecurely(tls, { ...target, hidden }) }
+          ? { createConnection: () => connectSecurely(tls, { ...target, hidden, policy }) }
           : {}),
         perMessageDeflate: false,
         maxPayload: messageBytesMax,

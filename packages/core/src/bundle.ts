@@ -1,8 +1,6 @@
 import { z } from "zod";
 
-import { errorText } from "@postern/core/errors";
-
-import { BundleError } from "./errors.ts";
+import { BundleError, errorText } from "./errors.ts";
 
 const pem = (label: RegExp, what: string) => z.string().regex(label, { error: `not ${what} in PEM` });
 

@@ -5,12 +5,10 @@ import { request } from "@postern/broker/http";
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 import { decodeCertsOnly } from "@postern/pki/pkcs7";
 
-import type { TlsCredentials } from "../client/credentials.ts";
-import { ConnectionError } from "../client/errors.ts";
-import { streamError } from "../client/explain.ts";
-import { visible } from "../client/visible.ts";
-import { UsageError } from "../errors.ts";
-import { EnrolmentAnswerError, EnrolmentRefusedError } from "./errors.ts";
+import type { TlsCredentials } from "../credentials.ts";
+import { ConnectionError, EnrolmentAnswerError, EnrolmentRefusedError } from "../errors.ts";
+import { streamError } from "../explain.ts";
+import { visible } from "../visible.ts";
 
 /** A chain of certificates is far smaller. */
 const answerBytesMax = 262_144;
@@ -40,15 +38,19 @@ export interface EstAnswer {
   readonly text: string;
 }
 
-/** @throws {UsageError} when `text` is no address of an EST server. */
-export function parseEstUrl(text: string): EstPlace {
+/** `undefined` when `text` is no address of an EST server. */
+export function parseEstUrl(text: string): EstPlace | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const plain =
     url?.pathname === "/" && url.search === "" && url.hash === "" && url.username + url.password === "";
-  if (url?.protocol !== "https:" || !plain)
-    throw new UsageError(`"${text}" is not the address of an enrolment server: write https://host:port`);
+  if (url?.protocol !== "https:" || !plain) return undefined;
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   return { host, port: Number(url.port === "" ? 443 : url.port), url: url.origin };
+}
+
+/** The sentence for what is no such address. */
+export function notAnEstUrl(text: string): string {
+  return `"${text}" is not the address of an enrolment server: write https://host:port`;
 }
 
 /** `ca` undefined with `anyServer`: whoever answers, to be judged by what it shows. */

@@ -2,7 +2,7 @@ import type { KeyObject } from "node:crypto";
 
 import { Purpose, deviceOf, verifyLeaf, type Certificate } from "@postern/pki/certificate";
 
-import { EnrolmentAnswerError } from "./errors.ts";
+import { EnrolmentAnswerError } from "../errors.ts";
 import { askEst, certificatesOf, granted, type EstPlace } from "./est-client.ts";
 
 /** Longer chains are nobody's. */

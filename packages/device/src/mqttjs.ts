@@ -1,0 +1,2 @@
+/** What users of a connection meet of MQTT.js. */
+export type { IPublishPacket, MqttClient, Packet } from "mqtt";
