@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { encodeConnack } from "@postern/mqtt/connack";
 import { decodeConnect } from "@postern/mqtt/connect";
 import { decodeAuth } from "@postern/mqtt/control";
+import { addressProperty } from "@postern/mqtt/own-properties";
 import {
   type ConnectPacket,
   noProperties,
@@ -255,10 +256,16 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
     );
   const expirySeconds = permissions.mayPersist ? expiryOf(connection, packet) : 0;
   applyClientLimits(connection, packet);
-  const properties =
-    version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
+  let properties = version < 5 ? noProperties : connackProperties(attempt, expirySeconds, authenticationData);
   const connack = (sessionPresent: boolean): Buffer =>
     encodeConnack(version, { sessionPresent, reasonCode: ReasonCode.success, properties });
+  const address = version < 5 ? undefined : context.ports.doorkeeper?.addressToTell(connection.peer);
+  if (address !== undefined) {
+    const without = properties;
+    properties = { ...without, userProperties: [[addressProperty, address]] };
+    // @see MQTT 5.0 [MQTT-3.2.2-20]
+    if (connack(false).length > connection.writer.packetBytesMax) properties = without;
+  }
   if (connack(false).length > connection.writer.packetBytesMax) {
     // There is no shorter way to say it, and nothing else may be said before it. @see MQTT 5.0 [MQTT-3.1.2-24], [MQTT-3.14.0-1]
     core.audit("connect-refused", connection, "CONNACK is larger than the client's Maximum Packet Size");

@@ -25,6 +25,8 @@ export interface Doorkeeper {
   mayConnect(address: string): boolean;
   /** Asked at CONNECT with what TLS has shown, and again with the identity that was proved. */
   mayEnter(peer: Peer, identity: Identity | undefined): boolean;
+  /** The address that a device must know to be let in again, as it is seen from here; `undefined` when it need not know. */
+  addressToTell(peer: Peer): string | undefined;
   /** CONNECT was accepted. */
   entered(peer: Peer, identity: Identity): void;
   /** The connection of somebody who entered has ended. */

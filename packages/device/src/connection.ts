@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from "mqtt";
 
 import { errorText } from "@postern/core/errors";
+import { addressProperty } from "@postern/mqtt/own-properties";
 
 import type { TlsCredentials } from "./credentials.ts";
 import { ConnectionError, ServerRefusedError } from "./errors.ts";
@@ -231,6 +232,7 @@ export class Connection {
       const code = packet.reasonCode ?? packet.returnCode ?? 0;
       if (code === 0) {
         this.server = limitsOf(packet.properties);
+        this.#learnAddress(packet.properties?.userProperties?.[addressProperty]);
         this.#ports.onSession?.(packet.sessionPresent);
         return;
       }
@@ -256,6 +258,11 @@ export class Connection {
       this.client.options.reconnectPeriod = this.#settings.reconnect ? this.#retryMs : 0;
       this.#toldLoss = "";
     }
+  }
+
+  #learnAddress(told: string | string[] | undefined): void {
+    const [address] = typeof told === "string" ? [told] : (told ?? []);
+    if (address !== undefined) this.#transport?.seenFrom?.(address);
   }
 
   /** Of the stream, already known; or of MQTT.js, about what it received or missed. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { lookup } from "node:dns/promises";
+import { isIPv4 } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Bundle } from "@postern/core/bundle";
@@ -12,6 +13,7 @@ import { sealPacket, type KnockAction } from "@postern/knock/spa1/packet";
 
 import { ConnectionError, DeviceFileError } from "./errors.ts";
 import { readIfThere, replacePrivateFile } from "./private-file.ts";
+import { PublicAddress } from "./public-address.ts";
 
 /** A name that stands for more addresses is knocked at so many of them. */
 const addressesMax = 4;
@@ -26,12 +28,18 @@ export interface KnockSettings {
   /** A file that keeps the counter of a device without a clock; `undefined` for one that has a clock. */
   readonly counterFile: string | undefined;
   readonly certBind: Buffer | undefined;
+  /** What a device behind NAT knows of its address. */
+  readonly publicAddress: PublicAddress;
 }
 
 export interface KnockRequest {
   readonly action: KnockAction;
   /** 0 for what the gate gives. */
   readonly windowSeconds: number;
+  /** How often it was tried in vain: a device that knows a public address names that one and its own in turns. */
+  readonly round?: number;
+  /** The address that this device is seen from, as its user says; remembered. */
+  readonly seenFrom?: IpAddress | undefined;
 }
 
 /** Where packets went. */
@@ -60,6 +68,7 @@ export function knockSettings(bundle: Bundle, file: string | undefined): KnockSe
     address: knock.address,
     counterFile: knock.clockless === true ? `${file}.counter` : undefined,
     certBind: certificate === undefined ? undefined : Buffer.from(certBindOf(certificate), "hex"),
+    publicAddress: new PublicAddress(file),
   };
 }
 
@@ -125,9 +134,9 @@ async function knockAt(
   to: string,
   family: "udp4" | "udp6",
   settings: KnockSettings,
-  { action, windowSeconds }: KnockRequest,
+  { action, windowSeconds, round = 0, seenFrom }: KnockRequest,
 ): Promise<Knocked> {
-  const { gate, port, keys, service, address, counterFile, certBind } = settings;
+  const { gate, port, keys, service, address, counterFile, certBind, publicAddress } = settings;
   const socket = createSocket(family);
   try {
     await new Promise<void>((resolve, reject) => {
@@ -135,7 +144,11 @@ async function knockAt(
       socket.connect(port, to, resolve);
     });
     // What the system would send from: without NAT it is what the gate sees.
-    const from = address === "own" ? parseIpAddress(socket.address().address) : undefined;
+    const own = address === "own" ? parseIpAddress(socket.address().address) : undefined;
+    if (own !== undefined && seenFrom !== undefined && isIPv4(own) === isIPv4(seenFrom))
+      publicAddress.learn(own, seenFrom);
+    const known = own === undefined ? undefined : publicAddress.of(own);
+    const from = round % 2 === 0 ? (known ?? own) : own;
     const clockless = counterFile !== undefined;
     const timestampMs = clockless ? 0 : Date.now();
     const packet = sealPacket(

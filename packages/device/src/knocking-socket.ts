@@ -1,6 +1,8 @@
 import { connect, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 
+import { parseIpAddress } from "@postern/knock/ip-address";
+
 import { beforeKnockingAgain, knock, synRetriesMs, type KnockSettings } from "./knock.ts";
 
 /** A device that has knocked so often in a row and was not let in waits for somebody to look into it. */
@@ -27,6 +29,12 @@ export class KnockingSocket extends Duplex {
     void this.#connect().catch((error: unknown) =>
       this.destroy(error instanceof Error ? error : new Error(String(error))),
     );
+  }
+
+  /** The server said which address it sees this connection come from. */
+  seenFrom(text: string): void {
+    const [own, seen] = [parseIpAddress(this.#socket?.localAddress ?? ""), parseIpAddress(text)];
+    if (own !== undefined && seen !== undefined) this.#settings.publicAddress.learn(own, seen);
   }
 
   override _read(): void {
@@ -58,7 +66,7 @@ export class KnockingSocket extends Duplex {
     const { signal } = this.#abort;
     let failure: Error | undefined;
     for (let round = 0; round < knocksMax && !signal.aborted; round++) {
-      await knock(this.#host, this.#settings, { action: "open", windowSeconds: 0 });
+      await knock(this.#host, this.#settings, { action: "open", windowSeconds: 0, round });
       for (const waitMs of synRetriesMs) {
         const result = await tryConnect(this.#host, this.#port, waitMs, signal);
         if (signal.aborted) {

@@ -20,6 +20,8 @@ export type TransportPhase = "connecting" | "securing" | "open";
 export interface Transport {
   readonly stream: Duplex;
   phase(): TransportPhase;
+  /** The server said which address it sees us come from; for the next knock. */
+  seenFrom?(address: string): void;
 }
 
 /** The largest MQTT packet, which may come as one WebSocket message. */
@@ -116,7 +118,7 @@ export function openTransport(
       (hidden ?? socket).once("connect", () => (phase = "securing"));
       hidden?.once("error", (error) => socket.destroy(error));
       socket.once("secureConnect", () => (phase = "open"));
-      return { stream: socket, phase: () => phase };
+      return { stream: socket, phase: () => phase, seenFrom: (address) => hidden?.seenFrom(address) };
     }
     case "ws":
     case "wss": {
@@ -130,7 +132,11 @@ export function openTransport(
         followRedirects: false,
       });
       webSocket.once("open", () => (phase = "open"));
-      return { stream: createWebSocketStream(webSocket), phase: () => phase };
+      return {
+        stream: createWebSocketStream(webSocket),
+        phase: () => phase,
+        seenFrom: (address) => hidden?.seenFrom(address),
+      };
     }
     default:
       return target satisfies never;

@@ -2,8 +2,9 @@ import { connect } from "node:net";
 import { resolve } from "node:path";
 
 import { ConnectionError } from "@postern/device/errors";
-import { knock, knockSettings, synRetriesMs, type Knocked } from "@postern/device/knock";
+import { knock, knockSettings, synRetriesMs, type Knocked, type KnockSettings } from "@postern/device/knock";
 import { targetsOf } from "@postern/device/target";
+import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
 
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -14,6 +15,7 @@ export interface KnockOptions {
   readonly close?: boolean;
   readonly extend?: boolean;
   readonly seconds?: number;
+  readonly address?: string;
   readonly check?: boolean;
   readonly json?: boolean;
 }
@@ -31,6 +33,11 @@ export async function runKnock(options: KnockOptions, context: CommandContext): 
   if (options.close === true && options.extend === true)
     throw new UsageError("--close and --extend exclude each other");
   const action = options.close === true ? "close" : options.extend === true ? "extend" : "open";
+  const request = {
+    action,
+    windowSeconds: options.seconds ?? 0,
+    seenFrom: seenFrom(options, settings),
+  } as const;
   const places = new Map(
     targetsOf(bundle).flatMap((target) =>
       target.kind === "unix" ? [] : [[target.host, target.port] as const],
@@ -40,7 +47,7 @@ export async function runKnock(options: KnockOptions, context: CommandContext): 
   let failure: unknown;
   for (const [host, port] of places) {
     try {
-      const sent = await knock(host, settings, { action, windowSeconds: options.seconds ?? 0 });
+      const sent = await knock(host, settings, request);
       if (options.check === true && !(await opens(host, port))) {
         throw new ConnectionError(
           `${host} port ${port} does not answer after the knock: is the clock right, the device in use, the address the one that the gate sees?`,
@@ -65,6 +72,15 @@ export async function runKnock(options: KnockOptions, context: CommandContext): 
     const open = options.check === true ? "; the door is open" : "";
     context.stdout.write(`knocked at ${place} port ${settings.port}, ${action} for ${seen}${open}\n`);
   }
+}
+
+/** The address that the user says this device is seen from. @throws {UsageError} */
+function seenFrom({ address: text }: KnockOptions, { address }: KnockSettings): IpAddress | undefined {
+  if (text === undefined) return undefined;
+  const seen = parseIpAddress(text);
+  if (seen === undefined) throw new UsageError(`--address needs an IP address, not "${text}"`);
+  if (address === "own") return seen;
+  throw new UsageError("this device's packets are for whatever address they come from: leave out --address");
 }
 
 async function opens(host: string, port: number): Promise<boolean> {

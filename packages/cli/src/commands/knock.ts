@@ -13,6 +13,7 @@ export function registerKnock(program: Command, context: CommandContext): void {
     .option("--close", "close the window instead")
     .option("--extend", "have an open window last longer")
     .option("--seconds <number>", "how long to ask for (default: what the gate gives)", wholeNumber(1, 3_600))
+    .option("--address <address>", "behind NAT: the address that the gate sees, remembered for the next time")
     .option("--check", "then connect, to see whether the door is open")
     .option("--json", "say what was sent as JSON")
     .addHelpText(

@@ -68,17 +68,26 @@ export class Door implements Doorkeeper, Disposable {
   }
 
   mayConnect(address: string): boolean {
-    return isOwn(address) || this.#admits(address, undefined, undefined);
+    const from = parseIpAddress(address);
+    return isOwn(address) || (from !== undefined && this.#link.admits(from, undefined, undefined));
   }
 
   mayEnter(peer: Peer, identity: Identity | undefined): boolean {
     const { address, certificate } = peer;
     if (isOwn(address)) return true;
+    const from = parseIpAddress(address);
     const known = identity?.name ?? this.#deviceOf(peer);
     const bind = certificate === undefined ? undefined : certBindOf(certificate);
-    const admitted = this.#admits(address, known, bind);
+    // A device with a password or token says who it is only in CONNECT; one that knocked with a certificate must show it in TLS.
+    const admitted =
+      from !== undefined &&
+      (known === undefined ? this.#link.mayBe(from, bind) : this.#link.admits(from, known, bind));
     if (!admitted) this.failed(address, "admission");
     return admitted;
+  }
+
+  addressToTell({ address }: Peer): string | undefined {
+    return isOwn(address) ? undefined : parseIpAddress(address);
   }
 
   entered(peer: Peer, identity: Identity): void {
@@ -119,11 +128,6 @@ export class Door implements Doorkeeper, Disposable {
     if (certificate === undefined) return undefined;
     const { fingerprint256 } = new X509Certificate(certificate);
     return this.#registry.findByFingerprint(fingerprint256)?.device.name;
-  }
-
-  #admits(address: string, device: string | undefined, certBind: string | undefined): boolean {
-    const from = parseIpAddress(address);
-    return from !== undefined && this.#link.admits(from, device, certBind);
   }
 
   *#connections(): IterableIterator<LiveConnection> {

@@ -79,12 +79,23 @@ export class BrokerLink implements Disposable {
    * bytes of SHA-256 over its public key, in hexadecimal digits). `device` is `undefined` while nobody knows yet: then whether anybody knocked.
    */
   admits(address: IpAddress, device: string | undefined, certBind: string | undefined): boolean {
+    return this.#someWindow(
+      address,
+      (window) => device === undefined || (window.device === device && fits(window.certBind, certBind)),
+    );
+  }
+
+  /** Whether somebody who has shown this certificate, or none, and has not said yet who he is, can be a device that knocked from there. */
+  mayBe(address: IpAddress, certBind: string | undefined): boolean {
+    return this.#someWindow(address, (window) => fits(window.certBind, certBind));
+  }
+
+  #someWindow(address: IpAddress, suits: (window: KnownWindow) => boolean): boolean {
     if (this.#exposed) return false;
     const nowMs = this.#options.nowMs();
     for (const [id, window] of this.#windows.get(address) ?? []) {
       if (window.untilMs + graceMs < nowMs) this.#forget(id);
-      else if (device === undefined || window.device === undefined) return true;
-      else if (window.device === device && fits(window.certBind, certBind)) return true;
+      else if (window.device === undefined || suits(window)) return true;
     }
     return false;
   }

@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import { silentLog } from "@postern/core/log";
 
 import { address } from "../testing/firewall-suite.ts";
-import { HandClock, linkDevice, temporaryDirectory, testGate, until } from "../testing/test-gate.ts";
+import { HandClock, knockOf, linkDevice, temporaryDirectory, testGate, until } from "../testing/test-gate.ts";
 import { BrokerLink } from "./broker-link.ts";
 import { messageBytesMax } from "./line-channel.ts";
 import { linkProtocol } from "./messages.ts";
@@ -172,6 +172,36 @@ describe("the broker's end", () => {
     await until(() => broker.admits(address("10.0.0.2"), "pump", undefined));
     assert.ok(!broker.admits(address("10.0.0.1"), "pump", undefined));
     server.close();
+  });
+
+  it("knows of somebody who has not said who he is whether he may be one that knocked", async () => {
+    using directory = temporaryDirectory();
+    const clock = new HandClock();
+    await using gate = await testGate({ directory: directory.path, clock });
+    using broker = new BrokerLink({
+      path: gate.socket,
+      source: { devices: () => [linkDevice("pump"), linkDevice("lamp")], connections: () => [] },
+      nowMs: () => clock.nowMs,
+      log: silentLog,
+    });
+    await until(() => gate.spa1.table.size === 2);
+    await until(async () => {
+      const answer = await askGate(gate.socket, { kind: "status" });
+      return answer.kind === "status" && answer.status.ready;
+    });
+    const from = address("10.9.0.2");
+    assert.ok(!broker.mayBe(from, undefined));
+    gate.knock(knockOf("pump", clock.nowMs, { certBind: Buffer.from("a1b2c3d4e5f6", "hex") }));
+    await until(() => broker.admits(from, undefined, undefined));
+    assert.ok(broker.mayBe(from, "a1b2c3d4e5f6"));
+    assert.ok(
+      !broker.mayBe(from, undefined),
+      "whoever comes with a password, while a device with a certificate knocked",
+    );
+    assert.ok(!broker.mayBe(from, "000000000000"));
+    gate.knock(knockOf("lamp", clock.nowMs));
+    await until(() => broker.mayBe(from, undefined));
+    assert.ok(!broker.mayBe(address("10.9.0.3"), undefined));
   });
 
   it("lets nobody in by a gate of another version or by one that talks nonsense", async () => {
