@@ -1,7 +1,6 @@
 import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 
-import { request } from "@postern/broker/http";
 import { decodeCertificate, type Certificate } from "@postern/pki/certificate";
 import { decodeCertsOnly } from "@postern/pki/pkcs7";
 
@@ -9,6 +8,9 @@ import type { TlsCredentials } from "../credentials.ts";
 import { ConnectionError, EnrolmentAnswerError, EnrolmentRefusedError } from "../errors.ts";
 import { streamError } from "../explain.ts";
 import { visible } from "../visible.ts";
+
+/** As in the broker: an import statement would load all of undici. */
+const { request } = process.getBuiltinModule("node:http");
 
 /** A chain of certificates is far smaller. */
 const answerBytesMax = 262_144;
