@@ -18,6 +18,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
   cli: {
     ours: [
       "device",
+      "zigbee-sim",
       "audit",
       "broker",
       "gate",
@@ -31,6 +32,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
     ],
   },
   device: { ours: ["mqtt", "knock", "pki", "core"] },
+  "zigbee-sim": { ours: ["audit", "zigbee"], builtins: pureBuiltins },
   audit: { ours: ["zigbee"], builtins: pureBuiltins },
   broker: { ours: ["mqtt", "core"] },
   gate: { ours: ["knock", "core"] },

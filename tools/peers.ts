@@ -23,6 +23,7 @@ const peers = [
   },
   { package: "strongswan-pki", shownBy: { command: "pki" } },
   { package: "tcpdump", shownBy: { command: "tcpdump" } },
+  { package: "tshark", shownBy: { command: "tshark" } },
 ] as const;
 
 type Peer = {

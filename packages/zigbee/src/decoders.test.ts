@@ -139,7 +139,10 @@ describe("NWK frames (Zigbee §3.3)", () => {
     assert.deepEqual(update.panIds, [0x3333]);
     const response = decodeNwkCommand(unhex("07 0b97 00"));
     assert.ok(response.kind === "rejoin-response" && response.shortAddress === 0x970b);
-    assert.equal(decodeNwkCommand(unhex("0860")).kind, "other");
+    const links = decodeNwkCommand(unhex("0861 0b97 31"));
+    assert.ok(links.kind === "link-status");
+    assert.deepEqual(links.links, [{ address: 0x970b, incomingCost: 1, outgoingCost: 3 }]);
+    assert.equal(decodeNwkCommand(unhex("0b00")).kind, "other");
   });
 });
 

@@ -1,12 +1,11 @@
-import { crc16 } from "./crc16.ts";
 import { type CapturedFrame } from "./capture/captured-frame.ts";
+import { pcapHeader, pcapRecord } from "./capture/pcap-writer.ts";
+import { uint16 } from "./encoding.ts";
 import { type Eui64, eui64Bytes } from "./eui64.ts";
 import { createAesKey } from "./security/aes.ts";
-import { sealCcmStar } from "./security/ccm-star.ts";
-import { securityLevel } from "./security/levels.ts";
+import { sealFrame } from "./security/frame-protection.ts";
 import { keyLoadKey, keyTransportKey } from "./security/link-key.ts";
 import { joined } from "./security/mmo-hash.ts";
-import { createNonce, setZigbeeNonce } from "./security/nonce.ts";
 
 /** Bytes of hexadecimal text; spaces are for the reader. */
 export function unhex(text: string): Uint8Array {
@@ -15,14 +14,6 @@ export function unhex(text: string): Uint8Array {
 
 export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
-}
-
-function u16(value: number): Uint8Array {
-  return Uint8Array.of(value, value >> 8);
-}
-
-function u32(value: number): Uint8Array {
-  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
 }
 
 /** Where a test's frame goes. */
@@ -36,18 +27,31 @@ export interface TestAddresses {
 /** A MAC data frame between short addresses that asks for an acknowledgement. */
 export function macData(to: TestAddresses, payload: Uint8Array): Uint8Array {
   const { pan, destination, source, macSequence } = to;
-  return joined(u16(0x8861), Uint8Array.of(macSequence), u16(pan), u16(destination), u16(source), payload);
+  return joined(
+    uint16(0x8861),
+    Uint8Array.of(macSequence),
+    uint16(pan),
+    uint16(destination),
+    uint16(source),
+    payload,
+  );
 }
 
 /** A MAC command from an extended address to the coordinator. */
 export function macCommand(pan: number, source: Eui64, command: Uint8Array, macSequence = 0): Uint8Array {
-  const header = joined(u16(0xc823), Uint8Array.of(macSequence), u16(pan), u16(0), u16(0xffff));
+  const header = joined(uint16(0xc823), Uint8Array.of(macSequence), uint16(pan), uint16(0), uint16(0xffff));
   return joined(header, eui64Bytes(source), command);
 }
 
 /** A Zigbee beacon of a coordinator. */
 export function beacon(pan: number, extendedPan: Eui64, permit = false): Uint8Array {
-  const header = joined(u16(0x8000), Uint8Array.of(1), u16(pan), u16(0), u16(permit ? 0xcfff : 0x4fff));
+  const header = joined(
+    uint16(0x8000),
+    Uint8Array.of(1),
+    uint16(pan),
+    uint16(0),
+    uint16(permit ? 0xcfff : 0x4fff),
+  );
   return joined(header, unhex("0000 00 2284"), eui64Bytes(extendedPan), unhex("ffffff 00"));
 }
 
@@ -76,9 +80,9 @@ export function nwkFrame(
   const type = options.command === true ? 1 : 0;
   const control = 0x0048 | type | (protection === undefined ? 0 : 0x200);
   const header = joined(
-    u16(control),
-    u16(options.destination),
-    u16(options.source),
+    uint16(control),
+    uint16(options.destination),
+    uint16(options.source),
     Uint8Array.of(options.radius ?? 30, options.sequence ?? 1),
   );
   if (protection === undefined) return joined(header, payload);
@@ -102,22 +106,14 @@ function sealed(
   payload: Uint8Array,
   how: TestProtection & { readonly identifier: number; readonly sealing: Uint8Array },
 ): Uint8Array {
-  const level = how.level ?? 5;
-  const control = 0x20 | (how.identifier << 3);
-  const rest = joined(
-    u32(how.counter),
-    eui64Bytes(how.source),
-    how.identifier === 1 ? Uint8Array.of(how.keySequence ?? 0) : new Uint8Array(0),
-  );
-  const nonce = createNonce();
-  setZigbeeNonce(nonce, how.source, how.counter, control | level);
-  const body = sealCcmStar(createAesKey(how.sealing), {
-    header: joined(header, Uint8Array.of(control | level), rest),
-    payload,
-    nonce,
-    level: securityLevel(level),
+  return sealFrame(header, payload, {
+    key: createAesKey(how.sealing),
+    keyIdentifier: how.identifier,
+    keySequence: how.keySequence ?? 0,
+    level: how.level ?? 5,
+    source: how.source,
+    frameCounter: how.counter,
   });
-  return joined(header, Uint8Array.of(control), rest, body);
 }
 
 /** The payload of a Transport Key command. */
@@ -137,8 +133,8 @@ export function apsData(
   payload: Uint8Array = unhex("01 05 02"),
 ): Uint8Array {
   const endpoint = options.endpoint ?? 1;
-  const cluster = u16(options.cluster ?? 6);
-  const profile = u16(options.profile ?? 0x0104);
+  const cluster = uint16(options.cluster ?? 6);
+  const profile = uint16(options.profile ?? 0x0104);
   return joined(Uint8Array.of(0, endpoint), cluster, profile, Uint8Array.of(endpoint, 9), payload);
 }
 
@@ -156,13 +152,6 @@ export function captured(frames: readonly Uint8Array[], stepUs = 10_000): Captur
 
 /** A pcap file of link type 195, with check sequences. */
 export function pcapFile(frames: readonly Uint8Array[], stepUs = 10_000): Uint8Array {
-  const parts = [unhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 c3000000")];
-  for (const [index, frame] of frames.entries()) {
-    const crc = crc16(frame, 0, frame.length);
-    const length = u32(frame.length + 2);
-    const timeUs = index * stepUs;
-    const time = joined(u32(1_700_000_000 + Math.floor(timeUs / 1e6)), u32(timeUs % 1_000_000));
-    parts.push(joined(time, length, length, frame, u16(crc)));
-  }
-  return joined(...parts);
+  const startUs = 1_700_000_000_000_000;
+  return joined(pcapHeader(), ...frames.map((frame, index) => pcapRecord(startUs + index * stepUs, frame)));
 }

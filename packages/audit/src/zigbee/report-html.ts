@@ -1,20 +1,9 @@
 import { type Finding, frameRanges } from "../finding.ts";
+import { escaped } from "../html.ts";
 import { type AuditReport } from "./audit.ts";
 import { hex16 } from "./context.ts";
 import { type SeenNetwork } from "./inventory.ts";
 import { networkMap } from "./network-map.ts";
-
-/** Text as it may stand in HTML, in elements and in attributes. */
-function escaped(text: string): string {
-  const entities: Readonly<Record<string, string>> = {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    '"': "&quot;",
-    "'": "&#39;",
-  };
-  return text.replaceAll(/[&<>"']/g, (character) => entities[character] ?? "");
-}
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }

@@ -2,12 +2,13 @@ import { type Command, Option } from "commander";
 
 import type { CommandContext } from "../context.ts";
 import type { AuditCommandOptions } from "../zigbee/audit-command.ts";
+import type { SimCommandOptions } from "../zigbee/sim-command.ts";
 
 function collected(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-/** `postern zigbee audit`. */
+/** `postern zigbee audit|sim`. */
 export function registerZigbee(program: Command, context: CommandContext): void {
   const zigbee = program.command("zigbee").description("look at the security of Zigbee networks");
   zigbee
@@ -35,5 +36,29 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .action(async (file: string, options: AuditCommandOptions) => {
       const { auditCommand } = await import("../zigbee/audit-command.ts");
       await auditCommand(file, options, context);
+    });
+  zigbee
+    .command("sim")
+    .argument("<scenario>", "star, tree, mesh, or a JSON file")
+    .description(
+      "simulate a network: what arrives, how fast, what it costs, and a capture that other tools can read",
+    )
+    .option("--seed <number>", "the same number gives the same run", "1")
+    .option("--pcap <file>", "write what a sniffer would record")
+    .option("--keys <file>", "write the keys of the network, as Wireshark keeps them")
+    .option("--report <file>", "write a page with topology and time line")
+    .option("--json", "print the measurements as JSON")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Examples:",
+        "  postern zigbee sim mesh --pcap mesh.pcap --report mesh.html",
+        "  postern zigbee sim star --seed 7 --json",
+      ].join("\n"),
+    )
+    .action(async (scenario: string, options: SimCommandOptions) => {
+      const { simCommand } = await import("../zigbee/sim-command.ts");
+      simCommand(scenario, options, context);
     });
 }

@@ -1,4 +1,4 @@
-import { createCursor, readEui64, readRest, readUint16, readUint8, type Stopped } from "../cursor.ts";
+import { createCursor, left, readEui64, readRest, readUint16, readUint8, type Stopped } from "../cursor.ts";
 import { type Eui64 } from "../eui64.ts";
 
 /** @see Zigbee Table 3-44 */
@@ -17,8 +17,32 @@ export const NwkCommandId = {
   endDeviceTimeoutResponse: 0x0c,
 } as const;
 
-/** A NWK command: what all have, and the fields of those that matter for security. @see Zigbee §3.4 */
+/** A NWK command. @see Zigbee §3.4 */
 export type NwkCommand = { readonly stopped: Stopped | undefined } & (
+  | {
+      readonly kind: "route-request";
+      readonly id: number;
+      readonly requestId: number;
+      readonly destination: number;
+      readonly pathCost: number;
+    }
+  | {
+      readonly kind: "route-reply";
+      readonly id: number;
+      readonly requestId: number;
+      readonly originator: number;
+      readonly responder: number;
+      readonly pathCost: number;
+    }
+  | {
+      readonly kind: "link-status";
+      readonly id: number;
+      readonly links: readonly {
+        readonly address: number;
+        readonly incomingCost: number;
+        readonly outgoingCost: number;
+      }[];
+    }
   | { readonly kind: "rejoin-request"; readonly id: number; readonly capability: number }
   | {
       readonly kind: "rejoin-response";
@@ -55,6 +79,32 @@ export function decodeNwkCommand(bytes: Uint8Array, start = 0, end: number = byt
   const cursor = createCursor(bytes, start, end);
   const id = readUint8(cursor, "NWK command identifier");
   switch (id) {
+    case NwkCommandId.routeRequest: {
+      const options = readUint8(cursor, "route request");
+      const requestId = readUint8(cursor, "route request");
+      const destination = readUint16(cursor, "route request");
+      const pathCost = readUint8(cursor, "route request");
+      if (options & 0x20) readEui64(cursor, "route request");
+      return { kind: "route-request", id, requestId, destination, pathCost, stopped: cursor.stopped };
+    }
+    case NwkCommandId.routeReply: {
+      readUint8(cursor, "route reply");
+      const requestId = readUint8(cursor, "route reply");
+      const originator = readUint16(cursor, "route reply");
+      const responder = readUint16(cursor, "route reply");
+      const pathCost = readUint8(cursor, "route reply");
+      return { kind: "route-reply", id, requestId, originator, responder, pathCost, stopped: cursor.stopped };
+    }
+    case NwkCommandId.linkStatus: {
+      const count = readUint8(cursor, "link status") & 0x1f;
+      const links: { address: number; incomingCost: number; outgoingCost: number }[] = [];
+      while (links.length < count && left(cursor) >= 3) {
+        const address = readUint16(cursor, "link status");
+        const costs = readUint8(cursor, "link status");
+        links.push({ address, incomingCost: costs & 7, outgoingCost: (costs >> 4) & 7 });
+      }
+      return { kind: "link-status", id, links, stopped: cursor.stopped };
+    }
     case NwkCommandId.rejoinRequest: {
       const capability = readUint8(cursor, "capability information");
       return { kind: "rejoin-request", id, capability, stopped: cursor.stopped };

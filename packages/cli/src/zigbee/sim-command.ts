@@ -1,0 +1,53 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+
+import { errorText } from "@postern/core/errors";
+import { measuredRun } from "@postern/zigbee-sim/measurements";
+import { recordingPcap, wiresharkKeys } from "@postern/zigbee-sim/recording";
+import { simulationHtml } from "@postern/zigbee-sim/report-html";
+import { simulationText } from "@postern/zigbee-sim/report-text";
+import { Simulation } from "@postern/zigbee-sim/simulation";
+
+import type { CommandContext } from "../context.ts";
+import { UsageError } from "../errors.ts";
+import { loadScenario } from "./scenario.ts";
+
+/** The options of `postern zigbee sim`, as they stand on the command line. */
+export interface SimCommandOptions {
+  readonly seed: string;
+  readonly pcap?: string;
+  readonly keys?: string;
+  readonly report?: string;
+  readonly json?: boolean;
+}
+
+/** Simulates a network, writes what was asked for, and prints what it measured. */
+export function simCommand(name: string, options: SimCommandOptions, context: CommandContext): void {
+  const seed = wholeNumber("--seed", options.seed, 0, 2 ** 31);
+  const simulation = new Simulation(loadScenario(name, context.cwd), seed);
+  const measured = measuredRun(simulation);
+  const write = (file: string | undefined, content: () => Uint8Array | string, mode = 0o644): void => {
+    if (file === undefined) return;
+    try {
+      writeFileSync(resolve(context.cwd, file), content(), { mode });
+    } catch (thrown) {
+      throw new UsageError(`cannot write ${file}: ${errorText(thrown)}`, { cause: thrown });
+    }
+  };
+  write(options.pcap, () => recordingPcap(simulation.frames));
+  write(options.keys, () => wiresharkKeys(simulation), 0o600);
+  write(options.report, () => simulationHtml(simulation, measured, seed));
+  if (options.json === true) {
+    const { name: scenario } = simulation.scenario;
+    context.stdout.write(`${JSON.stringify({ scenario, seed, ...measured }, undefined, 2)}\n`);
+  } else {
+    context.stdout.write(simulationText(simulation, measured, seed));
+  }
+}
+
+/** A number from the command line. Throws `UsageError` unless it is a whole one within the bounds. */
+export function wholeNumber(option: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(`${option} is ${JSON.stringify(text)}, not a whole number from ${min} to ${max}`);
+}

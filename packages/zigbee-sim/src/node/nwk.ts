@@ -1,0 +1,548 @@
+import { type Eui64 } from "@postern/zigbee/eui64";
+import { IncomingCounters, OutgoingCounter } from "@postern/zigbee/key-life/frame-counters";
+import { type NetworkKeys } from "@postern/zigbee/key-life/network-keys";
+import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
+import { decodeNwkCommand, NwkCommandId } from "@postern/zigbee/nwk/nwk-command";
+import {
+  encodeLinkStatus,
+  encodeNetworkStatus,
+  encodeRouteReply,
+  encodeRouteRequest,
+} from "@postern/zigbee/nwk/encode-nwk-command";
+import { encodeNwkHeader } from "@postern/zigbee/nwk/encode-nwk-frame";
+import {
+  decodeNwkFrame,
+  isZigbeePro,
+  type NwkFrame,
+  NwkFrameType,
+  peekNwkFrameControl,
+} from "@postern/zigbee/nwk/nwk-frame";
+import { KeyIdentifier } from "@postern/zigbee/security/auxiliary-header";
+import { openFrame, sealFrame } from "@postern/zigbee/security/frame-protection";
+import { securityLevel } from "@postern/zigbee/security/levels";
+import { joined } from "@postern/zigbee/security/mmo-hash";
+
+import { type EventQueue } from "../event-queue.ts";
+import { type Random } from "../random.ts";
+import { type StackSettings } from "../settings.ts";
+import { BroadcastTable } from "./broadcast-table.ts";
+import { type Mac, type SendResult } from "./mac.ts";
+import { Routing, treeNextHop } from "./routing.ts";
+
+/** NWK addresses from here on are broadcasts: all, all that listen, routers. @see Zigbee Table 3-55 */
+export const NwkBroadcast = { lowest: 0xfff8, all: 0xffff, listening: 0xfffd, routers: 0xfffc } as const;
+
+/** Not in any network. */
+export const noAddress = 0xffff;
+
+const radiusMax = 15;
+const broadcastJitterUs = 64_000;
+const passiveAcknowledgmentUs = 500_000;
+const broadcastRetriesMax = 2;
+const linkStatusUs = 15_000_000;
+const discoveryWaitUs = 1_000_000;
+const waitingForRouteMax = 8;
+/** Reasons of a network status. @see Zigbee Table 3-51 */
+const linkFailure = 0x02;
+/** Work of the processor to look at a counter, and to check an integrity code. */
+const counterWorkUs = 100;
+const codeWorkUs = 2_000;
+
+/** Where a device stands in its network. */
+export interface NetworkPlace {
+  pan: number;
+  extendedPan: Eui64;
+  short: number;
+  depth: number;
+  parent: number | undefined;
+  updateId: number;
+}
+
+/** A device that has joined here. */
+export interface Child {
+  readonly address: Eui64;
+  readonly short: number;
+  readonly isRouter: boolean;
+  readonly sleeps: boolean;
+  /** It has shown that it holds the network key. */
+  proved: boolean;
+  readonly sinceUs: number;
+}
+
+/** A NWK frame that is to be sent or passed on: its protection is made anew at each hop. */
+interface Outgoing {
+  readonly frameType: number;
+  readonly destination: number;
+  readonly source: number;
+  readonly sourceExtended: Eui64 | undefined;
+  readonly radius: number;
+  readonly sequence: number;
+  readonly payload: Uint8Array;
+  readonly secured: boolean;
+  readonly onDone: ((result: SendResult | "no-route") => void) | undefined;
+}
+
+/** A frame for this device, opened. */
+export interface Received {
+  readonly frame: NwkFrame;
+  readonly payload: Uint8Array;
+  readonly secured: boolean;
+  /** The neighbour it came from. */
+  readonly previousHop: number;
+  /** Who has protected it: the neighbour, or `undefined`. */
+  readonly protectedBy: Eui64 | undefined;
+}
+
+/** Why a received frame was dropped. */
+export type Rejection = "stale" | "integrity" | "no-key" | "unsecured" | "counter";
+
+/** The network layer of one device. @see Zigbee §3.6 */
+export class Nwk {
+  readonly place: NetworkPlace;
+  readonly routing = new Routing();
+  readonly broadcasts: BroadcastTable;
+  readonly outgoing = new OutgoingCounter();
+  readonly incoming: IncomingCounters;
+  readonly children = new Map<number, Child>();
+  readonly rejections = new Map<Rejection, number>();
+  onReceived: (received: Received) => void = () => {};
+  onRejected: (reason: Rejection) => void = () => {};
+  onKeySwitched: () => void = () => {};
+  #sequence: number;
+  #requestId: number;
+  readonly #mac: Mac;
+  readonly #queue: EventQueue;
+  readonly #random: Random;
+  readonly #address: Eui64;
+  readonly #keys: () => NetworkKeys;
+  readonly #stack: StackSettings;
+  readonly #isRouter: boolean;
+  readonly #tree: TreeShape | undefined;
+  readonly #waiting = new Map<number, Outgoing[]>();
+
+  constructor(parts: {
+    readonly mac: Mac;
+    readonly queue: EventQueue;
+    readonly random: Random;
+    readonly address: Eui64;
+    readonly keys: () => NetworkKeys;
+    readonly stack: StackSettings;
+    readonly isRouter: boolean;
+    readonly tree: TreeShape | undefined;
+    readonly place: NetworkPlace;
+  }) {
+    this.#mac = parts.mac;
+    this.#queue = parts.queue;
+    this.#random = parts.random;
+    this.#address = parts.address;
+    this.#keys = parts.keys;
+    this.#stack = parts.stack;
+    this.#isRouter = parts.isRouter;
+    this.#tree = parts.tree;
+    this.place = parts.place;
+    this.#sequence = parts.random.below(256);
+    this.#requestId = parts.random.below(256);
+    const { stack } = parts;
+    this.broadcasts = new BroadcastTable(stack.broadcastTableMax, stack.broadcastsEachSourceMax);
+    this.incoming = new IncomingCounters({
+      sendersMax: 64,
+      jumpMax: stack.counterJumpMax,
+      checked: stack.checksFreshness,
+    });
+  }
+
+  /** Sends a payload to a device, or to many. `nextHop` is for devices that have no route and no key yet. */
+  send(
+    payload: Uint8Array,
+    to: {
+      readonly frameType: number;
+      readonly destination: number;
+      readonly secured?: boolean;
+      readonly radius?: number;
+      readonly nextHop?: number;
+      readonly namesSource?: boolean;
+      readonly onDone?: (result: SendResult | "no-route") => void;
+    },
+  ): void {
+    this.#sequence = (this.#sequence + 1) & 0xff;
+    const frame: Outgoing = {
+      frameType: to.frameType,
+      destination: to.destination,
+      source: this.place.short,
+      sourceExtended: to.namesSource === true ? this.#address : undefined,
+      radius: to.radius ?? radiusMax,
+      sequence: this.#sequence,
+      payload,
+      secured: to.secured ?? this.#stack.securityLevel > 0,
+      onDone: to.onDone,
+    };
+    if (to.destination >= NwkBroadcast.lowest) this.#broadcast(frame);
+    else if (to.nextHop !== undefined) this.#hop(frame, to.nextHop);
+    else this.#unicast(frame);
+  }
+
+  /** Tells the neighbours how well they are heard; begins when a router has joined. @see Zigbee §3.6.3.4 */
+  announceLinks(): void {
+    const next = (): void => {
+      if (this.place.short === 0xffff || !this.#mac.isOn) return;
+      const links = [...this.routing.neighbours.values()]
+        .filter(({ isRouter }) => isRouter)
+        .map(({ address, incomingCost, outgoingCost }) => ({ address, incomingCost, outgoingCost }));
+      const to = { frameType: NwkFrameType.command, destination: NwkBroadcast.routers, radius: 1 };
+      this.send(encodeLinkStatus(links), to);
+      this.#queue.after(linkStatusUs + this.#random.below(1_000_000), next);
+    };
+    this.#queue.after(this.#random.below(2_000_000), next);
+  }
+
+  /** A MAC data frame has arrived. */
+  receive(
+    bytes: Uint8Array,
+    frame: { readonly start: number; readonly end: number; readonly source: number; readonly rssi: number },
+  ): void {
+    const control = peekNwkFrameControl(bytes, frame.start, frame.end);
+    if (control === -1 || !isZigbeePro(control)) return;
+    const nwk = decodeNwkFrame(bytes, frame.start, frame.end);
+    if (nwk.stopped !== undefined) return;
+    const opened = this.#open(bytes, nwk);
+    if (typeof opened === "string") {
+      this.rejections.set(opened, (this.rejections.get(opened) ?? 0) + 1);
+      this.onRejected(opened);
+      return;
+    }
+    const isTrusted = opened.secured || this.#stack.securityLevel === 0;
+    if (isTrusted) this.#seeNeighbour(frame.source, frame.rssi);
+    const received = { frame: nwk, ...opened, previousHop: frame.source };
+    if (nwk.destinationShort >= NwkBroadcast.lowest) this.#receiveBroadcast(received);
+    else if (nwk.destinationShort === this.place.short) this.#deliver(received);
+    else if (this.#isRouter && nwk.radius > 1 && isTrusted) this.#relay(received);
+  }
+
+  #seeNeighbour(address: number, rssi: number): void {
+    if (!this.#isRouter || address === -1) return;
+    const child = this.children.get(address);
+    this.routing.heard(address, rssi, this.#queue.nowUs, child?.isRouter ?? false);
+    if (child !== undefined) child.proved = true;
+  }
+
+  /** The payload of a frame, or why it is to be dropped. @see Zigbee §4.3.1.2 */
+  #open(
+    bytes: Uint8Array,
+    nwk: NwkFrame,
+  ):
+    | { readonly payload: Uint8Array; readonly secured: boolean; readonly protectedBy: Eui64 | undefined }
+    | Rejection {
+    const plain = bytes.slice(nwk.payloadStart, nwk.payloadEnd);
+    if (!nwk.security) return { payload: plain, secured: false, protectedBy: undefined };
+    const { auxiliary } = nwk;
+    const keys = this.#keys();
+    const key = auxiliary === undefined ? undefined : keys.find(auxiliary.keySequence);
+    if (auxiliary?.source === undefined || key === undefined) return "no-key";
+    this.#mac.radio.energy.work(counterWorkUs);
+    const isActive = key === keys.active;
+    const refusal = isActive ? this.incoming.refusal(auxiliary.source, auxiliary.frameCounter) : undefined;
+    if (refusal !== undefined) return refusal === "stale" ? "stale" : "counter";
+    this.#mac.radio.energy.work(codeWorkUs);
+    const level = this.#stack.securityLevel;
+    const payload = openFrame(bytes, nwk, { key: key.schedule, level });
+    if (payload === undefined) return "integrity";
+    // Who missed the switch learns of it by the first frame under the new key.
+    const isNext = keys.active !== undefined && ((key.sequence - keys.active.sequence) & 0xff) === 1;
+    if (!isActive && isNext && securityLevel(level).micBytes > 0) this.switchKey(key.sequence);
+    if (keys.active === key) this.incoming.accept(auxiliary.source, auxiliary.frameCounter);
+    return { payload, secured: true, protectedBy: auxiliary.source };
+  }
+
+  /** Takes a waiting network key into use; counters begin anew. */
+  switchKey(sequence: number): void {
+    if (!this.#keys().switchTo(sequence)) return;
+    this.outgoing.reset();
+    this.incoming.forget();
+    this.onKeySwitched();
+  }
+
+  #receiveBroadcast(received: Received): void {
+    const { frame, payload } = received;
+    if (frame.frameType === NwkFrameType.command && received.secured) {
+      const command = decodeNwkCommand(payload);
+      if (command.kind === "route-request" && command.stopped === undefined) {
+        this.#seeRouteRequest(received, command);
+        return;
+      }
+      if (command.kind === "link-status") {
+        this.#seeLinkStatus(received, command.links);
+        return;
+      }
+    }
+    if (!received.secured && this.#stack.securityLevel > 0) {
+      this.#deliver(received);
+      return;
+    }
+    if (frame.sourceShort === this.place.short) return;
+    if (this.broadcasts.see(frame.sourceShort, frame.sequence, this.#queue.nowUs) !== "new") return;
+    this.#deliver(received);
+    if (!this.#isRouter || frame.radius <= 1) return;
+    const outgoing = this.#again(received);
+    this.#queue.after(this.#random.below(broadcastJitterUs), () => this.#sendBroadcast(outgoing, 0));
+    this.#toSleepers(outgoing);
+  }
+
+  #again({ frame, payload, secured }: Received): Outgoing {
+    return {
+      frameType: frame.frameType,
+      destination: frame.destinationShort,
+      source: frame.sourceShort,
+      sourceExtended: frame.source,
+      radius: frame.radius - 1,
+      sequence: frame.sequence,
+      payload,
+      secured,
+      onDone: undefined,
+    };
+  }
+
+  #broadcast(frame: Outgoing): void {
+    if (frame.radius > 1) this.broadcasts.see(frame.source, frame.sequence, this.#queue.nowUs);
+    if (!this.#isRouter && this.place.parent !== undefined) {
+      // The parent of an end device broadcasts for it.
+      this.#hop(frame, this.place.parent);
+      return;
+    }
+    this.#sendBroadcast(frame, frame.radius > 1 ? 0 : broadcastRetriesMax);
+    this.#toSleepers(frame);
+  }
+
+  /** Once more when no neighbour is heard relaying it. */
+  #sendBroadcast(frame: Outgoing, attempt: number): void {
+    const expected = [...this.routing.neighbours.values()].some(({ isRouter }) => isRouter);
+    this.#transmit(frame, 0xffff, undefined);
+    if (attempt >= broadcastRetriesMax || !expected || frame.radius <= 1) return;
+    this.#queue.after(passiveAcknowledgmentUs, () => {
+      if (this.broadcasts.relays(frame.source, frame.sequence) === 0) this.#sendBroadcast(frame, attempt + 1);
+    });
+  }
+
+  #toSleepers(frame: Outgoing): void {
+    if (frame.destination !== NwkBroadcast.all) return;
+    for (const child of this.children.values()) {
+      if (child.sleeps && child.short !== frame.source) this.#transmit(frame, child.short, undefined);
+    }
+  }
+
+  #relay(received: Received): void {
+    const frame = this.#again(received);
+    const broken = (result: SendResult | "no-route"): void => {
+      if (result !== "no-acknowledgement" && result !== "no-route") return;
+      const status = encodeNetworkStatus(linkFailure, frame.destination);
+      this.send(status, { frameType: NwkFrameType.command, destination: frame.source });
+    };
+    this.#unicast({ ...frame, onDone: broken });
+  }
+
+  #unicast(frame: Outgoing): void {
+    const nextHop = this.#nextHop(frame.destination);
+    if (nextHop !== undefined) {
+      this.#hop(frame, nextHop);
+      return;
+    }
+    const isRelayed = frame.source !== this.place.short;
+    const list = this.#waiting.get(frame.destination) ?? [];
+    if (this.#tree !== undefined || (isRelayed && list.length >= waitingForRouteMax)) {
+      frame.onDone?.("no-route");
+      return;
+    }
+    list.push(frame);
+    this.#waiting.set(frame.destination, list);
+    if (list.length === 1) this.#discover(frame.destination);
+  }
+
+  #nextHop(destination: number): number | undefined {
+    if (this.children.has(destination)) return destination;
+    if (!this.#isRouter) return this.place.parent;
+    if (this.#tree !== undefined) {
+      const { short, depth, parent } = this.place;
+      return treeNextHop({ address: short, depth, parent }, destination, this.#tree);
+    }
+    return this.routing.nextHop(destination, this.#queue.nowUs);
+  }
+
+  #discover(destination: number): void {
+    this.#requestId = (this.#requestId + 1) & 0xff;
+    const request = { requestId: this.#requestId, destination, pathCost: 0 };
+    this.routing.request({ ...request, originator: this.place.short }, this.place.short, this.#queue.nowUs);
+    this.#sendRouteRequest(
+      request,
+      this.place.short,
+      radiusMax,
+      (this.#sequence = (this.#sequence + 1) & 0xff),
+    );
+    this.#queue.after(discoveryWaitUs, () => {
+      const list = this.#waiting.get(destination) ?? [];
+      this.#waiting.delete(destination);
+      for (const frame of list) {
+        const nextHop = this.#nextHop(destination);
+        if (nextHop === undefined) frame.onDone?.("no-route");
+        else this.#hop(frame, nextHop);
+      }
+    });
+  }
+
+  #sendRouteRequest(
+    request: { readonly requestId: number; readonly destination: number; readonly pathCost: number },
+    originator: number,
+    radius: number,
+    sequence: number,
+  ): void {
+    const frame: Outgoing = {
+      frameType: NwkFrameType.command,
+      destination: NwkBroadcast.routers,
+      source: originator,
+      sourceExtended: undefined,
+      radius,
+      sequence,
+      payload: encodeRouteRequest(request),
+      secured: this.#stack.securityLevel > 0,
+      onDone: undefined,
+    };
+    this.#transmit(frame, 0xffff, undefined);
+  }
+
+  #seeRouteRequest(
+    { frame, previousHop }: Received,
+    command: { readonly requestId: number; readonly destination: number; readonly pathCost: number },
+  ): void {
+    if (!this.#isRouter || frame.sourceShort === this.place.short) return;
+    const { requestId, destination } = command;
+    const pathCost = Math.min(255, command.pathCost + this.routing.cost(previousHop));
+    const originator = frame.sourceShort;
+    const isBetter = this.routing.request(
+      { originator, requestId, pathCost },
+      previousHop,
+      this.#queue.nowUs,
+    );
+    if (!isBetter) return;
+    this.routing.learn(originator, previousHop, pathCost);
+    if (destination === this.place.short || this.children.has(destination)) {
+      const reply = encodeRouteReply({ requestId, originator, responder: destination, pathCost: 0 });
+      this.send(reply, { frameType: NwkFrameType.command, destination: previousHop, nextHop: previousHop });
+    } else if (frame.radius > 1) {
+      const delayUs = 2_000 + this.#random.below(broadcastJitterUs);
+      const again = { requestId, destination, pathCost };
+      this.#queue.after(delayUs, () =>
+        this.#sendRouteRequest(again, originator, frame.radius - 1, frame.sequence),
+      );
+    }
+  }
+
+  #seeRouteReply(
+    previousHop: number,
+    reply: {
+      readonly requestId: number;
+      readonly originator: number;
+      readonly responder: number;
+      readonly pathCost: number;
+    },
+  ): void {
+    const pathCost = Math.min(255, reply.pathCost + this.routing.cost(previousHop));
+    this.routing.learn(reply.responder, previousHop, pathCost);
+    if (reply.originator === this.place.short) {
+      const list = this.#waiting.get(reply.responder) ?? [];
+      this.#waiting.set(reply.responder, []);
+      for (const frame of list) this.#hop(frame, previousHop);
+      return;
+    }
+    const back = this.routing.wayBack(reply.originator, reply.requestId);
+    if (back === undefined) return;
+    const payload = encodeRouteReply({ ...reply, pathCost });
+    this.send(payload, { frameType: NwkFrameType.command, destination: back, nextHop: back });
+  }
+
+  #seeLinkStatus(
+    { previousHop }: Received,
+    links: readonly { readonly address: number; readonly incomingCost: number }[],
+  ): void {
+    const neighbour = this.routing.neighbours.get(previousHop);
+    if (neighbour === undefined) return;
+    neighbour.isRouter = true;
+    const ours = links.find(({ address }) => address === this.place.short);
+    neighbour.outgoingCost = ours?.incomingCost ?? 0;
+  }
+
+  #deliver(received: Received): void {
+    const { frame, payload, secured, previousHop } = received;
+    if (frame.frameType === NwkFrameType.command && secured) {
+      const command = decodeNwkCommand(payload);
+      if (command.kind === "route-reply" && command.stopped === undefined) {
+        if (this.#isRouter) this.#seeRouteReply(previousHop, command);
+        return;
+      }
+      if (command.id === NwkCommandId.networkStatus && command.kind === "network-status") {
+        this.routing.forget(command.destination);
+        return;
+      }
+    }
+    this.onReceived(received);
+  }
+
+  /** To the next device on the way; a link that fails is not used any more, and the frame goes another way once. */
+  #hop(frame: Outgoing, nextHop: number): void {
+    this.#transmit(frame, nextHop, (result) => {
+      const isLost = result === "no-acknowledgement" && this.children.get(nextHop)?.isRouter !== false;
+      if (isLost && this.#isRouter) this.routing.broken(nextHop);
+      const isOurs = frame.source === this.place.short;
+      if (isLost && this.#isRouter && isOurs && this.#tree === undefined && frame.radius > 1) {
+        this.#unicast({ ...frame, radius: 1 + Math.floor(frame.radius / 2) });
+      } else {
+        frame.onDone?.(result);
+      }
+    });
+  }
+
+  #transmit(frame: Outgoing, nextHop: number, onDone: ((result: SendResult) => void) | undefined): void {
+    const header = encodeNwkHeader({
+      frameType: frame.frameType,
+      destination: frame.destination,
+      source: frame.source,
+      radius: frame.radius,
+      sequence: frame.sequence,
+      security: frame.secured,
+      discoverRoute: frame.frameType === NwkFrameType.data && this.#tree === undefined,
+      sourceExtended: frame.sourceExtended,
+    });
+    const payload = frame.secured ? this.#seal(header, frame.payload) : joined(header, frame.payload);
+    // Without key or counter a device is mute.
+    if (payload === undefined) return;
+    const { pan, short } = this.place;
+    const request = {
+      frameType: MacFrameType.data,
+      destination: { pan, address: nextHop },
+      source: { pan, address: short },
+      payload,
+      acknowledgmentRequest: nextHop !== 0xffff,
+      ...(onDone === undefined ? {} : { onDone }),
+    };
+    if (this.children.get(nextHop)?.sleeps === true) this.#mac.sendIndirect(nextHop, request);
+    else this.#mac.send(request);
+  }
+
+  #seal(header: Uint8Array, payload: Uint8Array): Uint8Array | undefined {
+    const { active } = this.#keys();
+    const frameCounter = active === undefined ? undefined : this.outgoing.take();
+    if (active === undefined || frameCounter === undefined) return undefined;
+    return sealFrame(header, payload, {
+      key: active.schedule,
+      keyIdentifier: KeyIdentifier.networkKey,
+      keySequence: active.sequence,
+      level: this.#stack.securityLevel,
+      source: this.#address,
+      frameCounter,
+    });
+  }
+}
+
+/** The shape of a network with tree addresses. */
+export interface TreeShape {
+  readonly childrenMax: number;
+  readonly routersMax: number;
+  readonly depthMax: number;
+}

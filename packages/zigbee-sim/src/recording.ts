@@ -1,0 +1,37 @@
+import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
+import { pcapHeader, pcapRecord } from "@postern/zigbee/capture/pcap-writer";
+import { joined } from "@postern/zigbee/security/mmo-hash";
+
+import { type RecordedFrame, type Simulation } from "./simulation.ts";
+
+/** When simulated time begins, for tools that want a date: 2026-01-01. */
+const epochUs = 1_767_225_600_000_000;
+
+/** What the sniffer recorded, as a pcap file. */
+export function recordingPcap(frames: readonly RecordedFrame[]): Uint8Array {
+  const records = frames.map(({ timeUs, bytes, damaged }) => pcapRecord(epochUs + timeUs, bytes, damaged));
+  return joined(pcapHeader(), ...records);
+}
+
+/** The same for our own auditor. */
+export function recordingFrames(frames: readonly RecordedFrame[]): CapturedFrame[] {
+  return frames.map(({ timeUs, bytes, damaged }, index) => ({
+    number: index + 1,
+    timeUs: epochUs + timeUs,
+    bytes,
+    frameCheck: damaged ? "bad" : "good",
+    rssi: undefined,
+    channel: undefined,
+  }));
+}
+
+/** The keys of a run as Wireshark keeps them (`zigbee_pc_keys` in its configuration folder). Secrets: of a simulation, of nobody else. */
+export function wiresharkKeys({ keys }: Simulation): string {
+  const lines = keys
+    .filter(({ use }) => use !== "master")
+    .map(({ name, bytes }) => {
+      const text = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+      return `"${text}","Normal","${name}"\n`;
+    });
+  return lines.join("");
+}

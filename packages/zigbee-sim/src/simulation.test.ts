@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { measuredRun } from "./measurements.ts";
+import { batteryDays } from "./radio/energy.ts";
+import { recordingPcap } from "./recording.ts";
+import { type Scenario } from "./scenario.ts";
+import { scenarios } from "./scenarios.ts";
+import { Simulation } from "./simulation.ts";
+
+function scenario(name: string, changes: Partial<Scenario> = {}): Scenario {
+  const found = scenarios[name];
+  assert.ok(found !== undefined);
+  return { ...found, ...changes };
+}
+
+function recorded(seed: number): Uint8Array {
+  const simulation = new Simulation(scenario("star"), seed);
+  simulation.run(60);
+  return recordingPcap(simulation.frames);
+}
+
+describe("a simulated network", () => {
+  it("is the same for the same seed, to the byte, and another for another", () => {
+    assert.deepEqual(recorded(1), recorded(1));
+    assert.notDeepEqual(recorded(1), recorded(2));
+  });
+
+  for (const name of Object.keys(scenarios)) {
+    it(`lets every device of ${name} join, gives each a link key of its own, and delivers`, () => {
+      for (const seed of [1, 2]) {
+        const simulation = new Simulation(scenario(name), seed);
+        const { delivery, joined, latencyMedianMs } = measuredRun(simulation);
+        const devices = simulation.devices.filter(({ isCoordinator }) => !isCoordinator);
+        assert.equal(joined, devices.length);
+        const keys = devices.map(({ joiner }) => Buffer.from(joiner.linkKey ?? []).toString("hex"));
+        assert.equal(new Set(keys).size, devices.length);
+        assert.ok(devices.every(({ joiner }) => joiner.stage === "established"));
+        assert.ok(delivery > 0.97 && latencyMedianMs < 500, `delivery ${delivery}`);
+      }
+    });
+  }
+
+  it("finds another way when a router of the mesh dies", () => {
+    const mesh = scenario("mesh", { seconds: 240 });
+    const nodes = mesh.nodes.map((node) => (node.name === "router-3" ? { ...node, stopSeconds: 90 } : node));
+    const simulation = new Simulation({ ...mesh, nodes }, 4);
+    simulation.run();
+    const repairs = simulation.devices.reduce((sum, { nwk }) => sum + nwk.routing.repairs, 0);
+    assert.ok(repairs > 0);
+    const late = simulation.truth.messages.filter(({ sentUs }) => sentUs > 150e6 && sentUs < 235e6);
+    const arrived = late.filter(({ deliveredUs }) => deliveredUs !== undefined);
+    assert.ok(arrived.length / late.length > 0.9, `${arrived.length} of ${late.length}`);
+  });
+
+  it("lets an end device that lost its parent come back under another", () => {
+    const mesh = scenario("mesh", { seconds: 240 });
+    const nodes = mesh.nodes.map((node) => (node.name === "router-5" ? { ...node, stopSeconds: 60 } : node));
+    const simulation = new Simulation({ ...mesh, nodes }, 1);
+    simulation.run();
+    const orphan = simulation.device("thermometer-2");
+    assert.notEqual(orphan.place.parent, simulation.device("router-5").place.short);
+    const late = simulation.truth.messages.filter(
+      ({ source, sentUs }) => source === orphan.plan.name && sentUs > 180e6 && sentUs < 235e6,
+    );
+    assert.ok(late.length > 0 && late.every(({ deliveredUs }) => deliveredUs !== undefined));
+  });
+
+  it("goes on under a new network key, with counters from 0", () => {
+    const star = scenario("star", { seconds: 150 });
+    const simulation = new Simulation({ ...star, security: { ...star.security, keyUpdateSeconds: 60 } }, 2);
+    const { delivery } = measuredRun(simulation);
+    assert.ok(simulation.devices.every(({ networkKeys }) => networkKeys.active?.sequence === 1));
+    assert.ok(simulation.devices.every(({ nwk }) => nwk.outgoing.persisted <= 1_024));
+    assert.ok(delivery > 0.97, `delivery ${delivery}`);
+  });
+
+  it("establishes link keys from master keys (SKKE) in commercial mode", () => {
+    const star = scenario("star", { seconds: 60 });
+    const security = { ...star.security, linkKeys: "none", masterKeys: true, issuesLinkKeys: false } as const;
+    const simulation = new Simulation({ ...star, security }, 1);
+    simulation.run();
+    const known = simulation.coordinator.trustCentre?.devices ?? [];
+    assert.equal(known.length, star.nodes.length - 1);
+    assert.ok(known.every(({ linkKeyOrigin }) => linkKeyOrigin === "established"));
+  });
+
+  it("turns away, in commercial mode, whoever has neither link key nor master key", () => {
+    const star = scenario("star", { seconds: 30 });
+    const security = { ...star.security, linkKeys: "none" } as const;
+    const simulation = new Simulation({ ...star, security }, 1);
+    simulation.run();
+    assert.equal(measuredRun(simulation).joined, 0);
+  });
+
+  it("loses more where interference is strong", () => {
+    const star = scenario("star", { seconds: 120 });
+    const oven = { x: 0, y: 1, channel: star.channel, powerDbm: 10, burstUs: 8_000, pauseUs: 8_000 };
+    const calm = measuredRun(new Simulation(star, 1));
+    const noisy = measuredRun(new Simulation({ ...star, interference: [oven] }, 1));
+    assert.ok(noisy.delivery < calm.delivery);
+    assert.ok(noisy.batteryDays < calm.batteryDays);
+  });
+});
+
+describe("the battery model", () => {
+  it("gives a cell some 900 days of polls every 7.5 s (70 microcoulombs each, 1 microampere asleep)", () => {
+    const days = batteryDays(70 + 7.5, 7_500_000);
+    assert.ok(days > 880 && days < 940, String(days));
+  });
+
+  it("makes a poll cost some 70 microcoulombs", () => {
+    const star = scenario("star");
+    const nodes = star.nodes.map((node) => ({ ...node, application: "none", pollSeconds: 7.5 }) as const);
+    const { batteryDays: days } = measuredRun(new Simulation({ ...star, nodes }, 1));
+    assert.ok(days > 700 && days < 1_100, String(days));
+  });
+});

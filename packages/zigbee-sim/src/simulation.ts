@@ -1,0 +1,223 @@
+import { type Eui64 } from "@postern/zigbee/eui64";
+import { type JoiningPolicy } from "@postern/zigbee/key-life/joining-device";
+import { type TrustCentrePolicy } from "@postern/zigbee/key-life/trust-centre";
+import { installCodeCrc, installCodeKey } from "@postern/zigbee/security/install-code";
+import { joined } from "@postern/zigbee/security/mmo-hash";
+
+import { EventQueue } from "./event-queue.ts";
+import { Device, type World } from "./node/device.ts";
+import { Medium, type Transmission } from "./radio/medium.ts";
+import { Random } from "./random.ts";
+import { type NodePlan, type Scenario } from "./scenario.ts";
+import { Truth } from "./truth.ts";
+
+/** A frame as the sniffer of the simulation recorded it. */
+export interface RecordedFrame {
+  readonly timeUs: number;
+  /** Without check sequence. */
+  readonly bytes: Uint8Array;
+  readonly damaged: boolean;
+}
+
+/** A key that somebody in the network has, for those who shall read the recording. */
+export interface SimulatedKey {
+  readonly name: string;
+  readonly use: "network" | "link" | "master";
+  readonly bytes: Uint8Array;
+}
+
+const wellKnownLinkKey = new TextEncoder().encode("ZigBeeAlliance09");
+
+/** A simulated network that can be run, looked into and disturbed. */
+export class Simulation {
+  readonly scenario: Scenario;
+  readonly queue = new EventQueue();
+  readonly random: Random;
+  readonly medium: Medium;
+  readonly truth: Truth;
+  readonly devices: readonly Device[];
+  readonly frames: RecordedFrame[] = [];
+  readonly #keys: SimulatedKey[] = [];
+
+  constructor(scenario: Scenario, seed: number) {
+    this.scenario = scenario;
+    this.random = new Random(`postern ${seed}`);
+    const { lossShare, shadowDb } = scenario;
+    this.medium = new Medium(this.queue, this.random.derive("air"), { lossShare, shadowDb });
+    this.truth = new Truth(() => this.queue.nowUs);
+    this.medium.onTransmission = (transmission) => this.#record(transmission);
+    const world: World = {
+      scenario,
+      queue: this.queue,
+      medium: this.medium,
+      random: this.random,
+      truth: this.truth,
+      tree: scenario.topology === "tree" ? { childrenMax: 6, routersMax: 3, depthMax: 4 } : undefined,
+    };
+    const linkKeys = this.#linkKeys();
+    const masterKeys = this.#masterKeys();
+    this.devices = scenario.nodes.map((plan) => {
+      const joining = this.#joiningPolicy(plan, linkKeys, masterKeys);
+      return new Device(plan, world, { joining, centre: this.#centrePolicy(plan, linkKeys, masterKeys) });
+    });
+    for (const device of this.devices) {
+      const { startSeconds, stopSeconds } = device.plan;
+      this.queue.after(startSeconds * 1_000_000, () => device.start());
+      if (stopSeconds !== undefined) {
+        this.queue.after(stopSeconds * 1_000_000, () => {
+          device.mac.power(false);
+          device.note("is switched off");
+        });
+      }
+    }
+    for (const source of scenario.interference) this.#interfere(source);
+  }
+
+  /** Lets time pass until the end of the scenario, or until `seconds`. */
+  run(seconds: number = this.scenario.seconds): void {
+    this.queue.run(seconds * 1_000_000);
+    // Frames are recorded when they end, and sniffers give the time when they begin.
+    this.frames.sort((a, b) => a.timeUs - b.timeUs);
+  }
+
+  device(name: string): Device {
+    const found = this.devices.find(({ plan }) => plan.name === name);
+    if (found === undefined) throw new RangeError(`there is no device ${name} in the scenario`);
+    return found;
+  }
+
+  get coordinator(): Device {
+    const found = this.devices.find(({ plan }) => plan.kind === "coordinator");
+    if (found === undefined) throw new RangeError("the scenario has no coordinator");
+    return found;
+  }
+
+  /** All keys that the network has used until now. */
+  get keys(): readonly SimulatedKey[] {
+    const keys = [...this.#keys];
+    const add = (name: string, use: SimulatedKey["use"], bytes: Uint8Array | undefined): void => {
+      const isNew = bytes !== undefined && !keys.some((key) => isSame(key.bytes, bytes) && key.use === use);
+      if (isNew) keys.push({ name, use, bytes });
+    };
+    for (const { plan, networkKeys, joiner, trustCentre } of this.devices) {
+      const { active } = networkKeys;
+      for (const step of [0, 1, 255]) {
+        const key = active === undefined ? undefined : networkKeys.find((active.sequence + step) & 0xff);
+        add(`network key ${key?.sequence ?? 0}`, "network", key?.bytes);
+      }
+      add(`link key of ${plan.name}`, "link", joiner.linkKey);
+      for (const known of trustCentre?.devices ?? []) {
+        add(`link key of ${known.address}`, "link", known.linkKey);
+        add(`issued link key of ${known.address}`, "link", known.issuedKey);
+      }
+    }
+    return keys;
+  }
+
+  #record(transmission: Transmission): void {
+    const { sniffer } = this.scenario;
+    const { bytes, startUs } = transmission;
+    if (bytes === undefined) return;
+    if (sniffer === "everywhere") {
+      this.frames.push({ timeUs: startUs, bytes, damaged: false });
+      return;
+    }
+    const random = this.random.derive(`sniffer ${startUs} ${transmission.sender}`);
+    const at = { place: sniffer, name: "sniffer" };
+    const { noticed, whole } = this.medium.reception(transmission, at, random);
+    if (!noticed) return;
+    const heard = whole
+      ? bytes
+      : bytes.map((byte) => (random.below(8) === 0 ? byte ^ random.below(256) : byte));
+    this.frames.push({ timeUs: startUs, bytes: heard, damaged: !whole });
+  }
+
+  #interfere(source: Scenario["interference"][number]): void {
+    const random = this.random.derive(`interference ${source.x} ${source.y}`);
+    const next = (): void => {
+      const { channel, powerDbm, burstUs } = source;
+      const sender = `interference ${source.x} ${source.y}`;
+      this.medium.noise({ place: source, channel, powerDbm, durationUs: burstUs, sender });
+      this.queue.after(burstUs + random.exponential(source.pauseUs), next);
+    };
+    this.queue.after(random.exponential(source.pauseUs), next);
+  }
+
+  #linkKeys(): ReadonlyMap<Eui64, Uint8Array> {
+    const keys = new Map<Eui64, Uint8Array>();
+    const { linkKeys } = this.scenario.security;
+    if (linkKeys === "none") return keys;
+    for (const { address, name } of this.scenario.nodes) {
+      const key = linkKeys === "well-known" ? wellKnownLinkKey : this.#installCodeKey(name);
+      keys.set(address, key);
+      if (linkKeys === "install-code") {
+        this.#keys.push({ name: `install code of ${name}`, use: "link", bytes: key });
+      }
+    }
+    return keys;
+  }
+
+  #installCodeKey(name: string): Uint8Array {
+    const code = this.random.derive(`install code ${name}`).bytes(16);
+    const key = installCodeKey(joined(code, installCodeCrc(code)));
+    if (key === undefined) throw new TypeError("an install code of 16 bytes with its CRC has a key");
+    return key;
+  }
+
+  #masterKeys(): ReadonlyMap<Eui64, Uint8Array> {
+    const keys = new Map<Eui64, Uint8Array>();
+    if (!this.scenario.security.masterKeys) return keys;
+    for (const { address, name } of this.scenario.nodes) {
+      const bytes = this.random.derive(`master key ${name}`).bytes(16);
+      keys.set(address, bytes);
+      this.#keys.push({ name: `master key of ${name}`, use: "master", bytes });
+    }
+    return keys;
+  }
+
+  #joiningPolicy(
+    plan: NodePlan,
+    linkKeys: ReadonlyMap<Eui64, Uint8Array>,
+    masterKeys: ReadonlyMap<Eui64, Uint8Array>,
+  ): JoiningPolicy {
+    const { security } = this.scenario;
+    return {
+      linkKey: linkKeys.get(plan.address),
+      masterKey: masterKeys.get(plan.address),
+      acceptsClearKey: security.mode === "residential",
+      requestsLinkKey: security.issuesLinkKeys,
+      authenticationUs: security.authenticationSeconds * 1_000_000,
+    };
+  }
+
+  #centrePolicy(
+    plan: NodePlan,
+    linkKeys: ReadonlyMap<Eui64, Uint8Array>,
+    masterKeys: ReadonlyMap<Eui64, Uint8Array>,
+  ): TrustCentrePolicy | undefined {
+    const { security, nodes } = this.scenario;
+    const isDistributed = security.model === "distributed" && plan.kind === "router";
+    if (plan.kind !== "coordinator" && !isDistributed) return undefined;
+    return {
+      model: security.model,
+      mode: security.mode,
+      preconfigured:
+        security.linkKeys === "none"
+          ? { kind: "none" }
+          : security.linkKeys === "well-known"
+            ? { kind: "global", key: wellKnownLinkKey }
+            : { kind: "unique", keys: linkKeys },
+      masterKeys,
+      allowed: security.onlyAllowed ? new Set(nodes.map(({ address }) => address)) : undefined,
+      unsecuredRejoin: security.unsecuredRejoin,
+      oneJoinForEachKey: security.oneJoinForEachKey,
+      issuesLinkKeys: security.issuesLinkKeys,
+      authenticationUs: security.authenticationSeconds * 1_000_000,
+      devicesMax: security.devicesMax,
+    };
+  }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
