@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 
 import { connect, connectAsync, type IClientOptions } from "mqtt";
 
 import { statusSchema, type Status } from "../src/admin/protocol.ts";
 import { configured, plainAnonymous } from "./support/configurations.ts";
-import { PosternProcess, postern, scratch, up, type TestServer } from "./support/postern.ts";
+import { command, postern, PosternProcess, scratch, up, type TestServer } from "./support/postern.ts";
 
 const persistent: IClientOptions = {
   clientId: "reader",
@@ -18,7 +18,7 @@ const persistent: IClientOptions = {
 };
 
 async function status(data: string): Promise<Status> {
-  const { stdout, code, stderr } = await postern(["status", "--json", "--data", data]);
+  const { stdout, code, stderr } = await command(["status", "--json", "--data", data]);
   assert.equal(code, 0, stderr);
   return statusSchema.parse(JSON.parse(stdout));
 }
@@ -63,9 +63,15 @@ async function stopped(server: TestServer): Promise<void> {
 }
 
 describe("a running server", () => {
+  const directory = scratch();
+  let server: TestServer;
+  before(async () => (server = await up(configured(directory.path, plainAnonymous))));
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    directory[Symbol.dispose]();
+  });
+
   it("shows in `postern status` what it does, for people and for programs", async () => {
-    using directory = scratch();
-    await using server = await up(configured(directory.path, plainAnonymous));
     await fillQueue(server, 3);
     const found = await status(server.data);
     assert.equal(found.pid, server.process.child.pid);
@@ -98,8 +104,6 @@ describe("a running server", () => {
   });
 
   it("is watched with `postern status --watch` until Ctrl-C", async () => {
-    using directory = scratch();
-    await using server = await up(configured(directory.path, plainAnonymous));
     await using watching = new PosternProcess(["status", "--watch", "--json", "--data", server.data]);
     await watching.until(/\}\n\{.*\}\n/);
     watching.signal("SIGINT");
@@ -109,19 +113,15 @@ describe("a running server", () => {
   });
 
   it("keeps its admin socket to its own user", async () => {
-    using directory = scratch();
-    await using server = await up(configured(directory.path, plainAnonymous));
     assert.equal(statSync(join(server.data, "run", "admin.sock")).mode & 0o777, 0o600);
     assert.equal(statSync(join(server.data, "run")).mode & 0o777, 0o700);
   });
 
   it("changes its log level while it runs", async () => {
-    using directory = scratch();
-    await using server = await up(configured(directory.path, plainAnonymous));
-    const changed = await postern(["log", "level", "error", "--data", server.data]);
+    const changed = await command(["log", "level", "error", "--data", server.data]);
     assert.equal(changed.code, 0, changed.stderr);
     assert.equal((await status(server.data)).logLevel, "error");
-    const wrong = await postern(["log", "level", "loud", "--data", server.data]);
+    const wrong = await command(["log", "level", "loud", "--data", server.data]);
     assert.equal(wrong.code, 2);
     assert.match(
       wrong.stderr,
@@ -143,23 +143,6 @@ describe("a running server", () => {
     for (const line of lines) assert.equal(typeof JSON.parse(line), "object");
     assert.doesNotMatch(server.process.stderr, /S3CRET|UzNDUkVU/);
     assert.doesNotMatch(readFileSync(join(server.data, "audit", "audit.jsonl"), "utf8"), /S3CRET/);
-  });
-
-  it("is stopped by `postern down`, and then there is none to ask", async () => {
-    using directory = scratch();
-    await using server = await up(configured(directory.path, plainAnonymous));
-    assert.equal((await postern(["down", "--data", server.data])).code, 0);
-    assert.equal((await server.process.ended).code, 0);
-    for (const command of [["status"], ["down"], ["log", "level", "info"], ["status", "--watch"]]) {
-      const { code, stderr } = await postern([...command, "--data", server.data]);
-      assert.equal(code, 3, command.join(" "));
-      assert.match(stderr, /^postern: no server is running on [^\n]+\n$/);
-    }
-    for (const path of [join(directory.path, "none"), directory.path]) {
-      const { code, stderr } = await postern(["status", "--data", path]);
-      assert.equal(code, 3);
-      assert.match(stderr, /^postern: [^\n]+\n$/);
-    }
   });
 
   it("can be asked although the path of its data directory is longer than a socket's may be", async () => {
@@ -194,6 +177,21 @@ describe("a running server", () => {
       [200, 200, 404],
     );
   });
+
+  it("is stopped by `postern down`, and then there is none to ask", async () => {
+    assert.equal((await postern(["down", "--data", server.data])).code, 0);
+    assert.equal((await server.process.ended).code, 0);
+    for (const words of [["status"], ["down"], ["log", "level", "info"], ["status", "--watch"]]) {
+      const { code, stderr } = await command([...words, "--data", server.data]);
+      assert.equal(code, 3, words.join(" "));
+      assert.match(stderr, /^postern: no server is running on [^\n]+\n$/);
+    }
+    for (const path of [join(directory.path, "none"), directory.path]) {
+      const { code, stderr } = await command(["status", "--data", path]);
+      assert.equal(code, 3);
+      assert.match(stderr, /^postern: [^\n]+\n$/);
+    }
+  });
 });
 
 describe("the state of a server", () => {
@@ -222,18 +220,18 @@ describe("the state of a server", () => {
     {
       await using server = await up(args);
       await fillQueue(server, 4);
-      const taken = await postern(["backup", "running.backup", "--data", server.data], {
+      const taken = await command(["backup", "running.backup", "--data", server.data], {
         cwd: directory.path,
       });
       assert.equal(taken.code, 0, taken.stderr);
       await stopped(server);
-      const later = await postern(["backup", files[1] ?? "", "--data", server.data]);
+      const later = await command(["backup", files[1] ?? "", "--data", server.data]);
       assert.equal(later.code, 0, later.stderr);
     }
     for (const [index, file] of files.entries()) {
       assert.equal(statSync(file).mode & 0o077, 0);
       const data = join(directory.path, `restored-${index}`);
-      const restored = await postern(["restore", file, "--data", data]);
+      const restored = await command(["restore", file, "--data", data]);
       assert.equal(restored.code, 0, restored.stderr);
       await using server = await up([...args.slice(0, 2), "--data", data]);
       assert.equal((await drain(server, 4)).length, 4);
@@ -248,8 +246,8 @@ describe("the state of a server", () => {
     {
       await using server = await up(args);
       await fillQueue(server, 1);
-      await postern(["backup", file, "--data", data]);
-      const running = await postern(["restore", file, "--data", data, "--force"]);
+      await command(["backup", file, "--data", data]);
+      const running = await command(["restore", file, "--data", data, "--force"]);
       assert.equal(running.code, 1);
       assert.match(
         running.stderr,
@@ -257,15 +255,15 @@ describe("the state of a server", () => {
       );
       await stopped(server);
     }
-    const kept = await postern(["restore", file, "--data", data]);
+    const kept = await command(["restore", file, "--data", data]);
     assert.equal(kept.code, 1);
     assert.match(kept.stderr, /^postern: there are sessions or messages in .*data already: add --force /);
-    assert.equal((await postern(["restore", file, "--data", data, "--force"])).code, 0);
+    assert.equal((await command(["restore", file, "--data", data, "--force"])).code, 0);
     writeFileSync(file, "x");
-    const damaged = await postern(["restore", file, "--data", data, "--force"]);
+    const damaged = await command(["restore", file, "--data", data, "--force"]);
     assert.equal(damaged.code, 1);
     assert.match(damaged.stderr, /^postern: [^\n]*backup[^\n]*\n$/);
-    const missing = await postern(["restore", join(directory.path, "none"), "--data", data, "--force"]);
+    const missing = await command(["restore", join(directory.path, "none"), "--data", data, "--force"]);
     assert.match(missing.stderr, /^postern: [^\n]+none[^\n]+\n$/);
   });
 });

@@ -11,12 +11,12 @@ import { issueIntermediate, issueRoot, issueServer, type KeyPair } from "@poster
 import { connectAsync, type IClientOptions } from "mqtt";
 
 import { configured, tlsOnly } from "./support/configurations.ts";
-import { firstBundle, postern, scratch, up, type TestServer } from "./support/postern.ts";
+import { firstBundle, command, postern, scratch, up, type TestServer } from "./support/postern.ts";
 
 const dayMs = 86_400_000;
 
 async function run(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await postern(args);
+  const { code, stdout, stderr } = await command(args);
   assert.equal(code, 0, stderr);
   return stdout;
 }
@@ -48,7 +48,7 @@ describe("postern ca", () => {
     const withSecret = ["--passphrase-file", secret, ...args];
 
     assert.match(await run("ca", "show", ...args), /its key is on this machine/);
-    const refused = await postern(["ca", "export-root", file, ...args]);
+    const refused = await command(["ca", "export-root", file, ...args]);
     assert.deepEqual([refused.code, existsSync(file)], [2, false]);
     assert.match(refused.stderr, /say with --passphrase-file FILE/);
     const exported = await run("ca", "export-root", file, "--remove", ...withSecret);
@@ -65,7 +65,7 @@ describe("postern ca", () => {
       }),
     );
 
-    const without = await postern(["ca", "renew-issuing", ...args]);
+    const without = await command(["ca", "renew-issuing", ...args]);
     assert.equal(without.code, 1);
     assert.match(without.stderr, /the root's key is not on this machine: name the file it was exported to/);
     const live = await connectAsync(url, clientOptions(old));

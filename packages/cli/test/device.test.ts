@@ -9,7 +9,7 @@ import { hasCertificate, parseBundle, type Bundle } from "@postern/core/bundle";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 
 import { configured } from "./support/configurations.ts";
-import { freePort, postern, scratch, up, type Ended } from "./support/postern.ts";
+import { freePort, command, postern, scratch, up, type Ended } from "./support/postern.ts";
 
 const config = `
 listeners:
@@ -31,7 +31,7 @@ function clientOptions(bundle: Bundle): IClientOptions {
 
 /** Runs `postern device …` on one server. */
 function deviceCommand(args: readonly string[]) {
-  return (...words: string[]): Promise<Ended> => postern(["device", ...words, ...args]);
+  return (...words: string[]): Promise<Ended> => command(["device", ...words, ...args]);
 }
 
 async function good(ended: Promise<Ended>): Promise<string> {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 
 import { connectAsync, type IClientOptions } from "mqtt";
@@ -10,7 +11,7 @@ import { connectAsync, type IClientOptions } from "mqtt";
 import { configured, plainAnonymous } from "./support/configurations.ts";
 import {
   firstBundle,
-  postern,
+  command,
   PosternProcess,
   bin,
   scratch,
@@ -122,10 +123,12 @@ describe("the process of a server", () => {
     await using server = await up(configured(directory.path, plainAnonymous));
     server.process.child.stderr?.destroy();
     server.process.child.stdout?.destroy();
+    const certificate = join(server.data, "pki", "server.pem");
     for (let count = 0; count < 3; count += 1) {
-      rmSync(join(server.data, "pki", "server.pem"));
+      rmSync(certificate);
       server.process.signal("SIGHUP");
-      const changed = await postern(["log", "level", "debug", "--data", server.data]);
+      while (!existsSync(certificate)) await delay(10);
+      const changed = await command(["log", "level", "debug", "--data", server.data]);
       assert.equal(changed.code, 0, changed.stderr);
     }
     assert.ok(server.process.running);

@@ -14,7 +14,7 @@ import { configured } from "./support/configurations.ts";
 import {
   firstBundle,
   freePort,
-  postern,
+  command,
   scratch,
   up,
   type Scratch,
@@ -57,7 +57,7 @@ describe("revocation service", { skip: noOpenssl }, () => {
   }
 
   async function manage(...args: readonly string[]): Promise<void> {
-    const { code, stderr } = await postern(["device", ...args, "--data", server.data]);
+    const { code, stderr } = await command(["device", ...args, "--data", server.data]);
     assert.equal(code, 0, stderr);
   }
 

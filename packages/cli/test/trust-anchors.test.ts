@@ -8,7 +8,7 @@ import { audited } from "./support/audit.ts";
 import { configured } from "./support/configurations.ts";
 import { dataBeside, prepareInstallation } from "./support/installation.ts";
 import { Plant, attempt, withAnchor } from "./support/plant.ts";
-import { firstBundle, postern, scratch, up, type TestServer } from "./support/postern.ts";
+import { firstBundle, command, postern, scratch, up, type TestServer } from "./support/postern.ts";
 import { connectMqtt, portOf } from "./support/raw.ts";
 
 const press = [{ name: "press", tenant: "plant" }];
@@ -34,7 +34,7 @@ describe("trust anchors", () => {
     assert.match(await start("no certificate"), /holds no certificate in PEM/);
     const check = async (anchor: string) => {
       const [, file = ""] = configured(place.path, withAnchor(anchor));
-      const { code, stdout, stderr } = await postern(["config", "check", file]);
+      const { code, stdout, stderr } = await command(["config", "check", file]);
       return `${code} ${stdout}${stderr}`;
     };
     assert.match(await check("revocation: off, crls: [x.crl]"), /^2 .*revocation is off/);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { configured, tlsOnly } from "../support/configurations.ts";
-import { postern, scratch, up } from "../support/postern.ts";
+import { command, scratch, up } from "../support/postern.ts";
 import { connectBytes, connectMqtt, portOf, secured, sendPlain } from "../support/raw.ts";
 
 const http =
@@ -28,12 +28,12 @@ describe("attack 03: plain MQTT", () => {
 
   it("has no listener unless the configuration names one, and none that others reach without saying insecure", async () => {
     using directory = scratch();
-    const shown = await postern(["config", "show", "--data", `${directory.path}/none`]);
+    const shown = await command(["config", "show", "--data", `${directory.path}/none`]);
     assert.equal(shown.code, 0, shown.stderr);
     assert.doesNotMatch(shown.stdout, /\b(mqtt|ws):\/\//);
     const refused = async (listener: string) => {
       const [, file = ""] = configured(directory.path, `listeners: [${listener}]\nmetrics: { url: off }\n`);
-      return postern(["config", "check", file]);
+      return command(["config", "check", file]);
     };
     const open = await refused("{ url: mqtt://0.0.0.0:1883, anonymous: true }");
     assert.equal(open.code, 2);

@@ -10,7 +10,7 @@ import { readCertificateBundle } from "@postern/identity/testing";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 
 import { configured } from "../support/configurations.ts";
-import { postern, scratch, up, type TestServer } from "../support/postern.ts";
+import { command, scratch, up, type TestServer } from "../support/postern.ts";
 
 const config = `
 listeners:
@@ -21,8 +21,11 @@ tls: { sessionResumption: true }
 metrics: { url: off }
 `;
 
+/** New ticket keys may take half a second, and on a busy machine longer. */
+const patienceMs = 10_000;
+
 async function run(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await postern(args);
+  const { code, stdout, stderr } = await command(args);
   assert.equal(code, 0, stderr);
   return stdout;
 }
@@ -151,10 +154,15 @@ describe("attack 07: a revoked certificate with a TLS session from before", () =
       second.destroy();
 
       await run("device", "revoke", name, ...args);
-      const third = await handshake(server, bundle, { ...versions, session });
-      assert.ok(!third.isSessionReused(), `${version}: the ticket keys are others now`);
-      assert.equal(await connackCode(third), 5, version);
-      third.destroy();
+      // New ticket keys are made at most twice a second; the device is refused from the first handshake on.
+      const deadline = performance.now() + patienceMs;
+      for (let isReused = true; isReused;) {
+        const third = await handshake(server, bundle, { ...versions, session });
+        isReused = third.isSessionReused();
+        assert.equal(await connackCode(third), 5, version);
+        third.destroy();
+        assert.ok(performance.now() < deadline, `${version}: the ticket keys are still the same`);
+      }
     }
   });
 });

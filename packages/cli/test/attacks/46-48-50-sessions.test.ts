@@ -8,7 +8,7 @@ import type { IClientOptions } from "mqtt";
 
 import { configured } from "../support/configurations.ts";
 import { TestClient } from "../support/mqttjs.ts";
-import { postern, scratch, up, type TestServer } from "../support/postern.ts";
+import { command, scratch, up, type TestServer } from "../support/postern.ts";
 
 const never = 0xff_ff_ff_ff;
 
@@ -21,7 +21,7 @@ async function start(directory: string, text: string, devices: readonly string[]
   const args = configured(directory, text);
   const server: TestServer = await up(args);
   for (const name of devices) {
-    const { code, stderr } = await postern(["device", "add", name, "--role", "administrator", ...args]);
+    const { code, stderr } = await command(["device", "add", name, "--role", "administrator", ...args]);
     assert.equal(code, 0, stderr);
   }
   return {

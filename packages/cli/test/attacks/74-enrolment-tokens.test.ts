@@ -9,7 +9,7 @@ import { run } from "../../src/main.ts";
 import { fakeContext } from "../../src/testing.ts";
 import { EstTest, csr, held, newKey } from "../support/est.ts";
 import { TestClient } from "../support/mqttjs.ts";
-import { postern, scratch, type Scratch } from "../support/postern.ts";
+import { command, scratch, type Scratch } from "../support/postern.ts";
 
 describe("attack 74: enrolment tokens and claims used again, too late, or for something else", () => {
   let place: Scratch;
@@ -64,9 +64,9 @@ describe("attack 74: enrolment tokens and claims used again, too late, or for so
   it("are refused when they ran out, or were cancelled", async () => {
     const short = await est.token("door", { lifeMs: 1_000 });
     const cancelled = await est.token("gate");
-    const listed = await postern(["device", "enrolments", "--data", est.server.data]);
+    const listed = await command(["device", "enrolments", "--data", est.server.data]);
     assert.match(listed.stdout, new RegExp(`^${cancelled.id}  gate +open until `, "m"));
-    const { code } = await postern(["device", "enrolments", "cancel", "gate", "--data", est.server.data]);
+    const { code } = await command(["device", "enrolments", "cancel", "gate", "--data", est.server.data]);
     assert.equal(code, 0);
     await refused("gate", cancelled.token, /was cancelled/);
     await delay(Math.max(Date.parse(short.expires) - Date.now(), 0) + 5);

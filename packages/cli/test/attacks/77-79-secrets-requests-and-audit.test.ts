@@ -9,7 +9,7 @@ import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
 
 import { configured } from "../support/configurations.ts";
 import { addDevice, addressOf, auditOf, codeOf, tlsAndInsecure } from "../support/credentials.ts";
-import { postern, scratch, up } from "../support/postern.ts";
+import { command, postern, scratch, up } from "../support/postern.ts";
 
 /** A user store on loopback. It answers what `answer` returns, or whatever status that is. */
 async function userStore(answer: (question: string, request: IncomingMessage) => object | number) {
@@ -65,7 +65,7 @@ authentication: { hook: { url: "${store.url}", bearerFile: bearer } }
     ];
     assert.deepEqual(codes, [0, 0x86, 0x86, 0, 0x86]);
     assert.match(store.questions.join(), new RegExp(guess));
-    assert.equal((await postern(["log", "verify", "--data", server.data])).code, 0);
+    assert.equal((await command(["log", "verify", "--data", server.data])).code, 0);
 
     const signature = token.split(".").at(-1) ?? "";
     const secrets = [password, guess, signature, "BEARER-of-the-hook-4711"];
@@ -194,7 +194,7 @@ describe("attack 79: an audit log that was tampered with", () => {
     const [, plain = ""] = server.urls;
     for (let index = 0; index < 4; index += 1)
       await codeOf(plain, { username: `burglar-${index}`, password: "x" });
-    const verify = (...more: string[]) => postern(["log", "verify", "--data", server.data, ...more]);
+    const verify = (...more: string[]) => command(["log", "verify", "--data", server.data, ...more]);
     const honest = await verify();
     assert.equal(honest.code, 0, honest.stdout);
     assert.match(honest.stdout, /^intact: \d+ events in 1 file/);

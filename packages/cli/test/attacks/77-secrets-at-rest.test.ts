@@ -7,7 +7,7 @@ import { credentialsOf, parseBundle } from "@postern/core/bundle";
 import { connectAsync } from "mqtt";
 
 import { configured } from "../support/configurations.ts";
-import { postern, scratch, up } from "../support/postern.ts";
+import { command, scratch, up } from "../support/postern.ts";
 
 const config = `
 listeners:
@@ -48,7 +48,7 @@ describe("attack 77: secrets are read from files, logs, arguments and the enviro
     await using server = await up(args);
     const output: string[] = [];
     const run = async (...words: string[]): Promise<void> => {
-      const { code, stdout, stderr } = await postern([...words, ...args]);
+      const { code, stdout, stderr } = await command([...words, ...args]);
       assert.equal(code, 0, stderr);
       output.push(stdout, stderr);
     };

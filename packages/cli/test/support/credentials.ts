@@ -11,7 +11,7 @@ import type { ConnackPacket, ConnectPacket, ProtocolVersion } from "@postern/mqt
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 import { z } from "zod";
 
-import { postern, type TestServer } from "./postern.ts";
+import { command, type TestServer } from "./postern.ts";
 
 /** TLS first, then plain text in which secrets may be sent all the same. */
 export const tlsAndInsecure = `
@@ -25,7 +25,7 @@ metrics: { url: off }
 
 /** Runs a command that must succeed. */
 export async function run(...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await postern(args);
+  const { code, stdout, stderr } = await command(args);
   assert.equal(code, 0, stderr);
   return stdout;
 }

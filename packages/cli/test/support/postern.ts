@@ -123,9 +123,26 @@ export class PosternProcess implements AsyncDisposable {
   }
 }
 
-/** Runs a command to its end. */
+/** Runs a command to its end, in a process of its own. */
 export async function postern(args: readonly string[], options?: StartOptions): Promise<Ended> {
   return new PosternProcess(args, options).ended;
+}
+
+/**
+ * Runs a command to its end in this process, with streams and an environment of its own: what `postern` does but for the start of a
+ * process, which takes twenty times as long as most commands do. For commands that end by themselves.
+ */
+export async function command(
+  args: readonly string[],
+  { cwd = process.cwd(), env = {} }: Pick<StartOptions, "cwd" | "env"> = {},
+): Promise<Ended> {
+  const [{ run }, { fakeContext }] = await Promise.all([
+    import("../../src/main.ts"),
+    import("../../src/testing.ts"),
+  ]);
+  const context = fakeContext({ cwd, env: { ...env } });
+  const code = await run(args, context);
+  return { code, signal: null, stdout: context.out(), stderr: context.err() };
 }
 
 /** A directory of its own for one test. */
