@@ -1,9 +1,11 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 
+import * as fc from "fast-check";
+
+import { seal, type Protection } from "./envelope/seal.ts";
 import type { Binding } from "./envelope/binding.ts";
 import type { OpeningKeys } from "./envelope/open.ts";
 import type { Position } from "./envelope/position.ts";
-import type { Protection } from "./envelope/seal.ts";
 import { GroupKey } from "./keys/group-key.ts";
 import { decryptionKey, recipientKey } from "./keys/recipient.ts";
 import { signingKey, verifyingKey } from "./keys/signature.ts";
@@ -95,4 +97,31 @@ export function testParty(): {
       decryption: recipients.map(({ privateKey }) => decryptionKey(privateKey)),
     },
   };
+}
+
+/** Noise, and sealed payloads with something changed: bytes set, cut out, put in or said twice. */
+export function hostileBytes(): fc.Arbitrary<Uint8Array> {
+  const { protections } = testParty();
+  const sealed = protections.map(([, how]) =>
+    seal(how, testBinding, testPosition(1), Buffer.from("payload")),
+  );
+  const edit = fc.record({
+    at: fc.nat(500),
+    byte: fc.nat(255),
+    how: fc.constantFrom("set", "cut", "put", "twice"),
+  });
+  const edited = fc
+    .tuple(fc.constantFrom(...sealed), fc.array(edit, { minLength: 1, maxLength: 4 }))
+    .map(([bytes, edits]) => {
+      let changed: Buffer = Buffer.from(bytes);
+      for (const { at, byte, how } of edits) {
+        const [before, after] = [changed.subarray(0, at), changed.subarray(at)];
+        if (how === "set") changed = Buffer.concat([before, Buffer.of(byte), after.subarray(1)]);
+        else if (how === "cut") changed = Buffer.concat([before, after.subarray(1 + (byte & 7))]);
+        else if (how === "put") changed = Buffer.concat([before, Buffer.of(byte), after]);
+        else changed = Buffer.concat([before, after.subarray(0, byte & 31), after]);
+      }
+      return changed;
+    });
+  return fc.oneof(fc.uint8Array({ maxLength: 200 }), edited);
 }

@@ -1,11 +1,13 @@
 import { CborTagged, majorType, type CborKey, type CborMap, type CborValue } from "./value.ts";
 
-const bytesFirst = 256;
-
-/** Collects encoded items; one growing buffer, copied once at the end. */
+/** Collects encoded items in one buffer, which grows where `bytesExpected` was too little. */
 export class CborWriter {
-  #buffer = Buffer.allocUnsafe(bytesFirst);
+  #buffer: Buffer<ArrayBuffer>;
   #length = 0;
+
+  constructor(bytesExpected = 256) {
+    this.#buffer = Buffer.allocUnsafe(bytesExpected);
+  }
 
   /** The first bytes of an item: its major type and its argument in the shortest form. */
   head(major: number, argument: number | bigint): void {
@@ -76,9 +78,9 @@ export class CborWriter {
     } else this.#map(value);
   }
 
-  /** All that was written. */
+  /** All that was written; nothing may be written afterwards. */
   finish(): Buffer<ArrayBuffer> {
-    return Buffer.from(this.#buffer.subarray(0, this.#length));
+    return this.#buffer.subarray(0, this.#length);
   }
 
   #map(map: CborMap): void {

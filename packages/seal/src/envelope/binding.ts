@@ -17,6 +17,9 @@ export interface Binding {
 
 const version = 1;
 
+/** The first bytes of a byte string below 4 GB. */
+const itemBytesMax = 5;
+
 /**
  * The `external_aad` of all structures: `[1, tenant, topic, sender, epoch]`. More items follow where something else is to be covered:
  * the keys for all recipients by what is encrypted to them; the header around it, and these keys, by a signature within, else one who
@@ -39,7 +42,7 @@ export function coseStructure(
   context: "Signature1" | "MAC0" | "Encrypt0" | "Encrypt" | "Checksum",
   parts: readonly Uint8Array[],
 ): Buffer {
-  const writer = new CborWriter();
+  const writer = new CborWriter(parts.reduce((bytes, part) => bytes + part.length + itemBytesMax, 16));
   writer.head(majorType.array, 1 + parts.length);
   writer.text(context);
   for (const part of parts) writer.bytes(part);

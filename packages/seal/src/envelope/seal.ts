@@ -136,7 +136,8 @@ function envelope(
   content: Uint8Array,
   last?: Uint8Array | { readonly encoded: Uint8Array },
 ): Buffer {
-  const writer = new CborWriter();
+  const lastBytes = last instanceof Uint8Array ? last.length : (last?.encoded.length ?? 0);
+  const writer = new CborWriter(header.length + content.length + lastBytes + 20);
   if (tag !== undefined) writer.head(majorType.tag, tag);
   writer.head(majorType.array, last === undefined ? 3 : 4);
   writer.bytes(header);
