@@ -53,6 +53,14 @@ export const bundleSchema = z.object({
       clockless: z.boolean().optional(),
     })
     .optional(),
+  /** Whose keys for sealed payloads the device takes. */
+  sealing: z
+    .object({
+      tenant: z.string().min(1),
+      /** Public keys of the key authority (SubjectPublicKeyInfo, DER, in base64): the one in use, and the next. */
+      authorities: z.array(z.base64()).min(1).max(4),
+    })
+    .optional(),
 });
 
 /** @see bundleSchema for the fields. Fields of later versions are optional and ignored by earlier ones. */

@@ -21,9 +21,15 @@ import { aeads, kems, type AeadName, type HpkeSuite, type KemName } from "./suit
 const info = Buffer.from(vectors.info, "hex");
 const plaintext = Buffer.from(vectors.plaintext, "hex");
 
+function isKem(name: string): name is KemName {
+  return name in kems;
+}
+
+function isAead(name: string): name is AeadName {
+  return name in aeads;
+}
+
 function suiteOf({ kem, aead }: { readonly kem: string; readonly aead: string }): HpkeSuite {
-  const isKem = (name: string): name is KemName => name in kems;
-  const isAead = (name: string): name is AeadName => name in aeads;
   return isKem(kem) && isAead(aead) ? { kem, aead } : assert.fail();
 }
 

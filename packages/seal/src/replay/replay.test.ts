@@ -201,7 +201,10 @@ describe("the sequence counter", () => {
     const third = await SequenceCounter.open({ store, ...counterOptions, nowMs: testNowMs + 120_000 });
     const volatile = SequenceCounter.volatile(testNowMs + 180_000, counterOptions.randomBytes);
     const instances = [first, second, third, volatile].map(({ instance }) => Buffer.from(instance));
-    assert.deepEqual(instances, instances.toSorted(Buffer.compare));
+    assert.deepEqual(
+      instances,
+      instances.toSorted((a, b) => a.compare(b)),
+    );
     assert.equal(new Set(instances.map(String)).size, 4);
     assert.deepEqual([(await third.next()).sequence, (await volatile.next()).sequence], [0, 0]);
   });
