@@ -49,6 +49,12 @@ export interface ConnectionPorts {
   onSession?(sessionPresent: boolean): void;
   /** Called when a lost connection is there again. */
   onReconnected?(sessionPresent: boolean): void;
+  /** Called whenever the connection is there. */
+  onConnected?(sessionPresent: boolean): void;
+  /** Called when a connection broke that is made again. */
+  onLost?(cause: Error): void;
+  /** Called once, when the connection fails for good. */
+  onFailed?(error: Error): void;
 }
 
 /** What the server said at CONNACK, with the specification's defaults where it said nothing. @see MQTT 5.0 §3.2.2.3 */
@@ -119,7 +125,6 @@ export function hasPacketId(packet: Packet): boolean {
  */
 export class Connection {
   readonly client: MqttClient;
-  readonly target: Target;
   server: ServerLimits = limitsOf(undefined);
 
   readonly #settings: ConnectSettings;
@@ -128,6 +133,7 @@ export class Connection {
   /** Those who wait in `guard`. */
   readonly #waiting = new Set<(error: Error) => void>();
   readonly #onAbort = () => this.fail(reasonOf(this.#ports.signal));
+  #target: Target;
   #state: "opening" | "connected" | "lost" | "failed" | "ended" = "opening";
   #failure: Error | undefined;
   #transport: Transport | undefined;
@@ -142,7 +148,7 @@ export class Connection {
   #retryMs: number;
 
   constructor(target: Target, settings: ConnectSettings, ports: ConnectionPorts) {
-    this.target = target;
+    this.#target = target;
     this.#settings = settings;
     this.#tls = settings.tls;
     this.#ports = ports;
@@ -157,6 +163,11 @@ export class Connection {
     this.client.on("reconnect", () => this.#onReconnect());
     ports.signal.addEventListener("abort", this.#onAbort);
     if (ports.signal.aborted) this.#onAbort();
+  }
+
+  /** The server we are connected to, or were last. */
+  get target(): Target {
+    return this.#target;
   }
 
   /** Resolves when the server let us in for the first time; rejects with the reason when it did not. */
@@ -181,6 +192,12 @@ export class Connection {
     this.#failure = error;
     this.#state = "failed";
     for (const reject of this.#waiting) reject(error);
+    this.#ports.onFailed?.(error);
+  }
+
+  /** Ends this connection because the server broke the rules; another one is made. */
+  offence(problem: string): void {
+    this.#onError(new Error(problem));
   }
 
   /**
@@ -295,6 +312,7 @@ export class Connection {
       reporter.notice(`connected again${sessionPresent ? "" : " (the server kept nothing for us)"}`);
       this.#ports.onReconnected?.(sessionPresent);
     }
+    this.#ports.onConnected?.(sessionPresent);
   }
 
   #onClose(): void {
@@ -306,6 +324,10 @@ export class Connection {
     this.#cause = cause;
     switch (this.#state) {
       case "opening":
+        if (this.#settings.patient === true && this.#mayRetry(cause)) {
+          this.#nextTarget();
+          break;
+        }
         this.fail(cause);
         this.client.end(true);
         break;
@@ -321,18 +343,29 @@ export class Connection {
     }
   }
 
-  #onLost(cause: ConnectionError | ServerRefusedError, wasOpen: boolean): void {
-    if (wasOpen) this.#fruitless++;
+  #mayRetry(cause: ConnectionError | ServerRefusedError): boolean {
     const isRetryable = cause instanceof ServerRefusedError ? isPassing(cause.reasonCode) : cause.retry;
     // A certificate that ended was renewed before.
-    const retry = isRetryable || this.#latestTls().cert !== this.#tls.cert;
-    if (!this.#settings.reconnect || !retry) {
+    return isRetryable || this.#latestTls().cert !== this.#tls.cert;
+  }
+
+  /** A server with several addresses may be reached by another one now. */
+  #nextTarget(): void {
+    const { targets } = this.#settings;
+    this.#target = targets[(targets.indexOf(this.#target) + 1) % targets.length] ?? this.#target;
+  }
+
+  #onLost(cause: ConnectionError | ServerRefusedError, wasOpen: boolean): void {
+    if (wasOpen) this.#fruitless++;
+    if (!wasOpen) this.#nextTarget();
+    if (!this.#settings.reconnect || !this.#mayRetry(cause)) {
       this.fail(cause);
     } else if (this.#fruitless >= fruitlessMax) {
       const message = `${this.target.url} lets us in and ends the connection ${fruitlessMax} times in a row: ${cause.message}`;
       this.fail(new ConnectionError(message, { retry: false, cause }));
     } else {
       this.#state = "lost";
+      if (wasOpen) this.#ports.onLost?.(cause);
       if (cause.message !== this.#toldLoss && wasOpen) {
         this.#toldLoss = cause.message;
         this.#ports.reporter.notice(`connection lost: ${cause.message}; connecting again`);

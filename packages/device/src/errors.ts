@@ -53,6 +53,16 @@ export class UnsendableError extends PosternError {
   readonly code = "UNSENDABLE";
 }
 
+/** More messages wait to be sent than may. */
+export class QueueFullError extends PosternError {
+  readonly code = "QUEUE_FULL";
+}
+
+/** The device was closed. */
+export class ClosedError extends PosternError {
+  readonly code = "CLOSED";
+}
+
 /** What is to prove who we are, or whom we trust, cannot be used: not PEM, a key of another certificate, a weak key. */
 export class CredentialsError extends PosternError {
   readonly code = "CREDENTIALS";

@@ -32,6 +32,8 @@ export interface ConnectSettings {
   /** How to knock first; `undefined` where the server is not hidden. */
   readonly knock?: KnockSettings | undefined;
   readonly reconnect: boolean;
+  /** Whether to try again, too, when the first connection cannot be made. */
+  readonly patient?: boolean;
   /** Whether a server must prove that its certificate is not revoked; "soft" unless given. */
   readonly staple?: StaplePolicy;
   /** How messages call what the user can change. */

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
 import { BackgroundRenewal } from "@postern/device/est/background-renewal";
 import type { ConnectSettings } from "@postern/device/settings";
+import { errorText } from "@postern/core/errors";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { isSharedFilter } from "@postern/mqtt/topics";
 
@@ -98,7 +99,16 @@ function renewInBackground(
   reporter: Reporter,
 ): BackgroundRenewal | undefined {
   if (bundle === undefined || !reconnect) return undefined;
-  return BackgroundRenewal.start({ path: resolve(cwd, bundle), name: bundle, reporter });
+  return BackgroundRenewal.start({
+    path: resolve(cwd, bundle),
+    name: bundle,
+    onRenewed: ({ notAfterMs }) =>
+      reporter.notice(
+        `the certificate in ${bundle} was renewed and is good until ${new Date(notAfterMs).toISOString()}`,
+      ),
+    onFailed: (error) =>
+      reporter.notice(`the certificate in ${bundle} could not be renewed yet: ${errorText(error)}`),
+  });
 }
 
 /** Runs `postern sub`. @throws {CliError} as its help says. */

@@ -1,6 +1,6 @@
 import { errorText } from "@postern/core/errors";
+import type { Certificate } from "@postern/pki/certificate";
 
-import type { Reporter } from "../connection.ts";
 import { readRenewable, renewBundle } from "./renew.ts";
 
 const dayMs = 86_400_000;
@@ -16,7 +16,9 @@ export interface BackgroundRenewalOptions {
   readonly path: string;
   /** How the user calls it. */
   readonly name: string;
-  readonly reporter: Reporter;
+  readonly onRenewed: (certificate: Certificate) => void;
+  /** What fails is tried again; the same failure is told once. */
+  readonly onFailed: (error: Error) => void;
 }
 
 /**
@@ -71,16 +73,13 @@ export class BackgroundRenewal implements Disposable {
   }
 
   async #renew(): Promise<void> {
-    const { path, name, reporter } = this.#options;
+    const { path, name } = this.#options;
     try {
       const renewable = readRenewable(path, name);
       // Another process may have done it.
       if (Date.now() >= renewable.dueMs) {
         const renewal = await renewBundle(path, renewable, Date.now());
-        if (renewal.kind === "renewed") {
-          const until = new Date(renewal.certificate.notAfterMs).toISOString();
-          reporter.notice(`the certificate in ${name} was renewed and is good until ${until}`);
-        }
+        if (renewal.kind === "renewed") this.#options.onRenewed(renewal.certificate);
       }
       this.#retryMs = retryMsMin;
       this.#told = "";
@@ -88,7 +87,7 @@ export class BackgroundRenewal implements Disposable {
     } catch (thrown) {
       const problem = errorText(thrown);
       if (problem !== this.#told)
-        reporter.notice(`the certificate in ${name} could not be renewed yet: ${problem}`);
+        this.#options.onFailed(thrown instanceof Error ? thrown : new Error(problem));
       this.#told = problem;
       this.#wait(this.#retryMs * (0.8 + 0.4 * Math.random()));
       this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax);

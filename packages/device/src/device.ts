@@ -1,0 +1,278 @@
+import { EventEmitter } from "node:events";
+
+import type { Properties, QoS } from "@postern/mqtt/packets";
+import { ReasonCode } from "@postern/mqtt/reason-codes";
+import { isTopicFilter, isTopicName, parseSharedFilter } from "@postern/mqtt/topics";
+
+import { Connection } from "./connection.ts";
+import { ClosedError, ServerRefusedError, reasonText } from "./errors.ts";
+import { BackgroundRenewal } from "./est/background-renewal.ts";
+import { Inbound, type FilterEntry } from "./inbound.ts";
+import type { Message } from "./message.ts";
+import type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
+import { Outbound, type OutgoingMessage, type Published } from "./outbound.ts";
+import type { ConnectSettings } from "./settings.ts";
+import { Subscription } from "./subscription.ts";
+
+const subscriptionsMax = 1_000;
+
+export interface DeviceEvents {
+  /** The server let us in. Without `sessionPresent` it knew nothing of us: it was subscribed again. */
+  connected: [{ readonly url: string; readonly sessionPresent: boolean }];
+  /** The connection broke, for this reason; it is made again. */
+  lost: [Error];
+  /** Nothing more will come: without an error after `close()`. */
+  closed: [Error | undefined];
+  /** A message with QoS 0 was dropped, as too many wait for the loop over this filter. */
+  dropped: [filter: string];
+  /** A message came that nobody subscribed to in this process. */
+  unclaimed: [Message];
+  /** A subscription is not renewed on a new session, or the status is not taken. */
+  warning: [Error];
+  /** The certificate was renewed and is good until then. */
+  renewed: [Date];
+  /** The certificate could not be renewed; it is tried again. */
+  renewalFailed: [Error];
+}
+
+export type DeviceState = "connecting" | "connected" | "lost" | "closed";
+
+export interface DeviceParts {
+  readonly name: string;
+  readonly settings: ConnectSettings;
+  readonly status: Required<StatusOptions> | undefined;
+  readonly renewal: { readonly path: string; readonly name: string } | undefined;
+  readonly options: ConnectOptions;
+}
+
+interface Wanted {
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+}
+
+/** A device that is connected, and stays so until it is closed. Made with `connect`. */
+export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposable {
+  /** What the server knows it by. */
+  readonly name: string;
+  readonly #parts: DeviceParts;
+  readonly #abort = new AbortController();
+  readonly #inbound: Inbound;
+  readonly #outbound: Outbound;
+  readonly #wanted = new Map<string, Wanted>();
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #connection: Connection;
+  #renewal: BackgroundRenewal | undefined;
+  #state: DeviceState = "connecting";
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: DeviceParts) {
+    super();
+    const { options, settings } = parts;
+    this.name = parts.name;
+    this.#parts = parts;
+    this.#inbound = new Inbound({
+      inspect: (message) => message,
+      receiveMaximum: settings.properties.receiveMaximum ?? 65_535,
+      unclaimedMs: 30_000,
+      onUnclaimed: (message) => this.emit("unclaimed", message),
+      onOffence: (problem) => this.#connection.offence(problem),
+    });
+    this.#outbound = new Outbound(() => this.#connection, options.queueMax ?? 1_000);
+    const { retryMsMin } = options;
+    const [target] = settings.targets;
+    if (target === undefined) throw new TypeError("a device without a server");
+    this.#connection = new Connection(target, settings, {
+      reporter: { notice: () => {}, detail: () => {} },
+      signal: this.#abort.signal,
+      ...(retryMsMin === undefined ? {} : { retryMsMin }),
+      prepare: (client) => {
+        this.#inbound.attach(client);
+        this.#outbound.attach(client);
+      },
+      onSession: (sessionPresent) => this.#inbound.onSession(sessionPresent),
+      onConnected: (sessionPresent) => this.#onConnected(sessionPresent),
+      onLost: (cause) => {
+        this.#state = "lost";
+        this.emit("lost", cause);
+      },
+      onFailed: (error) => void this.#end(error),
+    });
+    options.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get state(): DeviceState {
+    return this.#state;
+  }
+
+  /** How many published messages are not acknowledged. */
+  get unacknowledged(): number {
+    return this.#outbound.unacknowledged;
+  }
+
+  /** Resolves when the server let us in, or at once where that is not waited for. */
+  async open(): Promise<void> {
+    const { options, renewal } = this.#parts;
+    if (options.offline !== true) await this.#connection.opened();
+    if (renewal === undefined) return;
+    this.#renewal = BackgroundRenewal.start({
+      ...renewal,
+      onRenewed: ({ notAfterMs }) => this.emit("renewed", new Date(notAfterMs)),
+      onFailed: (error) => this.emit("renewalFailed", error),
+    });
+  }
+
+  /**
+   * Publishes a message. Resolves when the server has acknowledged it, over a later connection where this one breaks; with QoS 0 when it
+   * was sent, or dropped where there is no connection.
+   * @throws {PublishRefusedError}, {BeyondServerLimitError}, {QueueFullError}, {ClosedError}, and the reason of `options.signal`.
+   */
+  publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<Published> {
+    if (!isTopicName(topic)) throw new TypeError(`"${topic}" is not a topic to publish to`);
+    const { qos = 1, retain = false, signal } = options;
+    const properties: Properties = { ...options.properties };
+    if (options.expirySeconds !== undefined) properties.messageExpiryInterval = options.expirySeconds;
+    const bytes = typeof payload === "string" ? Buffer.from(payload, "utf8") : Buffer.from(payload);
+    return this.#send({ topic, payload: bytes, qos, retain, properties }, signal);
+  }
+
+  #send(message: OutgoingMessage, signal?: AbortSignal): Promise<Published> {
+    return this.#outbound.publish(message, signal);
+  }
+
+  /**
+   * Subscribes to a filter. The messages come to whoever loops over what is returned; `ready` tells when the server has granted it.
+   * The loop rejects with {ServerRefusedError} when it does not, and with the reason of `options.signal`.
+   */
+  subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
+    const legal = isTopicFilter(filter) && parseSharedFilter(filter) !== "invalid";
+    if (!legal) throw new TypeError(`"${filter}" is not a topic filter`);
+    if (this.#subscriptions.size >= subscriptionsMax)
+      throw new RangeError(`more than ${subscriptionsMax} subscriptions at a time`);
+    if (this.#closing !== undefined) throw new ClosedError("the device is closed");
+    const { signal, keep, qos = 1, noLocal = false, retainHandling = 0 } = options;
+    const onAbort = (): void => {
+      const reason: unknown = signal?.reason;
+      subscription.fail(reason instanceof Error ? reason : new DOMException("aborted", "AbortError"));
+    };
+    const subscription = new Subscription({
+      filter,
+      bufferMax: options.bufferMax ?? 1_000,
+      onDropped: () => this.emit("dropped", filter),
+      onEnd: () => {
+        signal?.removeEventListener("abort", onAbort);
+        this.#subscriptions.delete(subscription);
+        const last = this.#inbound.drop(filter, subscription);
+        if (!last) return;
+        this.#wanted.delete(filter);
+        if (keep !== true && this.#connection.client.connected) this.#connection.client.unsubscribe(filter);
+      },
+    });
+    this.#subscriptions.add(subscription);
+    const entry = this.#inbound.entry(filter);
+    const before = this.#wanted.get(filter);
+    this.#wanted.set(filter, {
+      qos: before !== undefined && before.qos > qos ? before.qos : qos,
+      noLocal,
+      retainHandling,
+    });
+    this.#inbound.claim(entry, subscription);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal?.aborted === true) onAbort();
+    else if (this.#state === "connected") this.#subscribe(entry);
+    return subscription;
+  }
+
+  /** Asks the server for a filter; what it says goes to those who loop over it. */
+  #subscribe(entry: FilterEntry): void {
+    const { filter, identifier } = entry;
+    const wanted = this.#wanted.get(filter);
+    if (wanted === undefined) return;
+    const { client } = this.#connection;
+    const { qos, noLocal: nl, retainHandling: rh } = wanted;
+    const options = { qos, nl, rh, rap: false, properties: { subscriptionIdentifier: identifier } };
+    client.subscribe(filter, options, (_error, _grants, packet) => {
+      // Without an answer the connection broke: it is asked again on the next one.
+      if (packet === undefined) return;
+      const code = Number(packet.granted[0] ?? ReasonCode.unspecifiedError);
+      if (code < 0x80) {
+        for (const subscription of entry.subscriptions) subscription.grant(code);
+        return;
+      }
+      const text = `the server refused the subscription to "${filter}": ${reasonText(code)}`;
+      const error = new ServerRefusedError(text, code);
+      for (const subscription of entry.subscriptions) subscription.fail(error);
+    });
+  }
+
+  #onConnected(sessionPresent: boolean): void {
+    this.#state = "connected";
+    for (const entry of this.#inbound.entries()) this.#subscribe(entry);
+    const { status } = this.#parts;
+    if (status !== undefined) void this.#say(status.online, status);
+    this.emit("connected", { url: this.#connection.target.url, sessionPresent });
+  }
+
+  async #say(text: string, { topic }: StatusOptions): Promise<void> {
+    if (topic === undefined) return;
+    const payload = Buffer.from(text, "utf8");
+    try {
+      await this.#send({ topic, payload, qos: 1, retain: true, properties: {} });
+    } catch (thrown) {
+      if (this.#closing === undefined && thrown instanceof Error) this.emit("warning", thrown);
+    }
+  }
+
+  readonly #onAbort = (): void => {
+    const reason: unknown = this.#parts.options.signal?.reason;
+    void this.#end(reason instanceof Error ? reason : new DOMException("aborted", "AbortError"));
+  };
+
+  /**
+   * Disconnects: says "offline" where there is a status, and ends all loops. What was published and not acknowledged rejects, and what was
+   * received and not taken comes again in the next connection of the session.
+   */
+  close(): Promise<void> {
+    return this.#end(undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #end(error: Error | undefined): Promise<void> {
+    this.#closing ??= this.#close(error);
+    return this.#closing;
+  }
+
+  async #close(error: Error | undefined): Promise<void> {
+    const { status, options } = this.#parts;
+    options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#renewal?.[Symbol.dispose]();
+    if (status !== undefined && this.#state === "connected") await this.#sayGoodbye(status);
+    this.#state = "closed";
+    for (const subscription of this.#subscriptions) {
+      if (error === undefined) subscription.close();
+      else subscription.fail(error);
+    }
+    this.#subscriptions.clear();
+    this.#outbound.fail(
+      error ?? new ClosedError("the device was closed before the message was acknowledged"),
+    );
+    this.#inbound.close();
+    this.#abort.abort(error ?? new ClosedError("the device was closed"));
+    await this.#connection.end();
+    this.emit("closed", error);
+  }
+
+  /** Where the server is gone, its own will says it. */
+  async #sayGoodbye(status: Required<StatusOptions>): Promise<void> {
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), 2_000);
+    await Promise.race([
+      this.#say(status.offline, status),
+      new Promise<void>((resolve) => over.signal.addEventListener("abort", () => resolve(), { once: true })),
+    ]);
+    clearTimeout(timer);
+  }
+}

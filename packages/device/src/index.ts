@@ -1,0 +1,19 @@
+export type { Bundle } from "@postern/core/bundle";
+export { BundleError, PosternError } from "@postern/core/errors";
+export { connect } from "./connect.ts";
+export type { Device, DeviceEvents, DeviceState } from "./device.ts";
+export {
+  BeyondServerLimitError,
+  ClosedError,
+  ConnectionError,
+  CredentialsError,
+  DeviceFileError,
+  PublishRefusedError,
+  QueueFullError,
+  ServerRefusedError,
+  UnsendableError,
+} from "./errors.ts";
+export type { Message } from "./message.ts";
+export type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
+export type { Published } from "./outbound.ts";
+export type { Subscription } from "./subscription.ts";
