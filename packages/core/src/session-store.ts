@@ -71,6 +71,12 @@ export interface StoredWill {
   readonly dueAtMs: number | null;
 }
 
+/** Which sealed messages of one sender were accepted, in the form of whoever judges that. */
+export interface AcceptedState {
+  readonly sender: string;
+  readonly state: Uint8Array;
+}
+
 /** What a queue entry waits for. `queued` has no packet id; `sent` and `released` have one. */
 export const QueueState = {
   /** Not yet sent on this session. */
@@ -124,6 +130,7 @@ export interface SessionStore {
   loadSessions(): Iterable<LoadedSession>;
   loadRetained(): Iterable<StoredMessage>;
   loadWills(): Iterable<{ readonly number: SessionNumber; readonly will: StoredWill }>;
+  loadAccepted(): Iterable<AcceptedState>;
   /** One more than the highest session number ever given to this store. */
   nextSessionNumber(): SessionNumber;
 
@@ -153,6 +160,9 @@ export interface SessionStore {
   deleteRetained(topic: string): void;
   putWill(number: SessionNumber, will: StoredWill): void;
   deleteWill(number: SessionNumber): void;
+  /** Replaces what is kept of that sender. */
+  putAccepted(accepted: AcceptedState): void;
+  deleteAccepted(sender: string): void;
 
   /**
    * Up to `countMax` entries in any state from `fromPosition` on, in order of position; fewer when their

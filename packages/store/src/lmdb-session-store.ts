@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 
 import type {
+  AcceptedState,
   LoadedQueueEntry,
   LoadedSession,
   MessageNumber,
@@ -20,11 +21,13 @@ import type { LmdbReader } from "./lmdb/database.ts";
 import { keyNumber, keyPacketId, Kind, kindKey, textKey } from "./lmdb/keys.ts";
 import { QueueTable } from "./lmdb/queue-table.ts";
 import {
+  readAccepted,
   readCounters,
   readMessage,
   readSession,
   readSubscription,
   readWill,
+  writeAccepted,
   writeMessage,
   writeSession,
   writeSubscription,
@@ -118,6 +121,12 @@ export class LmdbSessionStore implements SessionStore {
     }
   }
 
+  *loadAccepted(): Iterable<AcceptedState> {
+    for (const { key, value } of this.#reader.range(kindKey(Kind.accepted), kindKey(Kind.accepted + 1))) {
+      yield readAccepted(new RowReader(key, value));
+    }
+  }
+
   nextSessionNumber(): SessionNumber {
     return this.#nextSessionNumber;
   }
@@ -208,8 +217,7 @@ export class LmdbSessionStore implements SessionStore {
 
   putRetained(message: StoredMessage): void {
     this.#appending();
-    this.#writer.begin(Kind.retained);
-    this.#writer.raw(textKey(message.topic));
+    this.#beginText(Kind.retained, message.topic);
     this.#writer.value();
     writeMessage(this.#writer, message);
     this.#writer.put();
@@ -217,8 +225,7 @@ export class LmdbSessionStore implements SessionStore {
 
   deleteRetained(topic: string): void {
     this.#appending();
-    this.#writer.begin(Kind.retained);
-    this.#writer.raw(textKey(topic));
+    this.#beginText(Kind.retained, topic);
     this.#writer.delete();
   }
 
@@ -235,6 +242,20 @@ export class LmdbSessionStore implements SessionStore {
   deleteWill(number: SessionNumber): void {
     this.#appending();
     this.#beginNumbered(Kind.will, number);
+    this.#writer.delete();
+  }
+
+  putAccepted(accepted: AcceptedState): void {
+    this.#appending();
+    this.#beginText(Kind.accepted, accepted.sender);
+    this.#writer.value();
+    writeAccepted(this.#writer, accepted);
+    this.#writer.put();
+  }
+
+  deleteAccepted(sender: string): void {
+    this.#appending();
+    this.#beginText(Kind.accepted, sender);
     this.#writer.delete();
   }
 
@@ -342,6 +363,11 @@ export class LmdbSessionStore implements SessionStore {
   #beginNumbered(kind: number, number: SessionNumber): void {
     this.#writer.begin(kind);
     this.#writer.sortedU48(number);
+  }
+
+  #beginText(kind: number, text: string): void {
+    this.#writer.begin(kind);
+    this.#writer.raw(textKey(text));
   }
 
   #checkSession(number: SessionNumber): void {

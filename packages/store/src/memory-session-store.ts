@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 
 import type {
+  AcceptedState,
   LoadedQueueEntry,
   LoadedSession,
   MessageNumber,
@@ -72,6 +73,10 @@ export class MemorySessionStore implements SessionStore {
     return this.#state.wills();
   }
 
+  loadAccepted(): Iterable<AcceptedState> {
+    return this.#state.accepted();
+  }
+
   nextSessionNumber(): SessionNumber {
     return this.#state.nextSessionNumber;
   }
@@ -137,6 +142,14 @@ export class MemorySessionStore implements SessionStore {
 
   deleteWill(number: SessionNumber): void {
     this.#append((state) => state.deleteWill(number));
+  }
+
+  putAccepted(accepted: AcceptedState): void {
+    this.#append((state) => state.putAccepted(accepted));
+  }
+
+  deleteAccepted(sender: string): void {
+    this.#append((state) => state.deleteAccepted(sender));
   }
 
   readQueue(

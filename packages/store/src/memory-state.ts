@@ -1,4 +1,5 @@
 import {
+  type AcceptedState,
   type LoadedQueueEntry,
   type LoadedSession,
   type MessageNumber,
@@ -28,6 +29,7 @@ export class MemoryState {
   readonly #sessions = new Map<SessionNumber, SessionState>();
   readonly #retained = new Map<string, StoredMessage>();
   readonly #wills = new Map<SessionNumber, StoredWill>();
+  readonly #accepted = new Map<string, AcceptedState>();
   /** Bodies that new entries may name: those of the open group. */
   readonly #fresh = new Map<MessageNumber, StoredMessage>();
 
@@ -55,6 +57,10 @@ export class MemoryState {
 
   *wills(): Iterable<{ readonly number: SessionNumber; readonly will: StoredWill }> {
     for (const [number, will] of this.#wills) yield { number, will };
+  }
+
+  accepted(): Iterable<AcceptedState> {
+    return this.#accepted.values();
   }
 
   /** Distinct bodies that entries hold. */
@@ -148,6 +154,14 @@ export class MemoryState {
 
   deleteWill(number: SessionNumber): void {
     this.#wills.delete(number);
+  }
+
+  putAccepted(accepted: AcceptedState): void {
+    this.#accepted.set(accepted.sender, accepted);
+  }
+
+  deleteAccepted(sender: string): void {
+    this.#accepted.delete(sender);
   }
 
   readQueue(

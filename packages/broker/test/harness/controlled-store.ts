@@ -1,4 +1,5 @@
 import type {
+  AcceptedState,
   LoadedQueueEntry,
   LoadedSession,
   MessageNumber,
@@ -122,6 +123,10 @@ export class ControlledStore implements SessionStore {
     return this.#live.loadWills();
   }
 
+  loadAccepted(): Iterable<AcceptedState> {
+    return this.#live.loadAccepted();
+  }
+
   nextSessionNumber(): SessionNumber {
     return this.#live.nextSessionNumber();
   }
@@ -193,6 +198,14 @@ export class ControlledStore implements SessionStore {
 
   deleteWill(number: SessionNumber): void {
     this.#append((store) => store.deleteWill(number));
+  }
+
+  putAccepted(accepted: AcceptedState): void {
+    this.#append((store) => store.putAccepted(accepted));
+  }
+
+  deleteAccepted(sender: string): void {
+    this.#append((store) => store.deleteAccepted(sender));
   }
 
   #append(append: Append): void {

@@ -16,6 +16,7 @@ import { hash } from "node:crypto";
  *   bodyCount           kind | message u48                 how many entries share it
  *   retained            kind | text                        the topic
  *   will                kind | session u48
+ *   accepted            kind | text                        the sender of sealed messages
  *
  * A queue entry has up to two rows: `entry`, as it was enqueued (with its body or the number of it), never written
  * again; and `delivery`, its state and packet id once they changed. A released entry has the second only.
@@ -34,6 +35,7 @@ export const Kind = {
   bodyCount: 0x31,
   retained: 0x40,
   will: 0x50,
+  accepted: 0x60,
 } as const;
 
 /** The kinds below this one hold what the store needs for itself: a store with no others is empty. */

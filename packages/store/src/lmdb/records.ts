@@ -1,4 +1,5 @@
 import type {
+  AcceptedState,
   QoS,
   QueueState,
   StoredMessage,
@@ -102,6 +103,15 @@ export function readWill(reader: RowReader): StoredWill {
   const clientId = reader.text();
   const message = readMessage(reader);
   return { clientId, message, retain, delaySeconds, dueAtMs };
+}
+
+export function writeAccepted(writer: RowWriter, { sender, state }: AcceptedState): void {
+  writer.text(sender);
+  writer.bytes(state);
+}
+
+export function readAccepted(reader: RowReader): AcceptedState {
+  return { sender: reader.text(), state: reader.bytes() };
 }
 
 /** What is known of a session's queue without walking it. */

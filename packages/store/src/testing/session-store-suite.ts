@@ -143,6 +143,22 @@ function recordSuite(open: () => Promise<StoreUnderTest>): void {
       assert.deepEqual(wills, [{ number: 1, will: { ...due, message: plainMessage(due.message) } }]);
     });
 
+    it("keeps which sealed messages of a sender were accepted, and forgets it when told", async () => {
+      const { store } = tested;
+      assert.deepEqual([...store.loadAccepted()], []);
+      store.putAccepted({ sender: "boiler", state: Buffer.from("older") });
+      store.putAccepted({ sender: "boiler", state: Buffer.from("newer") });
+      store.putAccepted({ sender: "gone", state: Buffer.from("x") });
+      store.deleteAccepted("gone");
+      store.deleteAccepted("never there");
+      await reopen();
+      const accepted = [...tested.store.loadAccepted()];
+      assert.deepEqual(
+        accepted.map(({ sender, state }) => [sender, Buffer.from(state).toString()]),
+        [["boiler", "newer"]],
+      );
+    });
+
     it("takes topics, filters and client ids of 65,535 bytes, and tells them apart (MQTT 5.0 §1.5.4)", async () => {
       const long = "é".repeat(32_767) + "a";
       const other = "é".repeat(32_767) + "b";

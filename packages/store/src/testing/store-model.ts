@@ -24,6 +24,7 @@ export interface StoreModel {
   readonly sessions: ReadonlyMap<number, ModelSession>;
   readonly retained: ReadonlyMap<string, StoredMessage>;
   readonly wills: ReadonlyMap<number, StoredWill>;
+  readonly accepted: ReadonlyMap<string, Buffer>;
   readonly nextSessionNumber: number;
 }
 
@@ -31,6 +32,7 @@ export const emptyModel: StoreModel = {
   sessions: new Map(),
   retained: new Map(),
   wills: new Map(),
+  accepted: new Map(),
   nextSessionNumber: 1,
 };
 
@@ -118,6 +120,7 @@ export function dumpModel(model: StoreModel): object {
     wills: [...model.wills]
       .sort(([left], [right]) => left - right)
       .map(([number, will]) => ({ number, will: { ...will, message: plainMessage(will.message) } })),
+    accepted: sorted(model.accepted),
     nextSessionNumber: model.nextSessionNumber,
   };
 }

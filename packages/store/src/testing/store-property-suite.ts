@@ -75,6 +75,8 @@ const operation = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("deleteRetained" as const), text }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("putWill" as const), which: small, text }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("deleteWill" as const), which: small }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("putAccepted" as const), text, bytes }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("deleteAccepted" as const), text }) },
   {
     weight: 3,
     arbitrary: fc.record({ kind: fc.constant("read" as const), which: small, from: small, count: small }),
@@ -204,6 +206,15 @@ function append(store: StoreUnderTest["store"], model: StoreModel, one: Append):
     store.deleteRetained(one.text);
     return { ...model, retained: without(model.retained, one.text) };
   }
+  if (one.kind === "putAccepted") {
+    const state = Buffer.alloc(one.bytes, 3);
+    store.putAccepted({ sender: one.text, state });
+    return { ...model, accepted: new Map(model.accepted).set(one.text, state) };
+  }
+  if (one.kind === "deleteAccepted") {
+    store.deleteAccepted(one.text);
+    return { ...model, accepted: without(model.accepted, one.text) };
+  }
   const numbers = [...model.sessions.keys()];
   if (one.kind === "putSession") {
     const number = numbers[one.which] ?? store.nextSessionNumber();
@@ -217,7 +228,15 @@ function append(store: StoreUnderTest["store"], model: StoreModel, one: Append):
 
 type SessionAppend = Exclude<
   Append,
-  { readonly kind: "publish" | "putRetained" | "deleteRetained" | "putSession" }
+  {
+    readonly kind:
+      | "publish"
+      | "putRetained"
+      | "deleteRetained"
+      | "putAccepted"
+      | "deleteAccepted"
+      | "putSession";
+  }
 >;
 
 function appendTo(
