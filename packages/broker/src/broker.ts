@@ -2,6 +2,7 @@ import type { Core } from "./core.ts";
 import { ChunkPool } from "./chunk-pool.ts";
 import { Connection } from "./connection.ts";
 import { BrokerContext, type BrokerOptions } from "./context.ts";
+import { AcceptedKeeper } from "./accepted-keeper.ts";
 import { Admission } from "./listeners/admission.ts";
 import { startListener, type ListenerOptions, type RunningListener } from "./listeners/listener.ts";
 import { TlsSessions, type Resumption } from "./listeners/tls-sessions.ts";
@@ -32,6 +33,7 @@ export class Broker {
   readonly #tlsSessions: TlsSessions[] = [];
   readonly #systemTopics: SystemTopics;
   readonly #sweep: NodeJS.Timeout;
+  readonly #accepted: AcceptedKeeper;
 
   /** Brings back all that the store kept. Listeners are started with `listen`. */
   constructor(ports: BrokerPorts, options: BrokerOptions) {
@@ -56,6 +58,7 @@ export class Broker {
       closed: (connection) => this.#connections.delete(connection),
     };
     context.line.onHealthChange = (failure) => this.#storeHealthChanged(failure);
+    this.#accepted = new AcceptedKeeper(context);
     context.retained.load(ports.store.loadRetained());
     sessions.load(ports.store.loadSessions());
     wills.load(ports.store.loadWills());
@@ -159,6 +162,7 @@ export class Broker {
     for (const connection of this.#connections)
       connection.disconnect(ReasonCode.serverShuttingDown, "the server is shutting down", properties);
     this.#core.wills.close();
+    this.#accepted.close();
     await this.#context.line.settle();
     await this.#untilClosed();
     await listeners;

@@ -52,6 +52,8 @@ export class CommitLine {
   failure: Error | undefined;
   /** Told when durability is lost and when it is back. */
   onHealthChange: (failure: Error | undefined) => void = () => {};
+  /** Called at the end of a turn with something to commit: the last to append to its group. */
+  beforeCommit: () => void = () => {};
   readonly #flush = (): void => this.flush();
 
   /** @param pendingBytesMax More than this must not wait for the disk: whoever appends is to stop then. */
@@ -112,6 +114,7 @@ export class CommitLine {
     const dirty = this.#dirty;
     this.#dirty = [];
     const commits = this.#store.dirty;
+    if (commits) this.beforeCommit();
     if (commits) this.#lastGroup += 1;
     this.#closeGroup(commits);
     for (const flushable of dirty) flushable.flush(this.#lastGroup);

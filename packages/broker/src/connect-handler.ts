@@ -18,6 +18,7 @@ import { topicLevelCount } from "@postern/mqtt/topics";
 import type { Connection } from "./connection.ts";
 import { Next } from "./inbound.ts";
 import { PauseReason } from "./pause-reason.ts";
+import { checkPayload, payloadRuleOn } from "./payload-check.ts";
 import { refuse, valueOrRefuse } from "./refuse.ts";
 import { mayAskFor, mayPublishWill } from "./rights.ts";
 import type {
@@ -27,6 +28,7 @@ import type {
   AuthenticationExchange,
   AuthenticationStep,
   Identity,
+  PayloadVerdict,
   Permissions,
 } from "./ports.ts";
 import { neverExpires } from "./session.ts";
@@ -246,6 +248,11 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
     core.audit("publish-refused", connection, `will on ${will.topic}`);
     return refuseConnect(connection, version, ReasonCode.notAuthorized, "the will is not permitted");
   }
+  const sealed = will === undefined ? undefined : checkWill(connection, will);
+  if (sealed?.kind === "refused") {
+    const reasonCode = version < 5 ? ReasonCode.notAuthorized : sealed.reasonCode;
+    return refuseConnect(connection, version, reasonCode, `the will is not accepted: ${sealed.reason}`);
+  }
   // MQTT 5 clients are told that their session ends with the connection; MQTT 3 has no word for it.
   if (!permissions.mayPersist && version < 5 && !packet.cleanStart)
     return refuseConnect(
@@ -285,7 +292,8 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
   const { session, present } = opened;
   session.permissions = permissions;
   if (present) core.reauthorization.recheck(session);
-  if (will !== undefined) core.wills.put(session.number, storedWill(connection, will));
+  if (will !== undefined)
+    core.wills.put(session.number, storedWill(connection, will, sealed?.payload ?? will.payload));
   connection.established(session, untilMs);
   // What CONNACK says of the session must be on disk, also when an earlier attempt, whose CONNACK was never sent,
   // forgot the session; and the will. Where nothing waits for the disk this costs nothing.
@@ -302,6 +310,19 @@ function mayLeave(permissions: Permissions, will: Will): boolean {
     mayPublishWill(permissions.rightsOn(will.topic), will.qos, will.retain) &&
     mayAskFor(permissions, will.properties.responseTopic)
   );
+}
+
+/** Holds a will to the payload rule of its topic: once, at CONNECT. `undefined` where there is none, and for one that only clears. */
+function checkWill(
+  connection: Connection,
+  { topic, payload, retain }: Will,
+): Exclude<PayloadVerdict, { readonly kind: "repeated" }> | undefined {
+  const { context } = connection.core;
+  const rule = payloadRuleOn(context, context.topics.byText(topic));
+  if (rule === undefined || (retain && payload.length === 0)) return undefined;
+  const verdict = checkPayload(connection, rule, { topic, payload, repeated: false });
+  // It cannot be repeated where the client cannot say so.
+  return verdict.kind === "repeated" ? undefined : verdict;
 }
 
 /** The session expiry interval that is granted. MQTT 3: a session that is not clean lasts as long as any may. */
@@ -347,7 +368,7 @@ function connackProperties(
   return properties;
 }
 
-function storedWill(connection: Connection, will: Will) {
+function storedWill(connection: Connection, will: Will, payload: Uint8Array) {
   const { nowMs } = connection.core.context;
   const { messageExpiryInterval, willDelayInterval } = will.properties;
   return {
@@ -357,7 +378,7 @@ function storedWill(connection: Connection, will: Will) {
     dueAtMs: null,
     message: {
       topic: will.topic,
-      payload: will.payload,
+      payload,
       qos: will.qos,
       properties: encodeForwardedProperties(will.properties),
       publishedAtMs: nowMs,

@@ -12,6 +12,7 @@ import { Inbound, type Next, type PacketReader } from "./inbound.ts";
 import { InboundThrottle } from "./inbound-throttle.ts";
 import type { Limits } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
+import { ChecksThrottle } from "./checks-throttle.ts";
 import { handlePacket } from "./packet-handlers.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { Accepted, AuthenticationExchange, Identity, Peer } from "./ports.ts";
@@ -53,6 +54,8 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   readonly writer: PublishWriter;
   readonly #timer = new WheelTimer(() => this.#onTimer());
   #throttle: InboundThrottle | undefined = undefined;
+  /** What was done with public keys for this client; there is one only where topics demand signatures. */
+  #checks: ChecksThrottle | undefined = undefined;
   state: ConnectionState = "connecting";
   /** 5 until CONNECT says otherwise. */
   version: ProtocolVersion = 5;
@@ -401,6 +404,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     const { context, sessions } = this.core;
     context.wheel.clear(this.#timer);
     this.#throttle?.close();
+    this.#checks?.close();
     const { session, identity } = this;
     if (session !== undefined && identity !== undefined) context.ports.doorkeeper?.left(this.peer, identity);
     if (session === undefined || session.connection !== this) return;
@@ -464,6 +468,17 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** Counts one PUBLISH against the message rates. */
   countMessage(): void {
     this.#throttle?.countMessage();
+  }
+
+  /** Counts checks of signatures; reads nothing for a while after too many of them. */
+  countChecks(checks: number): void {
+    const { context } = this.core;
+    this.#checks ??= new ChecksThrottle(context, this.limits);
+    const waitMs = this.#checks.take(checks);
+    if (waitMs === 0 || this.state !== "connected") return;
+    context.stats.throttled += 1;
+    this.pause(PauseReason.checks);
+    this.#checks.wait(waitMs, () => this.resume(PauseReason.checks));
   }
 
   #isChoked(): boolean {

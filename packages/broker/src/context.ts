@@ -40,6 +40,7 @@ export class BrokerContext {
   permissionsVersion = 1;
   readonly messageRate: TokenBucket;
   readonly byteRate: TokenBucket;
+  readonly checkRate: TokenBucket;
   /** Wall clock, ms, read once for each chunk of input. */
   nowMs: number;
   /** Monotonic clock, ms, read together with it. */
@@ -72,6 +73,7 @@ export class BrokerContext {
     );
     this.messageRate = new TokenBucket(options.limits.messagesPerSecondTotalMax, this.monotonicMs);
     this.byteRate = new TokenBucket(options.limits.bytesPerSecondTotalMax, this.monotonicMs);
+    this.checkRate = new TokenBucket(options.limits.signatureChecksPerSecondTotalMax, this.monotonicMs);
     this.#nextSessionNumber = ports.store.nextSessionNumber();
   }
 

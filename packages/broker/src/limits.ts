@@ -33,6 +33,7 @@ const perListener = {
   connectionsPerSecondPerAddressMax: rate(),
   messagesPerSecondPerClientMax: rate(),
   bytesPerSecondPerClientMax: rate(),
+  signatureChecksPerSecondPerClientMax: rate(),
 };
 
 /** Limits of the broker as a whole. */
@@ -52,6 +53,7 @@ const overall = {
   retainedBytesMax: count(),
   messagesPerSecondTotalMax: rate(),
   bytesPerSecondTotalMax: rate(),
+  signatureChecksPerSecondTotalMax: rate(),
 };
 
 const everyLimit = z.strictObject({ ...perListener, ...overall });
@@ -82,6 +84,7 @@ export const defaultLimits: Limits = {
   connectionsPerSecondPerAddressMax: 100,
   messagesPerSecondPerClientMax: 0,
   bytesPerSecondPerClientMax: 0,
+  signatureChecksPerSecondPerClientMax: 500,
   connectionsMax: 100_000,
   halfOpenMax: 5_000,
   connectionsPerSecondTotalMax: 0,
@@ -97,6 +100,7 @@ export const defaultLimits: Limits = {
   retainedBytesMax: 268_435_456,
   messagesPerSecondTotalMax: 0,
   bytesPerSecondTotalMax: 0,
+  signatureChecksPerSecondTotalMax: 5_000,
 };
 
 /** `limits:` of the whole configuration: any subset; what is not given has its default. */

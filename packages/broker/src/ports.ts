@@ -2,7 +2,7 @@ import type { SecureContextOptions } from "node:tls";
 
 import type { Clock } from "@postern/core/clock";
 import type { Log } from "@postern/core/log";
-import type { SessionStore, StoredMessage } from "@postern/core/session-store";
+import type { AcceptedState, SessionStore, StoredMessage } from "@postern/core/session-store";
 import type { ProtocolVersion, QoS } from "@postern/mqtt/packets";
 
 /** Everything the broker is handed. It opens no file and reads no certificate by itself. */
@@ -12,7 +12,7 @@ export interface BrokerPorts {
   readonly store: SessionStore;
   readonly authenticator: Authenticator;
   readonly authorizer: Authorizer;
-  readonly payloadRule: PayloadRule | undefined;
+  readonly payloadRules: PayloadRules | undefined;
   readonly bus: Bus | undefined;
   readonly audit: AuditLog;
   /** `undefined` when everybody may come to the door. */
@@ -157,11 +157,43 @@ export interface Authorizer {
   readonly purgeRetainedAfterMs: number;
 }
 
-/** What a topic demands of its payloads. `undefined` as the broker's port means that no topic demands anything. */
-export interface PayloadRule {
-  /** `undefined` to let the message pass, or the reason code that refuses it (0x99, 0x87). */
-  check(message: StoredMessage, clientId: string): number | undefined;
+/** What topics demand of their payloads. `undefined` as the broker's port means that no topic demands anything. */
+export interface PayloadRules {
+  /** What one topic demands; `undefined` for nothing. Asked once for each topic, and again after `Broker.reauthorize()`. */
+  ruleOn(topic: string): PayloadRule | undefined;
+  /** Takes up what was accepted before the last stop; asked once, at the start. */
+  load(accepted: Iterable<AcceptedState>): void;
+  /** What was accepted since the last call, by sender: to be kept together with the messages. */
+  takeAccepted(): readonly AcceptedState[];
 }
+
+/** What a topic demands of its payloads. */
+export interface PayloadRule {
+  /** Whether a payload that a client publishes there may pass; remembers it when it may. Never throws for what was sent. */
+  check(payload: Uint8Array, from: PayloadSource): PayloadVerdict;
+  /** Whether a message that was accepted earlier, maybe under another rule, may still be handed on. */
+  fits(message: StoredMessage): boolean;
+}
+
+/** Where a payload comes from. */
+export interface PayloadSource {
+  readonly topic: string;
+  /** The name of the session's identity; empty for an anonymous one. */
+  readonly publisher: string;
+  /** The client says that it may have sent it before (DUP): then it is no offence that it was accepted before. */
+  readonly repeated: boolean;
+  /** Wall clock. */
+  readonly nowMs: number;
+}
+
+/** `checks` counts what was done with public keys, each a tenth of a millisecond. */
+export type PayloadVerdict = { readonly checks: number } & (
+  | { readonly kind: "accepted"; readonly payload: Uint8Array }
+  /** It was accepted before: acknowledged, and not passed on again. */
+  | { readonly kind: "repeated" }
+  /** `reason` may be told to the client. */
+  | { readonly kind: "refused"; readonly reasonCode: number; readonly reason: string }
+);
 
 /** Joins brokers (worker threads, later machines): each message published here is offered, those of others come in. */
 export interface Bus {

@@ -13,6 +13,7 @@ import { topicLevelCount } from "@postern/mqtt/topics";
 import type { Connection } from "./connection.ts";
 import { Next } from "./inbound.ts";
 import { Message } from "./message.ts";
+import { checkPayload, payloadRuleOn, type PayloadRefusal } from "./payload-check.ts";
 import { refuse } from "./refuse.ts";
 import { mayAskFor, mayPublish } from "./rights.ts";
 import { sameBytes, type TopicEntry } from "./topic-cache.ts";
@@ -53,17 +54,21 @@ export function handlePublish(connection: Connection, bytes: Buffer, frame: Fram
     );
   }
   const before = core.context.line.appends;
-  const reasonCode = publish(connection, bytes, entry);
-  if (reasonCode === ReasonCode.notAuthorized && session.permissions.refusedPublish === "disconnect") {
-    connection.disconnect(reasonCode, "a message that is not permitted");
+  const result = publish(connection, bytes, entry);
+  const refusal = typeof result === "number" ? undefined : result;
+  const reasonCode = typeof result === "number" ? result : result.reasonCode;
+  const forbidden = refusal !== undefined || reasonCode === ReasonCode.notAuthorized;
+  if (forbidden && session.permissions.refusedPublish === "disconnect") {
+    connection.disconnect(reasonCode, refusal?.reason ?? "a message that is not permitted");
     return Next.stop;
   }
-  answer(connection, qos, packetId, reasonCode, core.context.line.appends !== before);
+  const stored = core.context.line.appends !== before;
+  answer(connection, qos, packetId, reasonCode, stored, refusal?.reason);
   return Next.go;
 }
 
-/** Checks and routes the message in `view`; the reason code for its acknowledgement. */
-function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): number {
+/** Checks and routes the message in `view`; the reason code for its acknowledgement, and why where its payload was refused. */
+function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): number | PayloadRefusal {
   const { session, core } = connection;
   const { context } = core;
   const { qos, retain, properties } = view;
@@ -71,12 +76,26 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
   if (!mayPublish(connection.rightsOn(entry), qos, retain)) return refused(connection, entry.text);
   if (properties.responseTopic !== undefined && !mayAskFor(session.permissions, properties.responseTopic))
     return refused(connection, `${entry.text} with response topic ${properties.responseTopic}`);
+  let payload: Uint8Array = bytes.subarray(view.payloadStart, view.payloadEnd);
+  const rule = payloadRuleOn(context, entry);
+  // To end a retained message is to drop one, which no seal is against.
+  const clears = rule !== undefined && retain && payload.length === 0;
+  if (rule !== undefined && !clears) {
+    const verdict = checkPayload(connection, rule, { topic: entry.text, payload, repeated: view.dup });
+    if (verdict.kind === "refused") return verdict;
+    if (verdict.kind === "repeated") {
+      // What came the first time may still be on its way to the disk.
+      connection.hold();
+      return ReasonCode.success;
+    }
+    ({ payload } = verdict);
+  }
   const { nowMs } = context;
   const expirySeconds = properties.messageExpiryInterval;
   const message = new Message(
     {
       topic: entry.text,
-      payload: bytes.subarray(view.payloadStart, view.payloadEnd),
+      payload,
       qos,
       properties: properties === noProperties ? noForwarded : encodeForwardedProperties(properties),
       publishedAtMs: nowMs,
@@ -86,10 +105,9 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
     entry.bytes,
     true,
   );
-  const refusal = context.ports.payloadRule?.check(message, session.clientId);
-  if (refusal !== undefined) {
-    context.stats.publishRefused += 1;
-    return refusal;
+  if (clears) {
+    core.publisher.clearRetained(message);
+    return ReasonCode.success;
   }
   switch (core.publisher.publish(message, entry, retain, session)) {
     case "routed":
@@ -117,19 +135,20 @@ function answer(
   packetId: number,
   reasonCode: number,
   stored: boolean,
+  reason: string | undefined,
 ): void {
   if (qos === 0) return;
   const { session } = connection;
   if (qos === 1) {
     if (stored) connection.hold();
-    connection.sendAck(PacketType.puback, packetId, reasonCode);
+    connection.sendAck(PacketType.puback, packetId, reasonCode, reason);
     return;
   }
   // In MQTT 3 a refused message is acknowledged all the same: there is no other answer. @see MQTT 3.1.1 [MQTT-3.3.5-2]
   const accepted = reasonCode < ReasonCode.unspecifiedError || connection.version < 5;
   if (accepted) session?.addInbound(packetId);
   if (stored || session?.durable === true) connection.hold();
-  connection.sendAck(PacketType.pubrec, packetId, reasonCode);
+  connection.sendAck(PacketType.pubrec, packetId, reasonCode, reason);
 }
 
 /** The topic of the PUBLISH in `view`, by name or alias; `undefined` after the connection was ended for it. */

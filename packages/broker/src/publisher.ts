@@ -1,5 +1,6 @@
 import type { BrokerContext } from "./context.ts";
 import type { Message } from "./message.ts";
+import { payloadRuleOn } from "./payload-check.ts";
 import type { Permissions } from "./ports.ts";
 import type { RetainedQuota } from "./retained.ts";
 import { mayPublishWill } from "./rights.ts";
@@ -27,15 +28,24 @@ export class Publisher {
     return this.#router.route(message, entry, retain, from) ? "routed" : "nobody";
   }
 
+  /** Ends the retained message of a topic whose subscribers are to be handed nothing without a payload. */
+  clearRetained(message: Message): void {
+    this.#retain(message);
+    this.#context.ports.bus?.publish(message, true);
+  }
+
   publishWill(clientId: string, message: Message, retain: boolean): void {
     const permissions = this.#permissionsOfWill(clientId, message.publisher);
-    if (!mayPublishWill(permissions.rightsOn(message.topic), message.qos, retain)) {
-      this.#refuseWill(clientId, message);
-      return;
-    }
+    const entry = this.#context.topics.byText(message.topic);
+    const isPermitted = mayPublishWill(permissions.rightsOn(message.topic), message.qos, retain);
+    const rule = payloadRuleOn(this.#context, entry);
+    if (isPermitted && rule !== undefined && retain && message.payload.length === 0)
+      return this.clearRetained(message);
+    // Its payload was checked at CONNECT; the rules may be others by now.
+    if (!isPermitted || rule?.fits(message) === false) return this.#refuseWill(clientId, message);
     if (retain) this.#retain(message, permissions.limits);
     this.#context.ports.bus?.publish(message, retain);
-    this.#router.route(message, this.#context.topics.byText(message.topic), retain, undefined);
+    this.#router.route(message, entry, retain, undefined);
   }
 
   /** A message that another broker took in. */

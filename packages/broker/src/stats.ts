@@ -18,6 +18,12 @@ export class Stats {
   queueDropped = 0;
   messagesExpired = 0;
   publishRefused = 0;
+  /** Payloads held to a rule of their topic; of these, those refused, and those sent again and not passed on twice. */
+  payloadsChecked = 0;
+  payloadsRefused = 0;
+  payloadsRepeated = 0;
+  /** What was done with public keys for that. */
+  signaturesChecked = 0;
   subscribeRefused = 0;
   protocolErrors = 0;
   sessionsExpired = 0;

@@ -1,5 +1,6 @@
 import { decodeTopicName } from "@postern/mqtt/publish";
 
+import type { PayloadRule } from "./ports.ts";
 import type { TopicMatch } from "./subscription.ts";
 import { TopicTree } from "./topic-tree.ts";
 
@@ -18,6 +19,9 @@ export interface TopicEntry {
   matchVersion: number;
   /** How many subscriptions stand in `match`. */
   matchSize: number;
+  /** What the topic demands of payloads, by the permissions of this version. */
+  rule: PayloadRule | undefined;
+  ruleVersion: number;
 }
 
 /**
@@ -92,7 +96,16 @@ export class TopicCache {
     }
     const bytes = Buffer.from(text);
     if (this.#byText.size >= entriesMax || this.#bytes + bytes.length > bytesMax) this.#clear();
-    const entry: TopicEntry = { text, bytes, live: true, match: undefined, matchVersion: -1, matchSize: 0 };
+    const entry: TopicEntry = {
+      text,
+      bytes,
+      live: true,
+      match: undefined,
+      matchVersion: -1,
+      matchSize: 0,
+      rule: undefined,
+      ruleVersion: 0,
+    };
     this.#bytes += bytes.length;
     this.#byText.set(text, entry);
     this.#byHash.set(hash, entry);

@@ -4,7 +4,7 @@ import { after, describe, it } from "node:test";
 import type { StoredMessage } from "@postern/core/session-store";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
-import type { AuthenticationStep, BrokerPorts, Bus } from "../src/ports.ts";
+import type { AuthenticationStep, BrokerPorts, Bus, PayloadRule, PayloadRules } from "../src/ports.ts";
 import { authorizerBy, openBroker, permissionsBy, type OpenBroker } from "../src/testing/open-broker.ts";
 import * as packets from "./support/packets.ts";
 import { property } from "./support/packets.ts";
@@ -280,23 +280,123 @@ describe("authorizer port", () => {
   });
 });
 
-describe("payload rule port", () => {
-  it("refuses a message with the rule's reason code and passes the others", async () => {
-    const seen: StoredMessage[] = [];
-    const { address } = await start({
-      payloadRule: {
-        check(message) {
-          seen.push(message);
-          return message.topic === "sealed" ? 0x99 : undefined;
-        },
-      },
-    });
+function sealedWill(payload: string): Uint8Array {
+  return packets.connect(5, { clientId: "a", will: { topic: "sealed", payload } });
+}
+
+describe("payload rules port", () => {
+  const first = Buffer.from("sealed 1");
+  const asked: string[] = [];
+  const rule: PayloadRule = {
+    check(bytes, { repeated }) {
+      const payload = Buffer.from(bytes);
+      if (first.equals(payload) && repeated) return { kind: "repeated", checks: 0 };
+      if (payload.toString() === "slow") return { kind: "accepted", payload, checks: 1_000 };
+      return payload.subarray(0, 6).toString() === "sealed"
+        ? { kind: "accepted", payload: payload.subarray(7), checks: 1 }
+        : { kind: "refused", reasonCode: 0x99, reason: "it is not sealed", checks: 0 };
+    },
+    fits: ({ payload }) => payload.length < 3,
+  };
+  let isRuled = true;
+  const payloadRules: PayloadRules = {
+    ruleOn(topic) {
+      asked.push(topic);
+      return isRuled && topic.startsWith("sealed") ? rule : undefined;
+    },
+    load() {},
+    takeAccepted: () => [],
+  };
+
+  it("refuses a message with the rule's reason code, passes on what is accepted, and asks once for each topic", async () => {
+    const { address, events, broker } = await start({ payloadRules });
     await using raw = await client(address);
     await raw.subscribe("#");
-    assert.equal(await raw.publish({ topic: "sealed", payload: "plain", qos: 1 }), 0x99);
+    for (const qos of [1, 2] as const)
+      assert.equal(await raw.publish({ topic: "sealed", payload: "plain", qos }), 0x99);
+    assert.equal(await raw.publish({ topic: "sealed", payload: "sealed 1", qos: 1 }), 0);
+    assert.equal((await raw.receive()).payload, "1");
     assert.equal(await raw.publish({ topic: "open", payload: "plain", qos: 1 }), 0);
     assert.equal((await raw.receive()).topic, "open");
-    assert.equal(seen.length, 2);
+    assert.deepEqual(asked, ["sealed", "open"]);
+    const refusals = events.filter(({ kind }) => kind === "publish-refused");
+    assert.deepEqual(
+      refusals.map(({ detail }) => detail),
+      Array(2).fill("sealed: its payload: it is not sealed"),
+    );
+    const { payloadsChecked, payloadsRefused, signaturesChecked } = broker.snapshot().counters;
+    assert.deepEqual([payloadsChecked, payloadsRefused, signaturesChecked], [3, 2, 1]);
+  });
+
+  it("acknowledges in MQTT 3 what it refuses, as that has no other answer, and does not pass it on", async () => {
+    const { address } = await start({ payloadRules });
+    await using subscriber = await client(address);
+    await subscriber.subscribe("#");
+    await using four = await client(address, {}, 4);
+    assert.equal(await four.publish({ topic: "sealed", payload: "plain", qos: 1 }), 0);
+    assert.equal(await four.publish({ topic: "open", payload: "after it", qos: 1 }), 0);
+    assert.equal((await subscriber.receive()).payload, "after it");
+  });
+
+  it("acknowledges what is sent again without passing it on twice", async () => {
+    const { address, broker } = await start({ payloadRules });
+    await using raw = await client(address);
+    await raw.subscribe("#");
+    assert.equal(await raw.publish({ topic: "sealed", payload: first, qos: 1, dup: true }), 0);
+    assert.equal(await raw.publish({ topic: "open", payload: "next", qos: 1 }), 0);
+    assert.equal((await raw.receive()).topic, "open");
+    assert.equal(broker.snapshot().counters.payloadsRepeated, 1);
+  });
+
+  it("ends a retained message for whoever may retain there, and hands nobody an empty payload", async () => {
+    const { address, broker } = await start({ payloadRules });
+    await using raw = await client(address);
+    assert.equal(await raw.publish({ topic: "sealed", payload: "sealed 1", qos: 1, retain: true }), 0x10);
+    await raw.subscribe("#");
+    assert.equal((await raw.receive()).payload, "1");
+    const retained = broker.snapshot().retainedMessages;
+    assert.equal(await raw.publish({ topic: "sealed", payload: "", qos: 1, retain: true }), 0);
+    assert.equal(broker.snapshot().retainedMessages, retained - 1);
+    await raw.publish({ topic: "open", payload: "next", qos: 1 });
+    assert.equal((await raw.receive()).topic, "open");
+  });
+
+  it("no longer hands out retained messages that do not fit a new rule", async () => {
+    isRuled = false;
+    const { address, broker } = await start({ payloadRules });
+    await using raw = await client(address);
+    await raw.publish({ topic: "sealed", payload: "plain", qos: 1, retain: true });
+    await raw.publish({ topic: "sealed/ok", payload: "ok", qos: 1, retain: true });
+    isRuled = true;
+    broker.reauthorize();
+    await raw.subscribe("sealed/#");
+    assert.equal((await raw.receive()).topic, "sealed/ok");
+    await raw.expectNothing();
+  });
+
+  it("refuses CONNECT with a will that is not sealed as its topic demands, and publishes what is accepted", async () => {
+    const { address } = await start({ payloadRules });
+    await using refused = await RawClient.open(address, 5);
+    refused.send(sealedWill("plain"));
+    assert.equal((await refused.expect("connack")).reasonCode, 0x99);
+    await using old = await RawClient.open(address, 4);
+    old.send(packets.connect(4, { clientId: "b", will: { topic: "sealed", payload: "plain" } }));
+    assert.equal((await old.expect("connack")).reasonCode, 5);
+    await using subscriber = await client(address);
+    await subscriber.subscribe("#");
+    await using leaver = await RawClient.open(address, 5);
+    leaver.send(sealedWill("sealed 1"));
+    assert.equal((await leaver.expect("connack")).reasonCode, 0);
+    await leaver.drop();
+    assert.equal((await subscriber.receive()).payload, "1");
+  });
+
+  it("reads nothing for a while from who has too much checked, and keeps it open", async () => {
+    const { address, broker } = await start({ payloadRules });
+    await using raw = await client(address);
+    for (const payload of ["sealed 1", "slow", "sealed 2"])
+      assert.equal(await raw.publish({ topic: "sealed", payload, qos: 1 }), 0x10);
+    assert.equal(broker.snapshot().counters.throttled, 1);
   });
 });
 

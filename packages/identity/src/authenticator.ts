@@ -5,6 +5,8 @@ import { Purpose, decodeCertificate, deviceOf, verifyLeaf, type Certificate } fr
 import type { Clock } from "@postern/core/clock";
 
 import { refusalOfCertificate, refusalOfDevice, type Device } from "./device.ts";
+import { withPublicKey } from "./device-certificate.ts";
+import { DataDirectoryError } from "./errors.ts";
 import { authenticatePsk } from "./psk.ts";
 import type { DeviceRegistry } from "./registry.ts";
 
@@ -109,6 +111,18 @@ export class CertificateAuthenticator {
     return { kind: "accepted", identity: { name: device.name, anonymous: false }, untilMs };
   }
 
+  /** Earlier versions registered certificates without their keys. */
+  #completeEntry(device: Device, certificate: Certificate): void {
+    const entry = device.certificates.find(({ fingerprint }) => fingerprint === certificate.fingerprint);
+    if (entry === undefined || entry.publicKey !== undefined) return;
+    try {
+      this.#options.registry.put(withPublicKey(device, certificate));
+    } catch (thrown) {
+      // The device is who it says all the same. The next certificate that is verified tries again.
+      if (!(thrown instanceof DataDirectoryError)) throw thrown;
+    }
+  }
+
   /** The reason against it, or `undefined`. */
   #verify(der: Uint8Array, fingerprint: string, device: Device): string | undefined {
     const nowMs = this.#options.clock.wallMs();
@@ -133,6 +147,7 @@ export class CertificateAuthenticator {
       if (oldest !== undefined) this.#verified.delete(oldest);
     }
     this.#verified.set(fingerprint, { device: device.name, untilMs: result.untilMs });
+    this.#completeEntry(device, certificate);
     return undefined;
   }
 }

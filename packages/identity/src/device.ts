@@ -47,6 +47,8 @@ export const deviceSchema = z.strictObject({
         .string()
         .regex(/^[0-9a-f]{64}$/)
         .optional(),
+      /** The public key itself (SubjectPublicKeyInfo, DER), for what the device signs and what is encrypted to it. */
+      publicKey: base64.optional(),
       /** When a rotation ends its use before `notAfter`. */
       ends: time.optional(),
       revoked: revocationSchema.optional(),

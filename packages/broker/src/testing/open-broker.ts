@@ -87,7 +87,7 @@ export function openBrokerPorts(store: SessionStore): BrokerPorts {
     store,
     authenticator: anonymousAuthenticator,
     authorizer: openAuthorizer,
-    payloadRule: undefined,
+    payloadRules: undefined,
     bus: undefined,
     audit: { record() {} },
   };

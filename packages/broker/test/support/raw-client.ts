@@ -25,7 +25,7 @@ export interface Address {
 
 type OfKind<Kind extends ReceivedKind> = Received & { readonly kind: Kind };
 
-export interface PublishOptions extends Omit<packets.PublishOptions, "packetId" | "dup"> {
+export interface PublishOptions extends Omit<packets.PublishOptions, "packetId"> {
   readonly qos?: packets.QoS;
 }
 

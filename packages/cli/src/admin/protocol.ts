@@ -1,4 +1,5 @@
 import { operations } from "@postern/identity/permissions/schema";
+import { sealModes } from "@postern/seal/envelope/structure";
 import { z } from "zod";
 
 import { logLevels } from "../config/schema.ts";
@@ -101,6 +102,15 @@ export const explainResult = z.discriminatedUnion("kind", [
         .readonly(),
       reason: z.string().optional(),
       grantedQoS: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional(),
+      payload: z
+        .object({
+          line: z.number(),
+          filter: z.string(),
+          modes: z.array(z.enum(sealModes)).readonly(),
+          maxAgeSeconds: z.number().optional(),
+          checksMacs: z.boolean(),
+        })
+        .optional(),
       remarks: z.array(z.string()).readonly(),
     }),
   }),

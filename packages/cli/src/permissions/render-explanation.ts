@@ -1,4 +1,9 @@
-import type { DecidingRule, Explanation, Question } from "@postern/identity/permissions/explain";
+import type {
+  DecidingRule,
+  ExplainedDemand,
+  Explanation,
+  Question,
+} from "@postern/identity/permissions/explain";
 
 /** "publish hall/t at QoS 1". */
 export function describeQuestion({ operation, topic, qos }: Question): string {
@@ -13,11 +18,21 @@ export function describeRule(rule: DecidingRule, file: string): string {
   return `${file}:${line}: role ${role} ${effect === "allow" ? "allows" : "denies"} ${what}${here}`;
 }
 
+/** "permissions.yaml:30: payloads on cmd/# must be signed, at most 300 s old". */
+function describeDemand(
+  { line, filter, modes, maxAgeSeconds, checksMacs }: ExplainedDemand,
+  file: string,
+): string {
+  const age = maxAgeSeconds === undefined ? "" : `, at most ${maxAgeSeconds} s old`;
+  const unchecked = modes.includes("mac") && !checksMacs ? "; the broker has no key to check MACs" : "";
+  return `${file}:${line}: payloads on ${filter} must be ${modes.join(" or ")}${age}${unchecked}`;
+}
+
 /** An answer for people: yes or no first, then the lines of the file that say so. */
 export function renderExplanation(
   who: string,
   question: Question,
-  { permitted, rules, reason, grantedQoS, remarks }: Explanation,
+  { permitted, rules, reason, grantedQoS, payload, remarks }: Explanation,
   file: string,
 ): string {
   const granted = grantedQoS === undefined ? "" : `, but is granted QoS ${grantedQoS} only`;
@@ -26,6 +41,7 @@ export function renderExplanation(
       ? `yes: ${who} may ${describeQuestion(question)}${granted}`
       : `no: ${who} may not ${describeQuestion(question)}: ${reason ?? ""}`,
     ...rules.map((rule) => `  ${describeRule(rule, file)}`),
+    ...(payload === undefined ? [] : [`  ${describeDemand(payload, file)}`]),
     ...remarks.map((remark) => `  ${remark}`),
   ];
   return `${lines.join("\n")}\n`;

@@ -1,4 +1,4 @@
-import { watch } from "node:fs";
+import { statSync, watch } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 import type { Clock } from "@postern/core/clock";
@@ -12,6 +12,9 @@ import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { changesPermissions, registryAttributes } from "@postern/identity/permissions/device-attributes";
 import { readPolicyFile, type ReadPolicy } from "@postern/identity/permissions/policy-file";
 import { RememberedIdentities } from "@postern/identity/permissions/remembered-identities";
+import type { Policy } from "@postern/identity/permissions/policy";
+import { PayloadChecker } from "@postern/identity/payloads/payload-checker";
+import { SignerKeys } from "@postern/identity/payloads/signer-keys";
 import type { DeviceRegistry } from "@postern/identity/registry";
 
 import type { ExplainRequest, ExplainResult, Status } from "../admin/protocol.ts";
@@ -21,6 +24,16 @@ import { explainRequested } from "../permissions/explain-request.ts";
 const settleMs = 100;
 /** Editors that replace a file let it be missing or empty for a moment; nobody loses anything before this. */
 const goneMs = 1_000;
+
+/** How often it is looked whether files with keys have changed. */
+const keysLookMs = 2_000;
+/** Of whoever is not in the registry. */
+const defaultTenant = "default";
+
+/** When these files were written last. */
+function keyFilesSeen(paths: readonly string[]): string {
+  return paths.map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0).join();
+}
 
 /** What permissions act on. */
 export interface Reauthorized {
@@ -51,6 +64,7 @@ export function readPermissions({ path, permissions, pki }: DataDirectory): Read
  */
 export class LivePermissions implements Disposable {
   readonly authorizer: PolicyAuthorizer;
+  readonly payloads: PayloadChecker;
   readonly #options: LivePermissionsOptions;
   readonly #registry: DeviceRegistry;
   readonly #remembered: RememberedIdentities;
@@ -60,6 +74,7 @@ export class LivePermissions implements Disposable {
   #target: Reauthorized | undefined = undefined;
   #audit: Audit | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
+  #keysSeen = "";
   readonly #stack = new DisposableStack();
 
   constructor(read: ReadPolicy, registry: DeviceRegistry, options: LivePermissionsOptions) {
@@ -73,7 +88,14 @@ export class LivePermissions implements Disposable {
     this.authorizer = new PolicyAuthorizer(registryAttributes(registry, this.#remembered), (identity) =>
       this.#remember(identity),
     );
-    this.authorizer.use(read.policy);
+    const { clock } = options;
+    const attributes = registryAttributes(registry, this.#remembered);
+    this.payloads = new PayloadChecker({
+      signers: new SignerKeys(registry, clock),
+      tenantOf: (name) => attributes.attributesOf(name)?.tenant ?? defaultTenant,
+      isKnown: (name) => attributes.attributesOf(name) !== undefined,
+    });
+    this.#apply(read.policy);
   }
 
   /** What somebody should know who starts a server with anonymous listeners or not. */
@@ -127,7 +149,8 @@ export class LivePermissions implements Disposable {
     }
     const mended = this.#problem !== undefined;
     this.#problem = undefined;
-    if (read.text === this.#read.text && read.state === this.#read.state && !mended) return;
+    const { text, state, keysDigest } = this.#read;
+    if (read.text === text && read.state === state && read.keysDigest === keysDigest && !mended) return;
     this.#use(read);
   }
 
@@ -159,9 +182,14 @@ export class LivePermissions implements Disposable {
   #use(read: ReadPolicy): void {
     this.#read = read;
     this.#loadedAtMs = this.#options.clock.wallMs();
-    this.authorizer.use(read.policy);
+    this.#apply(read.policy);
     this.#target?.reauthorize();
     this.#tell();
+  }
+
+  #apply(policy: Policy): void {
+    this.authorizer.use(policy);
+    this.payloads.use(policy.payloads);
   }
 
   /** Has who is not in the registry known after a restart, for what it leaves behind. */
@@ -231,6 +259,16 @@ export class LivePermissions implements Disposable {
       this.#unwatched(errorText(thrown));
     }
     log.debug({ file: permissions }, "watching the permissions file");
+    const timer = setInterval(() => this.#lookAtKeys(), keysLookMs).unref();
+    this.#stack.defer(() => clearInterval(timer));
+  }
+
+  /** Keys of groups are replaced while the permissions file stays as it is. */
+  #lookAtKeys(): void {
+    const seen = keyFilesSeen(this.#read.keyFiles);
+    if (seen === this.#keysSeen) return;
+    this.#keysSeen = seen;
+    this.reload();
   }
 
   #unwatched(error: string): void {

@@ -44,6 +44,16 @@ const counters: Readonly<Record<string, { readonly from: CounterName; readonly h
     from: "publishRefused",
     help: "PUBLISH packets refused by permissions or payload rules",
   },
+  payloads_checked: { from: "payloadsChecked", help: "Payloads held to a payload rule" },
+  payloads_refused: { from: "payloadsRefused", help: "Payloads refused by a payload rule" },
+  payloads_repeated: {
+    from: "payloadsRepeated",
+    help: "Sealed messages sent again that had been accepted: acknowledged, not passed on twice",
+  },
+  payload_signatures_checked: {
+    from: "signaturesChecked",
+    help: "Signatures checked for payload rules",
+  },
   subscriptions_refused: { from: "subscribeRefused", help: "Subscriptions refused" },
   protocol_errors: {
     from: "protocolErrors",

@@ -270,7 +270,7 @@ function createBroker(
       store,
       authenticator: authentication.authenticator,
       authorizer: permissions.authorizer,
-      payloadRule: undefined,
+      payloadRules: permissions.payloads,
       bus: undefined,
       audit: countingRefusals(audit, authentication.failures),
       doorkeeper: door.doorkeeper,

@@ -98,6 +98,13 @@ export class PermittedServer implements AsyncDisposable {
     this.#devices.set(name, { ca: bundle.ca, cert: bundle.certificate, key: bundle.key });
   }
 
+  /** The private key of a device's certificate (PEM). */
+  keyOf(device: string): string {
+    const key = this.#devices.get(device)?.key;
+    assert.ok(typeof key === "string");
+    return key;
+  }
+
   async setRoles(name: string, roles: readonly string[]): Promise<void> {
     const nothing: readonly string[] = [];
     const changes = { addRoles: nothing, removeRoles: nothing, addGroups: nothing, removeGroups: nothing };

@@ -1,6 +1,8 @@
 import { TopicRight } from "@postern/core/topic-right";
 import { isTopicFilter, isTopicName, parseSharedFilter } from "@postern/mqtt/topics";
+import type { SealMode } from "@postern/seal/envelope/structure";
 
+import { demandOn } from "../payloads/demand.ts";
 import type { ClientPermissions } from "./client-permissions.ts";
 import type { Policy } from "./policy.ts";
 import type { BoundRule } from "./rules.ts";
@@ -26,6 +28,16 @@ export interface DecidingRule {
   readonly bound?: string | undefined;
 }
 
+/** The entry of the permissions file that says how payloads on a topic are to be sealed. */
+export interface ExplainedDemand {
+  readonly line: number;
+  readonly filter: string;
+  readonly modes: readonly SealMode[];
+  readonly maxAgeSeconds?: number | undefined;
+  /** Whether the broker has the keys to check MACs. */
+  readonly checksMacs: boolean;
+}
+
 export interface Explanation {
   readonly permitted: boolean;
   /** The lines that decided; empty when nothing permits it. */
@@ -34,6 +46,8 @@ export interface Explanation {
   readonly reason?: string | undefined;
   /** What a subscription is granted, where that is less than asked for. */
   readonly grantedQoS?: QoS | undefined;
+  /** What the topic demands of payloads, for whoever publishes there. */
+  readonly payload?: ExplainedDemand | undefined;
   /** What a person should know beside it. */
   readonly remarks: readonly string[];
 }
@@ -52,6 +66,20 @@ export function questionProblem({ operation, topic }: Question): string | undefi
 
 /** Says whether the client may do it, and by which lines of the file. The question must be a sound one. */
 export function explain(permissions: ClientPermissions, policy: Policy, question: Question): Explanation {
+  return { ...explainRights(permissions, policy, question), payload: explainDemand(policy, question) };
+}
+
+function explainDemand({ payloads }: Policy, { operation, topic }: Question): ExplainedDemand | undefined {
+  if (topic === undefined || operation === "subscribe" || operation === "shared") return undefined;
+  const found = demandOn(payloads, topic);
+  if (found === undefined) return undefined;
+  const { demand, filter, line } = found;
+  const { modes, maxAgeMs, macKeys } = demand;
+  const maxAgeSeconds = maxAgeMs === undefined ? undefined : maxAgeMs / 1_000;
+  return { line, filter, modes, maxAgeSeconds, checksMacs: macKeys !== undefined };
+}
+
+function explainRights(permissions: ClientPermissions, policy: Policy, question: Question): Explanation {
   const { subject } = permissions;
   const remarks = [...permissions.problems];
   const unknown = subject.roles.filter((role) => !policy.roles.has(role));

@@ -1,10 +1,14 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 
-import { errorCode } from "@postern/core/errors";
+import { errorCode, errorText } from "@postern/core/errors";
 import { decodeYamlText } from "@postern/core/yaml-document";
 
 import { PermissionsError } from "../errors.ts";
-import { fileError } from "../files.ts";
+import { fileError, readSecretIfThere } from "../files.ts";
+import type { PayloadDemand } from "../payloads/demand.ts";
+import { parseMacKeys } from "../payloads/mac-keys.ts";
 import { parsePolicy, type Policy } from "./policy.ts";
 
 /** What a permissions file says; with `missing` and `empty` nobody may do anything. */
@@ -12,6 +16,9 @@ export interface ReadPolicy {
   readonly state: "good" | "missing" | "empty";
   readonly policy: Policy;
   readonly text: string;
+  /** Files with keys that it names, as absolute paths, and a digest of all that they hold. */
+  readonly keyFiles: readonly string[];
+  readonly keysDigest: string;
 }
 
 /**
@@ -32,7 +39,56 @@ export function readPolicyFile(path: string, file: string): ReadPolicy {
   const { text } = decoded;
   const parsed = parsePolicy(text);
   if (parsed.kind === "problem") throw new PermissionsError(file, parsed.problem);
-  const { policy } = parsed;
-  if (missing) return { state: "missing", policy, text };
-  return { state: policy.roles.size === 0 ? "empty" : "good", policy, text };
+  const keys = new KeyFiles(dirname(path), file);
+  const payloads = parsed.policy.payloads.map((demand) => keys.complete(demand));
+  const policy = { ...parsed.policy, payloads };
+  const state = missing ? "missing" : policy.roles.size === 0 ? "empty" : "good";
+  return { state, policy, text, keyFiles: keys.paths, keysDigest: keys.digest };
+}
+
+/** The files with keys that a permissions file names. */
+class KeyFiles {
+  readonly #directory: string;
+  readonly #file: string;
+  readonly #hash = createHash("sha256");
+  readonly paths: string[] = [];
+
+  /** @param file How the permissions file is named in messages. */
+  constructor(directory: string, file: string) {
+    this.#directory = directory;
+    this.#file = file;
+  }
+
+  get digest(): string {
+    return this.#hash.copy().digest("hex");
+  }
+
+  /** The demand with the keys of its file. @throws {PermissionsError} */
+  complete(demand: PayloadDemand): PayloadDemand {
+    const { macKeysFile, filters } = demand;
+    if (macKeysFile === undefined) return demand;
+    const path = resolve(this.#directory, macKeysFile);
+    const text = this.#read(path, (problem) => `cannot use ${macKeysFile}: ${problem}`, filters[0]?.line);
+    const macKeys = parseMacKeys(text);
+    if (typeof macKeys === "string")
+      throw this.#error(`cannot use ${macKeysFile}, which macKeys names: ${macKeys}`, filters[0]?.line);
+    this.paths.push(path);
+    this.#hash.update(`${text.length}\n${text}`);
+    return { ...demand, macKeys };
+  }
+
+  #read(path: string, sentence: (problem: string) => string, line: number | undefined): string {
+    let text: string | undefined;
+    try {
+      text = readSecretIfThere(path);
+    } catch (thrown) {
+      throw this.#error(sentence(errorText(thrown)), line, thrown);
+    }
+    if (text === undefined) throw this.#error(sentence("there is no such file"), line);
+    return text;
+  }
+
+  #error(text: string, line: number | undefined, cause?: unknown): PermissionsError {
+    return new PermissionsError(this.#file, { text, line, key: "payloads", cause });
+  }
 }

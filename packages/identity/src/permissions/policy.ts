@@ -1,5 +1,6 @@
 import { parseYaml, type YamlProblem } from "@postern/core/yaml-document";
 
+import { compileDemand, type PayloadDemand } from "../payloads/demand.ts";
 import { compileRole, type Role } from "./rules.ts";
 import { permissionsSchema } from "./schema.ts";
 
@@ -9,6 +10,8 @@ export interface Policy {
   readonly refusedPublish: "drop" | "disconnect";
   readonly checksResponseTopics: boolean;
   readonly purgeRetainedAfterMs: number;
+  /** In the order of the file: the first that matches counts. */
+  readonly payloads: readonly PayloadDemand[];
 }
 
 export type ParsedPolicy =
@@ -22,6 +25,7 @@ export const denyAll: Policy = {
   checksResponseTopics: true,
   // Nothing is thrown away because a file is missing.
   purgeRetainedAfterMs: Infinity,
+  payloads: [],
 };
 
 /** Reads and compiles the text of a permissions file. An empty one is a policy without roles. */
@@ -43,6 +47,9 @@ export function parsePolicy(text: string): ParsedPolicy {
       roles,
       refusedPublish: value.refusedPublish ?? "drop",
       checksResponseTopics: (value.responseTopics ?? "checked") === "checked",
+      payloads: (value.payloads ?? []).map((given, index) =>
+        compileDemand(given, (position) => lineAt(["payloads", index, "topics", position])),
+      ),
       purgeRetainedAfterMs: (value.purgeRetainedAfterMinutes ?? 60) * 60_000,
     },
   };

@@ -1,5 +1,6 @@
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { isSharedFilter, isTopicFilter } from "@postern/mqtt/topics";
+import { sealModes } from "@postern/seal/envelope/structure";
 import { z } from "zod";
 
 import { levelsWithPlaceholders } from "./placeholders.ts";
@@ -76,6 +77,34 @@ const roleSchema = z.strictObject({
   limits: limitsSchema.optional(),
 });
 
+const plainFilter = z
+  .string()
+  .refine((filter) => !isSharedFilter(filter) && isTopicFilter(filter), { error: "must be a topic filter" });
+
+const sealMode = z.enum(sealModes);
+
+/** What topics demand of payloads. @see docs/SEALING.md */
+const payloadSchema = z
+  .strictObject({
+    topics: z.array(plainFilter).min(1),
+    /** Any of several modes; `none` takes topics out that a later entry names. */
+    require: z.union([z.literal("none"), sealMode, z.array(sealMode).min(1)], {
+      error: `must be none, ${sealModes.join(", ")}, or a list of these without none`,
+    }),
+    maxAgeSeconds: z.int().min(1).optional(),
+    /** The file with the MAC keys of the group, relative to this one. */
+    macKeys: z.string().min(1).optional(),
+  })
+  .superRefine(({ require, maxAgeSeconds, macKeys }, context) => {
+    const issue = (message: string): void => {
+      context.addIssue({ code: "custom", message, input: "this entry" });
+    };
+    const modes = new Set([require].flat());
+    if (modes.has("none") && (maxAgeSeconds ?? macKeys) !== undefined)
+      return issue("must have nothing beside topics where it requires none");
+    if (macKeys !== undefined && !modes.has("mac")) issue("must require mac where it names macKeys");
+  });
+
 const roleName = z.string().refine(isDeviceName, { error: `must be the name of a role: ${deviceNameRule}` });
 
 /** `permissions.yaml`. */
@@ -86,8 +115,11 @@ export const permissionsSchema = z.strictObject({
   responseTopics: z.enum(["checked", "free"]).optional(),
   /** How long a retained message is kept, unseen, whose publisher may no longer leave it. */
   purgeRetainedAfterMinutes: z.int().min(0).max(525_600).optional(),
+  /** What topics demand of payloads: the first entry with a filter that matches counts. */
+  payloads: z.array(payloadSchema).optional(),
   roles: z.record(roleName, roleSchema).optional(),
 });
 
+export type GivenPayload = z.infer<typeof payloadSchema>;
 export type GivenRule = z.infer<typeof ruleSchema>;
 export type RoleLimits = z.infer<typeof limitsSchema>;

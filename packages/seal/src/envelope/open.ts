@@ -122,7 +122,16 @@ export function open(
 ): Opened | Refused {
   const found = structureOf(payload);
   if (found.kind !== "sealed") return refused(found.kind, found.reason);
-  const { structure } = found;
+  return openStructure(found.structure, place, keys, options);
+}
+
+/** As `open`, for whoever has looked at the structure already. */
+export function openStructure(
+  structure: Structure,
+  place: { readonly tenant: string; readonly topic: string },
+  keys: OpeningKeys,
+  options: OpenOptions,
+): Opened | Refused {
   const { mode, header } = structure;
   if (!options.modes.includes(mode)) {
     return refused(
@@ -351,7 +360,11 @@ function retainedFault(
     : refused("unexpected-retained", "a retained message came already in this subscription", header);
 }
 
-function ageFault(header: Header, { age, delivery }: OpenOptions): Refused | undefined {
+/** What is wrong with the time at which a payload says that it was sealed. */
+export function ageFault(
+  header: Pick<Header, "sender" | "sealedAtSeconds">,
+  { age, delivery }: Pick<OpenOptions, "age" | "delivery">,
+): Refused | undefined {
   if (age === undefined) return undefined;
   const { sealedAtSeconds } = header;
   if (sealedAtSeconds === undefined) return refused("undated", "it does not say when it was sealed", header);
@@ -393,7 +406,7 @@ function replayFault(header: Header, { guard, delivery }: OpenOptions): Refused 
   }
 }
 
-function refused(code: RefusalCode, reason: string, header?: Header): Refused {
+function refused(code: RefusalCode, reason: string, header?: Pick<Header, "sender">): Refused {
   return { kind: "refused", code, reason, ...(header === undefined ? {} : { claimedSender: header.sender }) };
 }
 

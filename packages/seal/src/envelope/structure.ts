@@ -5,9 +5,8 @@ import { keyIdBytes } from "../keys/recipient.ts";
 import { decodeHeader, type Header } from "./header.ts";
 
 /** How a payload is protected, from the weakest to the strongest. */
-export type SealMode = "checksum" | "mac" | "signed" | "encrypted" | "signed+encrypted";
-
-export const sealModes: readonly SealMode[] = ["checksum", "mac", "signed", "encrypted", "signed+encrypted"];
+export const sealModes = ["checksum", "mac", "signed", "encrypted", "signed+encrypted"] as const;
+export type SealMode = (typeof sealModes)[number];
 
 /** Devices that one message can be encrypted to: each takes about 140 bytes and half a millisecond. */
 export const recipientsMax = 64;

@@ -123,9 +123,7 @@ export function dump(store: SessionStore): object {
         will: { ...loaded, message: plainMessage(loaded.message) },
       }))
       .sort((left, right) => left.number - right.number),
-    accepted: sorted(
-      [...store.loadAccepted()].map(({ sender, state }) => [sender, Buffer.from(state)]),
-    ),
+    accepted: sorted([...store.loadAccepted()].map(({ sender, state }) => [sender, Buffer.from(state)])),
     nextSessionNumber: store.nextSessionNumber(),
   };
 }
