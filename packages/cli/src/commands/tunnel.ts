@@ -18,7 +18,8 @@ export function registerTunnel(program: Command, context: CommandContext): void 
     .addHelpText(
       "after",
       `
-For each client that connects, it knocks, opens TLS with the bundle's identity, and passes MQTT through.
+For each client that connects, it knocks, opens TLS with the bundle's identity, and passes MQTT through. With a bundle that holds a password or
+a token, a client that gives neither user name nor password gets the bundle's.
 
 Examples:
   postern tunnel --bundle home-assistant.json
