@@ -76,10 +76,12 @@ describe("the first packet of a program in a tunnel", () => {
   });
 });
 
+function told(properties: object): string | undefined {
+  return addressTold(encodeConnack(5, { sessionPresent: false, reasonCode: 0, properties }));
+}
+
 describe("the first packet of a server in a tunnel", () => {
   it("tells the address that it sees, where it does", () => {
-    const told = (properties: object): string | undefined =>
-      addressTold(encodeConnack(5, { sessionPresent: false, reasonCode: 0, properties }));
     assert.equal(
       told({
         userProperties: [

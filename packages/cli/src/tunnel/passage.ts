@@ -22,12 +22,12 @@ export class Passage {
     this.#server = server;
     this.#reporter = reporter;
     client.on("error", () => client.destroy());
-    void this.#run();
   }
 
-  async #run(): Promise<void> {
+  /** Resolves when the way is open, or was refused. Never rejects. */
+  async open(): Promise<void> {
     const client = this.#client;
-    const [transport, first] = await Promise.all([this.#open(), this.#firstBytes()]);
+    const [transport, first] = await Promise.all([this.#reach(), this.#firstBytes()]);
     if (transport === undefined || first === undefined || client.destroyed) {
       transport?.stream.destroy();
       client.destroy();
@@ -56,7 +56,7 @@ export class Passage {
   }
 
   /** The first of the server's addresses that lets us in; `undefined` when none does, which was said. */
-  async #open(): Promise<Transport | undefined> {
+  async #reach(): Promise<Transport | undefined> {
     const problems: string[] = [];
     for (const target of this.#server.targets) {
       if (this.#client.destroyed) return undefined;

@@ -85,7 +85,7 @@ export async function runTunnel(options: TunnelOptions, context: CommandContext)
     clients.add(client);
     client.setNoDelay(true);
     client.once("close", () => clients.delete(client));
-    new Passage(client, way.server(), reporter);
+    void new Passage(client, way.server(), reporter).open();
   });
   const where = await listen(server, place);
   const { targets, proof } = way.server();
