@@ -1,15 +1,13 @@
-import { resolve } from "node:path";
-
 import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
-import { BackgroundRenewal } from "@postern/device/est/background-renewal";
+import type { BackgroundRenewal } from "@postern/device/est/background-renewal";
 import type { ConnectSettings } from "@postern/device/settings";
-import { errorText } from "@postern/core/errors";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { isSharedFilter } from "@postern/mqtt/topics";
 
 import { InterruptedError, MessagesMissingError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";
 import { placeProperties } from "../client/property-options.ts";
+import { renewBundleInBackground } from "../client/renewal.ts";
 import { stderrReporter } from "../client/reporter.ts";
 import { connectSettings } from "../client/settings.ts";
 import type { SubOptions } from "../commands/sub.ts";
@@ -99,16 +97,7 @@ function renewInBackground(
   reporter: Reporter,
 ): BackgroundRenewal | undefined {
   if (bundle === undefined || !reconnect) return undefined;
-  return BackgroundRenewal.start({
-    path: resolve(cwd, bundle),
-    name: bundle,
-    onRenewed: ({ notAfterMs }) =>
-      reporter.notice(
-        `the certificate in ${bundle} was renewed and is good until ${new Date(notAfterMs).toISOString()}`,
-      ),
-    onFailed: (error) =>
-      reporter.notice(`the certificate in ${bundle} could not be renewed yet: ${errorText(error)}`),
-  });
+  return renewBundleInBackground(bundle, cwd, reporter);
 }
 
 /** Runs `postern sub`. @throws {CliError} as its help says. */

@@ -3,8 +3,8 @@ import { createServer, isIP, type AddressInfo, type Server, type Socket } from "
 import { resolve } from "node:path";
 
 import { isLoopback } from "@postern/core/host";
-import { BackgroundRenewal } from "@postern/device/est/background-renewal";
 
+import { renewBundleInBackground } from "../client/renewal.ts";
 import { stderrReporter } from "../client/reporter.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -73,7 +73,7 @@ export async function runTunnel(options: TunnelOptions, context: CommandContext)
   const place = parsePlace(options.listen, options.insecure === true, context.cwd);
   const reporter = stderrReporter(context, false);
   const way = new Way(options.bundle, context);
-  using renewal = BackgroundRenewal.start({ path: way.path, name: options.bundle, reporter });
+  using renewal = renewBundleInBackground(options.bundle, context.cwd, reporter);
   void renewal;
   const signal = context.interruption();
   const clients = new Set<Socket>();

@@ -17,7 +17,7 @@ export interface TunnelServer extends Server {
 
 /** What a bundle says of its server, as its file is now: its certificate may be renewed while the tunnel is there. */
 export class Way {
-  readonly path: string;
+  readonly #path: string;
   readonly device: string;
   readonly #name: string;
   readonly #cwd: string;
@@ -28,7 +28,7 @@ export class Way {
     const warn = (text: string): void => void stderr.write(`postern: warning: ${text}\n`);
     this.#name = name;
     this.#cwd = cwd;
-    this.path = resolve(cwd, name);
+    this.#path = resolve(cwd, name);
     const { device, server } = this.#read(warn);
     this.device = device;
     this.#known = server;
@@ -46,7 +46,7 @@ export class Way {
 
   #read(warn: (text: string) => void): { readonly device: string; readonly server: TunnelServer } {
     const bundle = readBundle(this.#name, { cwd: this.#cwd, warn });
-    const server = serverOfBundle(bundle, { name: this.#name, file: this.path });
+    const server = serverOfBundle(bundle, { name: this.#name, file: this.#path });
     const targets = server.targets.filter(
       (target): target is TlsTarget => target.kind === "tls" && isEncrypted(target),
     );
