@@ -1,10 +1,11 @@
 /**
- * `node gate-program.ts DEVICES DIRECTORY`: a gate with the kernel's firewall, a service that it hides, and a broker that knows so many
- * devices. Says "ready", and on SIGTERM what it counted.
+ * `node gate-program.ts DIRECTORY`: a gate with the kernel's firewall. Says "ready", and on SIGTERM, a line of JSON each, when the knocks that
+ * opened came to each stage, and what the process did.
  */
+import { subscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 
 import { systemClock } from "@postern/core/clock";
 import { silentLog } from "@postern/core/log";
@@ -13,19 +14,17 @@ import { BanList } from "@postern/gate/ban-list";
 import { Gate } from "@postern/gate/gate";
 import { defaultGuardPlan } from "@postern/gate/guard-plan";
 import { KernelHints } from "@postern/gate/kernel-hints";
+import { traceChannel } from "@postern/gate/knock-trace";
 import { listenUdp } from "@postern/gate/knock-sockets";
-import { BrokerLink } from "@postern/gate/link/broker-link";
 import { NftablesFirewall } from "@postern/gate/nftables/nftables-firewall";
 import { defaultBanRule, Sentry } from "@postern/gate/sentry";
-import { gateId, linkDevice, master, servicePort, until } from "@postern/gate/testing/test-gate";
+import { gateId, master, servicePort } from "@postern/gate/testing/test-gate";
 import { Spa1Verifier } from "@postern/knock/spa1/verifier";
 
-const knockPort = 62_201;
-const [count = "10", directory = "."] = process.argv.slice(2);
-const nowMs = (): number => systemClock.wallMs();
+import { knockPort } from "./ports.ts";
 
-const server = createServer((socket) => socket.on("error", () => {})).listen(servicePort, "::");
-await once(server, "listening");
+const [directory = "."] = process.argv.slice(2);
+const nowMs = (): number => systemClock.wallMs();
 
 await using firewall = await NftablesFirewall.open({ clock: systemClock });
 firewall.hide({
@@ -49,26 +48,37 @@ const spa1 = new Spa1Verifier(
   nowMs(),
 );
 await using gate = new Gate({ clock: systemClock, log: silentLog, firewall, memory, bans, spa1, master });
-const hints = new KernelHints({ table: spa1.table, firewall, clock: systemClock, log: silentLog });
-const socket = join(directory, "gate.sock");
-await gate.listen(socket);
+new KernelHints({ table: spa1.table, firewall, clock: systemClock, log: silentLog });
+await gate.listen(join(directory, "gate.sock"));
 await using port = await listenUdp({ host: "::", port: knockPort }, (bytes, source) =>
   gate.knock(bytes, source, spa1),
 );
-const devices = Array.from({ length: Number(count) }, (_, index) => linkDevice(`device-${index}`));
-using broker = new BrokerLink({
-  path: socket,
-  source: { devices: () => devices, connections: () => [] },
-  nowMs,
-  log: silentLog,
+const traces: unknown[] = [];
+subscribe(traceChannel, (trace) => traces.push(trace));
+const loop = monitorEventLoopDelay({ resolution: 1 });
+let collectedMsMax = 0;
+new PerformanceObserver((list) => {
+  for (const { duration } of list.getEntries()) collectedMsMax = Math.max(collectedMsMax, duration);
+}).observe({ entryTypes: ["gc"] });
+console.log(`ready on ${port.port}`);
+process.on("SIGUSR2", () => {
+  traces.length = 0;
+  loop.enable();
+  begin = process.cpuUsage();
+  collectedMsMax = 0;
 });
-await until(() => spa1.table.size === devices.length && !spa1.table.step(0), 120_000);
-const begin = process.cpuUsage();
-console.log(`ready ${broker.connected} ${port.port} ${String(hints !== undefined)}`);
+let begin = process.cpuUsage();
 await once(process, "SIGTERM");
 const { user, system } = process.cpuUsage(begin);
 const counts = firewall.counts();
 console.log(
-  `gate: ${Math.round((user + system) / 1_000)} ms of processor, ${counts.get("knocks") ?? 0} packets judged, ${counts.get("knocks_limited") ?? 0} dropped in the kernel, ${sentry.banCount} bans`,
+  JSON.stringify({
+    traces,
+    processorMs: (user + system) / 1_000,
+    loopMs: { p99: loop.percentile(99) / 1e6, most: loop.max / 1e6 },
+    collectedMsMax,
+    judged: counts.get("knocks") ?? 0,
+    dropped: counts.get("knocks_limited") ?? 0,
+    bans: sentry.banCount,
+  }),
 );
-server.close();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getPriority } from "node:os";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
@@ -22,6 +23,7 @@ describe("gate and server", refused === undefined ? {} : { skip: refused }, () =
     await using test = await hiddenServer();
     const { pid = 0 } = test.server.child;
     assert.equal(rightsOf(childOf(pid, "gate")), netAdminOnly);
+    assert.equal(getPriority(childOf(pid, "gate")), -10);
     assert.equal(rightsOf(childOf(pid, "--beside-gate")), none);
     for (const part of ["gate\0run", "--beside-gate"]) {
       const before = childOf(pid, part);

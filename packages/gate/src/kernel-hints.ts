@@ -43,7 +43,7 @@ export class KernelHints {
           2 * hourSeconds
         : (epoch + 2) * hourSeconds - this.#options.clock.wallMs() / 1_000;
     if (seconds <= 0) return;
-    this.#waiting.push({ hint, seconds });
+    this.#waiting.push({ hint, seconds, again: epoch === clocklessEpoch });
     if (this.#isTelling) return;
     this.#isTelling = true;
     setImmediate(() => void this.#tell());

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Log } from "@postern/core/log";
@@ -31,6 +32,8 @@ export interface ChildOptions {
   readonly name: string;
   readonly command: readonly string[];
   readonly log: Log;
+  /** From -20, before all others, to 19; where it may not be chosen, that of this process. */
+  readonly priority?: number;
   /** When it counts as hung, and is ended and started again. */
   readonly patience: Patience;
 }
@@ -89,6 +92,7 @@ export class Child {
     const startedMs = performance.now();
     const child = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#process = child;
+    prefer(child, this.#options.priority);
     child.on("message", (message) => {
       if (message === pongMessage) this.#heartbeat?.answered();
       if (message !== readyMessage) return;
@@ -138,6 +142,15 @@ export class Child {
   #finish(end: ChildEnd): void {
     this.#ready.resolve(false);
     this.#ended.resolve(end);
+  }
+}
+
+function prefer({ pid }: ChildProcess, priority: number | undefined): void {
+  if (pid === undefined || priority === undefined) return;
+  try {
+    setPriority(pid, priority);
+  } catch {
+    // A container may withhold CAP_SYS_NICE, and a process that has just died has no priority.
   }
 }
 

@@ -13,6 +13,9 @@ const gatePatience: Patience = { idleBeats: 5, busyBeats: 60 };
 /** A broker that is only busy is never ended: that would cut off all its clients. */
 const serverPatience: Patience = { idleBeats: 30, busyBeats: Infinity };
 
+/** The gate has little to do, and who knocks waits for it: a server that is busy with others must not make it late. */
+const gatePriority = -10;
+
 /** Ports below this need a right of their own to listen on. */
 const privilegedPortEnd = 1_024;
 
@@ -45,6 +48,7 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
     name: "gate",
     command: [...withOnly(["net_admin"], as), ...own, "gate", "run", ...args],
     log,
+    priority: gatePriority,
     patience: gatePatience,
   });
   if (!(await gate.ready)) {

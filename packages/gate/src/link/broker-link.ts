@@ -5,7 +5,7 @@ import { ipSource, type IpAddress, type IpSource } from "@postern/knock/ip-addre
 
 import { LineChannel } from "./line-channel.ts";
 import {
-  devicesPerMessageMax,
+  devicesPerMessage,
   fromGateSchema,
   linkProtocol,
   type FailureKind,
@@ -196,7 +196,7 @@ export class BrokerLink implements Disposable {
     let first = true;
     let part: LinkDevice[] = [];
     for (const device of this.#options.source.devices()) {
-      if (part.length === devicesPerMessageMax) {
+      if (part.length === devicesPerMessage) {
         this.#send({ kind: "devices", first, last: false, devices: part });
         first = false;
         part = [];

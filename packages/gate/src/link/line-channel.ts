@@ -7,6 +7,9 @@ export const unsentBytesMax = 16_777_216;
 
 const newline = 0x0a;
 
+/** How long messages that came together are worked at before others have their turn: knocks, at the gate. */
+const sliceMs = 1;
+
 /** Why a channel ended. */
 export type ChannelEnd = "closed" | "too long" | "not JSON" | "does not read";
 
@@ -16,6 +19,7 @@ export type ChannelEnd = "closed" | "too long" | "not JSON" | "does not read";
 export class LineChannel {
   readonly #socket: Socket;
   readonly #onEnd: (why: ChannelEnd) => void;
+  readonly #onMessage: (message: unknown) => void;
   #parts: Buffer[] = [];
   #bytes = 0;
   #ended = false;
@@ -23,8 +27,9 @@ export class LineChannel {
   /** `onMessage` and `onEnd` are never called after `onEnd`. */
   constructor(socket: Socket, onMessage: (message: unknown) => void, onEnd: (why: ChannelEnd) => void) {
     this.#socket = socket;
+    this.#onMessage = onMessage;
     this.#onEnd = onEnd;
-    socket.on("data", (chunk: Buffer) => this.#take(chunk, onMessage));
+    socket.on("data", (chunk: Buffer) => this.#take(chunk, 0));
     socket.on("error", () => undefined);
     socket.on("close", () => this.end("closed"));
   }
@@ -49,26 +54,37 @@ export class LineChannel {
     this.#onEnd(why);
   }
 
-  #take(chunk: Buffer, onMessage: (message: unknown) => void): void {
-    let start = 0;
-    while (!this.#ended) {
-      const end = chunk.indexOf(newline, start);
-      const part = chunk.subarray(start, end < 0 ? chunk.length : end);
+  /** Takes what came, from `start` on, as far as a slice of time goes; the rest after others had their turn. */
+  #take(chunk: Buffer, start: number): void {
+    const endMs = performance.now() + sliceMs;
+    for (let at = start; !this.#ended;) {
+      const end = chunk.indexOf(newline, at);
+      const part = chunk.subarray(at, end < 0 ? chunk.length : end);
       this.#bytes += part.length;
       if (this.#bytes > messageBytesMax) return this.end("too long");
       this.#parts.push(part);
-      if (end < 0) return;
-      const text = Buffer.concat(this.#parts).toString("utf8");
-      this.#parts = [];
-      this.#bytes = 0;
-      start = end + 1;
-      let message: unknown;
-      try {
-        message = JSON.parse(text);
-      } catch {
-        return this.end("not JSON");
+      if (end < 0) break;
+      at = end + 1;
+      this.#message();
+      if (performance.now() > endMs && at < chunk.length) {
+        this.#socket.pause();
+        setImmediate(() => this.#take(chunk, at));
+        return;
       }
-      onMessage(message);
     }
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #message(): void {
+    const text = Buffer.concat(this.#parts).toString("utf8");
+    this.#parts = [];
+    this.#bytes = 0;
+    let message: unknown;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return this.end("not JSON");
+    }
+    this.#onMessage(message);
   }
 }

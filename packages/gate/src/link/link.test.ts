@@ -13,15 +13,25 @@ import { messageBytesMax } from "./line-channel.ts";
 import { linkProtocol } from "./messages.ts";
 import { askGate } from "./operator-link.ts";
 
+interface Conversation {
+  readonly answers: string;
+  readonly ended: boolean;
+}
+
 /** Says these lines to the gate; what it answered until it ended the conversation or fell silent. */
-function say(
+function say(path: string, ...lines: readonly (string | object)[]): Promise<Conversation> {
+  return converse(path, 150, lines);
+}
+
+function converse(
   path: string,
-  ...lines: readonly (string | object)[]
-): Promise<{ answers: string; ended: boolean }> {
+  silenceMs: number,
+  lines: readonly (string | object)[],
+): Promise<Conversation> {
   return new Promise((resolve) => {
     const socket = connect(path);
     let answers = "";
-    socket.setTimeout(150, () => {
+    socket.setTimeout(silenceMs, () => {
       resolve({ answers, ended: false });
       socket.destroy();
     });
@@ -65,7 +75,8 @@ describe("the gate's socket", () => {
       ["null\n"],
     ];
     for (const lines of hostile) {
-      const { ended } = await say(gate.socket, ...lines);
+      // However long it takes: a gate that does not end it is silent for good.
+      const { ended } = await converse(gate.socket, 10_000, lines);
       assert.ok(ended, JSON.stringify(lines).slice(0, 100));
     }
     const { ended, answers } = await say(gate.socket, hello);

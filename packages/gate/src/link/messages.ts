@@ -20,7 +20,9 @@ import { z } from "zod";
 export const linkProtocol = 1;
 
 /** Devices in one message. */
-export const devicesPerMessageMax = 500;
+const devicesPerMessageMax = 500;
+/** Devices in one message of ours: so few that knocks are not held up while it is read. */
+export const devicesPerMessage = 50;
 
 const name = z.string().min(1).max(256);
 const port = z.int().min(0).max(65_535);

@@ -28,7 +28,12 @@ export type Inspection =
   | { readonly kind: "exposed"; readonly found: string; readonly cause: unknown };
 
 /** The first 8 bytes of a device's knock packets in an hour, and how long the kernel shall know them. */
-export type KnownHint = { readonly hint: Uint8Array; readonly seconds: number };
+export type KnownHint = {
+  readonly hint: Uint8Array;
+  readonly seconds: number;
+  /** It may be known already, and is to be known for longer. */
+  readonly again?: boolean;
+};
 
 export type NftablesOptions = { readonly clock: Clock };
 
@@ -331,7 +336,9 @@ function putNew({ set, text }: Element, seconds: number): string {
   return `add element inet ${tableName} ${set} { ${text} timeout ${Math.max(1, Math.round(1_000 * seconds))}ms }`;
 }
 
-function hintCommands({ hint, seconds }: KnownHint): string {
+/** A new hint is put in with a third of what it costs to make one last longer. */
+function hintCommands({ hint, seconds, again = false }: KnownHint): string {
   if (hint.length !== 8) throw new RangeError(`a hint has 8 bytes, not ${hint.length}`);
-  return putCommands({ set: sets.hints, text: `0x${Buffer.from(hint).toString("hex")}` }, 1_000 * seconds);
+  const element = { set: sets.hints, text: `0x${Buffer.from(hint).toString("hex")}` };
+  return again ? putCommands(element, 1_000 * seconds) : putNew(element, seconds);
 }
