@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "@postern/core/clock";
 import { silentLog } from "@postern/core/log";
 import { defaultGuardPlan } from "@postern/gate/guard-plan";
+import { watchFirewall } from "@postern/gate/firewall-watch";
 import { KernelHints } from "@postern/gate/kernel-hints";
 import { NftablesFirewall } from "@postern/gate/nftables/nftables-firewall";
 import { enterNetworkNamespace } from "@postern/gate/testing/network-namespace";
@@ -29,7 +30,13 @@ try {
     knockPorts: [{ transport: "udp", port: 62_201, payloadBytes: { min: 84, max: 84 } }],
   });
   await using test = await testGate({ directory, clock: systemClock });
-  new KernelHints({ table: test.spa1.table, firewall, clock: systemClock, log: silentLog });
+  const hints = new KernelHints({ table: test.spa1.table, firewall, clock: systemClock, log: silentLog });
+  using watching = watchFirewall(firewall, {
+    log: silentLog,
+    onExposed: () => undefined,
+    onRepaired: () => hints.tellAll(),
+  });
+  void watching;
   const turns: number[] = [];
   let isOver = false;
   const turn = (before: number): void => {

@@ -13,6 +13,7 @@ import { AcceptedMemory } from "@postern/gate/accepted-memory";
 import { BanList } from "@postern/gate/ban-list";
 import { Gate } from "@postern/gate/gate";
 import { defaultGuardPlan } from "@postern/gate/guard-plan";
+import { watchFirewall } from "@postern/gate/firewall-watch";
 import { KernelHints } from "@postern/gate/kernel-hints";
 import { traceChannel } from "@postern/gate/knock-trace";
 import { listenUdp } from "@postern/gate/knock-sockets";
@@ -48,7 +49,13 @@ const spa1 = new Spa1Verifier(
   nowMs(),
 );
 await using gate = new Gate({ clock: systemClock, log: silentLog, firewall, memory, bans, spa1, master });
-new KernelHints({ table: spa1.table, firewall, clock: systemClock, log: silentLog });
+const hints = new KernelHints({ table: spa1.table, firewall, clock: systemClock, log: silentLog });
+using watching = watchFirewall(firewall, {
+  log: silentLog,
+  onExposed: () => undefined,
+  onRepaired: () => hints.tellAll(),
+});
+void watching;
 await gate.listen(join(directory, "gate.sock"));
 await using port = await listenUdp({ host: "::", port: knockPort }, (bytes, source) =>
   gate.knock(bytes, source, spa1),
