@@ -12,6 +12,7 @@ import { registerDevice } from "./commands/device.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerDown } from "./commands/down.ts";
 import { registerGate } from "./commands/gate.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerKnock } from "./commands/knock.ts";
 import { registerTunnel } from "./commands/tunnel.ts";
 import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
@@ -43,6 +44,7 @@ const commands: readonly ((program: Command, context: CommandContext) => void)[]
   registerDeviceEnrol,
   registerEnrol,
   registerCa,
+  registerKeys,
   registerPub,
   registerSub,
   registerKnock,

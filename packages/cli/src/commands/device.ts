@@ -10,6 +10,7 @@ import type {
   SetOptions,
 } from "../devices/device-commands.ts";
 import { wholeNumber } from "../client/options.ts";
+import { collected, duration } from "./values.ts";
 
 const credentialKinds = ["certificate", "password", "psk", "token"] as const;
 const keyTypes = ["P-256", "Ed25519"] as const;
@@ -22,21 +23,6 @@ const reasons = [
   "privilegeWithdrawn",
 ] as const;
 const states = ["active", "revoked", "removed"] as const;
-
-const tenYearsSeconds = 315_360_000;
-const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
-/** A parser for commander: `90s`, `30m`, `24h`, `7d` as seconds. */
-function duration(text: string): number {
-  const [, number = "", unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(number) * (unitSeconds[unit] ?? Number.NaN);
-  if (number !== "" && seconds <= tenYearsSeconds) return seconds;
-  throw new InvalidArgumentError("It must be a time such as 90s, 30m, 24h or 7d.");
-}
-
-function collected(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
-}
 
 /** An option of few words that may be given again. */
 function choiceOf(flags: string, description: string, choices: readonly string[]): Option {

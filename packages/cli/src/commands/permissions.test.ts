@@ -48,7 +48,7 @@ describe("postern permissions", () => {
   it("explain says yes with the line that decided, and ends with 0", async () => {
     assert.deepEqual(await explain("sensor-1", "publish", "devices/sensor-1/state", "--qos", "1"), {
       code: 0,
-      out: "yes: sensor-1 may publish devices/sensor-1/state at QoS 1\n  data/permissions.yaml:22: role device allows devices/${device}/# (here devices/sensor-1/#)\n",
+      out: "yes: sensor-1 may publish devices/sensor-1/state at QoS 1\n  data/permissions.yaml:25: role device allows devices/${device}/# (here devices/sensor-1/#)\n",
       err: "",
     });
     assert.equal((await explain("sensor-1", "persistentSession")).code, 0);
@@ -86,7 +86,7 @@ describe("postern permissions", () => {
       permitted: true,
       rules: [
         {
-          line: 22,
+          line: 25,
           role: "device",
           effect: "allow",
           filter: "devices/${device}/#",

@@ -16,12 +16,17 @@ roles:
         allow: [publish, subscribe, will, retain, shared, persistentSession]
       - topics: ["$SYS/#"]
         allow: [subscribe]
+      # Keys of sealed payloads, which "postern keys" publishes.
+      - topics: ["$keys/#"]
+        allow: [publish, retain, subscribe]
 
   # A device's own topics, and nothing of others.
   device:
     rules:
       - topics: ["devices/\${device}/#"]
         allow: [publish, subscribe, will, retain, persistentSession]
+      - topics: ["$keys/\${device}"]
+        allow: [subscribe]
 
   # Reads what applications publish, and writes nothing.
   observer:

@@ -117,8 +117,12 @@ describe("permissions file", () => {
     assert.ok(mayPublish(device, "devices/sensor-1/state", 2));
     assert.ok(!mayPublish(device, "devices/sensor-2/state") && !mayPublish(device, "devices"));
     assert.equal(device.grantedQoS("devices/#", 0, false), undefined);
+    assert.equal(device.grantedQoS("$keys/sensor-1", 1, false), 1);
+    assert.equal(device.grantedQoS("$keys/sensor-2", 1, false), undefined);
+    assert.ok(!mayPublish(device, "$keys/sensor-1"));
     const administrator = clientOf(defaultPermissions, { roles: ["administrator"] });
     assert.equal(administrator.grantedQoS("$SYS/#", 1, false), 1);
+    assert.ok(mayPublish(administrator, "$keys/sensor-1", 1));
     assert.ok(!mayPublish(administrator, "$SYS/broker/uptime") && !mayPublish(administrator, "$CONTROL/x"));
     const observer = clientOf(defaultPermissions, { roles: ["observer"] });
     assert.equal(observer.grantedQoS("#", 2, true), 2);

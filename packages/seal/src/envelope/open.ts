@@ -27,7 +27,7 @@ export type RefusalCode =
   | "no-key"
   /** The epoch of its key has not come, as far as we were told. */
   | "future-epoch"
-  /** The epoch of its key is over. */
+  /** The epoch of its key is over, or was before one was a member. */
   | "expired-epoch"
   /** Nobody of that name may send here, or no key of its is known. */
   | "unknown-sender"
@@ -326,7 +326,7 @@ function groupOf({ topic, epoch }: Place, header: Header, keys: OpeningKeys): Gr
   const sentences: Readonly<Record<MissingKey, string>> = {
     "no-key": "there is no key for this topic",
     "future-epoch": `it is sealed with a key of epoch ${epoch}, which we were not given yet`,
-    "expired-epoch": `it is sealed with a key of epoch ${epoch}, which is over`,
+    "expired-epoch": `it is sealed with a key of epoch ${epoch}, which is over or from before we were a member`,
   };
   return refused(found, sentences[found], header);
 }

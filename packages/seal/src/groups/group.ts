@@ -112,19 +112,26 @@ export function isRotationDue({ epochs, rotateSeconds }: Group, nowMs: number): 
   return rotateSeconds !== undefined && nowMs >= newest.notBeforeMs + rotateSeconds * 1000;
 }
 
-/** The group with a member more, or with another key or right of one it has. A new member is given keys from now on only. */
-export function withMember(
+/**
+ * The group with members more, or with other keys or rights of those it has. New ones bring a new key, and are given keys from that one
+ * on only: what was sealed before is not for them.
+ */
+export function withMembers(
   group: Group,
-  member: Omit<GroupMember, "joinedEpoch">,
+  members: readonly Omit<GroupMember, "joinedEpoch">[],
   options: RotateOptions,
 ): Group {
-  const known = group.members.find(({ device }) => device === member.device);
-  const others = group.members.filter(({ device }) => device !== member.device);
-  if (known !== undefined) {
-    return { ...group, members: [...others, { ...member, joinedEpoch: known.joinedEpoch }] };
-  }
-  const next = rotated(group, options);
-  return { ...next, members: [...others, { ...member, joinedEpoch: next.epochs[0]?.epoch ?? 0 }] };
+  const joinedEpochs = new Map(group.members.map(({ device, joinedEpoch }) => [device, joinedEpoch]));
+  const named = new Set(members.map(({ device }) => device));
+  const next = members.every(({ device }) => joinedEpochs.has(device)) ? group : rotated(group, options);
+  const newest = next.epochs[0]?.epoch ?? 0;
+  const put = members.map(({ device, keys, signs }) => ({
+    device,
+    keys,
+    signs,
+    joinedEpoch: joinedEpochs.get(device) ?? newest,
+  }));
+  return { ...next, members: [...group.members.filter(({ device }) => !named.has(device)), ...put] };
 }
 
 /**

@@ -10,7 +10,7 @@ import { ReplayGuard } from "../replay/replay-guard.ts";
 import { SequenceCounter } from "../replay/sequence-counter.ts";
 import { testKey, testNowMs } from "../testing.ts";
 import { compareExactness } from "./exactness.ts";
-import { groupProblem, isRotationDue, rotated, withMember, withoutMember, type Group } from "./group.ts";
+import { groupProblem, isRotationDue, rotated, withMembers, withoutMember, type Group } from "./group.ts";
 import { keyPackageTopic, sealKeyPackage } from "./key-package.ts";
 import { Keyring } from "./keyring.ts";
 import { packagedFor } from "./package-content.ts";
@@ -55,7 +55,7 @@ class Stage {
 
   join(group: string, device: TestDevice, signs = false): void {
     const keys = [device.key.publicKey.export({ type: "spki", format: "der" })];
-    this.change(group, (each) => withMember(each, { device: device.name, keys, signs }, this.chance));
+    this.change(group, (each) => withMembers(each, [{ device: device.name, keys, signs }], this.chance));
   }
 
   packageFor(device: TestDevice): Buffer {

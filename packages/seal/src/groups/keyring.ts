@@ -94,11 +94,12 @@ export class Keyring implements OpeningKeys {
     return this.#heldFor(topic)?.rule;
   }
 
-  /** How to seal on a topic: `no-key` when it is of no group, or the group has no key that is in use. */
+  /** How to seal on a topic: `no-key` when it is of no group, or the group has no key. */
   sealing(topic: string, signing: SigningKey | undefined): SealingChoice | "no-key" | "no-signing-key" {
     const held = this.#heldFor(topic);
     const now = this.#options.now();
-    const current = held?.epochs.find(({ notBeforeMs }) => notBeforeMs <= now);
+    // A new member, or one whose clock is behind, may have no key whose time has come: others open the next one, too.
+    const current = held?.epochs.find(({ notBeforeMs }) => notBeforeMs <= now) ?? held?.epochs.at(-1);
     if (held === undefined || current === undefined) return "no-key";
     const { epoch, key: group } = current;
     const { mode, maxAgeSeconds } = held.rule;
