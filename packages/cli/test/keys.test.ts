@@ -3,6 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
+import { parseMacKeys } from "@postern/identity/payloads/mac-keys";
 import { z } from "zod";
 
 import { configured } from "./support/configurations.ts";
@@ -134,6 +135,26 @@ describe("postern keys", () => {
     assert.equal(code, 130);
   });
 
+  it("writes the keys with which the server checks MACs, anew with each new key, and those of no other group", async () => {
+    await good("group", "create", "meters", "--topics", "meters/#", "--mode", "mac");
+    await good("group", "mac-keys", "meters", "--file", "meters.json");
+    const file = join(place.path, "meters.json");
+    const first = parseMacKeys(readFileSync(file, "utf8"));
+    await good("group", "rotate", "meters", "--no-publish");
+    const second = parseMacKeys(readFileSync(file, "utf8"));
+    assert.ok(typeof first === "object" && typeof second === "object");
+    assert.deepEqual([[...first.keys()], [...second.keys()]], [[1], [2, 1]]);
+    const state = readFileSync(join(place.path, "postern-keys", "groups.json"), "utf8");
+    const mac = first.get(1)?.exportMac().toString("base64") ?? assert.fail();
+    assert.equal(state.includes(mac), false);
+    const refused = await keys("group", "mac-keys", "pressure", "--file", "x.json");
+    assert.equal(refused.code, 2);
+    assert.match(
+      refused.stderr,
+      /has the mode "encrypted": the server checks MACs, of groups with --mode mac/,
+    );
+  });
+
   it("shows no secret, in any output", async () => {
     const state = readFileSync(join(place.path, "postern-keys", "groups.json"), "utf8");
     const secrets = [...state.matchAll(/"secret": "([^"]+)"/g)].map(([, secret]) => secret ?? "");
@@ -159,7 +180,7 @@ describe("postern keys", () => {
       [["group", "create", "x", "--topics", "$keys/#"], 2, /is not a topic filter of messages/],
       [["group", "create", "x"], 2, /--topics/],
       [["group", "create", "x", "--topics", "a", "--rotate", "soon"], 2, /a time such as 90s, 30m/],
-      [["group", "members", "nobody"], 2, /no group "nobody"; there are pressure, level/],
+      [["group", "members", "nobody"], 2, /no group "nobody"; there are pressure, level, meters/],
       [["group", "members", "pressure", "--add", "missing"], 2, /neither a file missing nor .*missing\.json/],
       [["group", "members", "pressure", "--remove", "spare"], 2, /"spare" is no member/],
       [["group", "rotate"], 2, /which group .* or --due/],

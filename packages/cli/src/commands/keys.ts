@@ -5,6 +5,7 @@ import type { CommandContext } from "../context.ts";
 import type {
   CreateOptions,
   KeysOptions,
+  MacKeysOptions,
   MembersOptions,
   RotateGroupOptions,
   WatchOptions,
@@ -160,6 +161,26 @@ Examples:
     );
 }
 
+function registerMacKeys(group: Command, context: CommandContext): void {
+  const command = group
+    .command("mac-keys")
+    .argument("<group>", "a group with the mode mac")
+    .description("write the keys with which the server checks the MACs of a group, now and with each new key")
+    .requiredOption("--file <file>", "where to; permissions.yaml names it under payloads, as macKeys");
+  withKeys(command)
+    .addHelpText(
+      "after",
+      `
+With these keys the server can make MACs, too, and read nothing that is encrypted.
+
+Example:
+  postern keys group mac-keys meters --file postern-data/meters.mac.json`,
+    )
+    .action(async (name: string, options: MacKeysOptions) =>
+      (await load()).macKeysCommand(name, options, context),
+    );
+}
+
 function registerPublish(keys: Command, context: CommandContext): void {
   const command = keys
     .command("publish")
@@ -196,5 +217,6 @@ export function registerKeys(program: Command, context: CommandContext): void {
   registerMembers(group, context);
   registerRotate(group, context);
   registerList(group, context);
+  registerMacKeys(group, context);
   registerPublish(keys, context);
 }

@@ -19,8 +19,11 @@ const documentation = readFileSync(
   "utf8",
 );
 
-/** The YAML examples of the documentation, in order. */
-const examples = Array.from(documentation.matchAll(/```yaml[^\n]*\n([^]*?)```/g), ([, text = ""]) => text);
+/** The YAML examples of the documentation that are written to files, in order. */
+const examples = Array.from(
+  documentation.matchAll(/```yaml run[^\n]*\n([^]*?)```/g),
+  ([, text = ""]) => text,
+);
 
 function device(name: string, roles: readonly string[]) {
   return newDevice({ name, tenant: "default", roles }, 0);

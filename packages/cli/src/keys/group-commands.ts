@@ -11,10 +11,12 @@ import {
   addMembers,
   createGroup,
   groupFrom,
+  keepMacKeys,
   removeMember,
   requireGroup,
   rotateDue,
   rotateGroup,
+  saveGroups,
 } from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
 import { connect, keepPublished, leadMsDefault, publishPackages, readyPackages } from "./publish-packages.ts";
@@ -36,7 +38,7 @@ export interface ChangeOptions extends PublishOptions {
   readonly publish: boolean;
 }
 
-export interface CreateOptions extends ChangeOptions {
+export interface CreateOptions extends KeysOptions {
   readonly topics: readonly string[];
   readonly mode: GroupMode;
   readonly maxAge?: number;
@@ -54,6 +56,10 @@ export interface MembersOptions extends ChangeOptions {
   readonly remove?: readonly string[];
   readonly grace?: number;
   readonly trust: boolean;
+}
+
+export interface MacKeysOptions extends KeysOptions {
+  readonly file: string;
 }
 
 export interface RotateGroupOptions extends ChangeOptions {
@@ -102,7 +108,7 @@ export async function createGroupCommand(
 async function changed(path: string, change: (keys: KeyDirectory) => Group): Promise<Group> {
   using keys = await KeyDirectory.open(path);
   const group = change(keys);
-  keys.save();
+  saveGroups(keys, Date.now());
   return group;
 }
 
@@ -172,7 +178,7 @@ async function rotatedGroups(path: string, name: string | undefined, nowMs: numb
   using keys = await KeyDirectory.open(path);
   const names = name === undefined ? rotateDue(keys, { leadMs: leadMsDefault, nowMs }) : [name];
   if (name !== undefined) rotateGroup(keys, name, { leadMs: leadMsDefault, nowMs });
-  keys.save();
+  saveGroups(keys, nowMs);
   return names.map((each) => requireGroup(keys, each));
 }
 
@@ -190,6 +196,25 @@ export async function listCommand(
       ? groups.map((group) => `${JSON.stringify(groupView(group))}\n`).join("")
       : renderGroups(groups),
   );
+}
+
+/** Runs `postern keys group mac-keys`. */
+export async function macKeysCommand(
+  name: string,
+  options: MacKeysOptions,
+  context: CommandContext,
+): Promise<void> {
+  const file = resolve(context.cwd, options.file);
+  const group = await changed(pathOf(options, context), (keys) => {
+    keepMacKeys(keys, name, file);
+    return requireGroup(keys, name);
+  });
+  const [newest] = group.epochs;
+  const line =
+    options.json === true
+      ? JSON.stringify({ group: name, file, epoch: newest?.epoch ?? null })
+      : `${file} has the MAC keys of "${name}", and is written anew with each new key`;
+  context.stdout.write(`${line}\n`);
 }
 
 /** Publishes what a command has changed, where it is known with which bundle. A server out of reach undoes nothing. */

@@ -1,5 +1,7 @@
 import { createPublicKey, randomBytes } from "node:crypto";
 
+import { replacePrivateFile } from "@postern/device/private-file";
+import { formatMacKeys } from "@postern/identity/payloads/mac-keys";
 import {
   groupProblem,
   isRotationDue,
@@ -11,6 +13,7 @@ import {
 } from "@postern/seal/groups/group";
 import { keyPackageTopic, sealKeyPackage } from "@postern/seal/groups/key-package";
 import { packagedFor } from "@postern/seal/groups/package-content";
+import { GroupKey } from "@postern/seal/keys/group-key";
 import { recipientKey } from "@postern/seal/keys/recipient";
 
 import { UsageError } from "../errors.ts";
@@ -45,15 +48,8 @@ export function groupFrom(stored: StoredGroup, devices: KeyState["devices"]): Gr
   };
 }
 
-function storedFrom({
-  epochs,
-  members,
-  filters,
-  maxAgeSeconds,
-  rotateSeconds,
-  ...group
-}: Group): StoredGroup {
-  const { name, mode, retained, graceSeconds } = group;
+function storedFrom(group: Group, macKeysFile: string | undefined): StoredGroup {
+  const { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds } = group;
   return {
     name,
     mode,
@@ -62,13 +58,14 @@ function storedFrom({
     filters: [...filters],
     ...(maxAgeSeconds === undefined ? {} : { maxAgeSeconds }),
     ...(rotateSeconds === undefined ? {} : { rotateSeconds }),
-    epochs: epochs.map(({ epoch, secret, notBeforeMs, openUntilMs }) => ({
+    ...(macKeysFile === undefined ? {} : { macKeysFile }),
+    epochs: group.epochs.map(({ epoch, secret, notBeforeMs, openUntilMs }) => ({
       epoch,
       secret: Buffer.from(secret).toString("base64"),
       notBeforeMs,
       ...(openUntilMs === undefined ? {} : { openUntilMs }),
     })),
-    members: members.map(({ device, signs, joinedEpoch }) => ({ device, signs, joinedEpoch })),
+    members: group.members.map(({ device, signs, joinedEpoch }) => ({ device, signs, joinedEpoch })),
   };
 }
 
@@ -87,7 +84,32 @@ export function requireGroup({ state }: KeyDirectory, name: string): Group {
 }
 
 function put({ state }: KeyDirectory, group: Group): void {
-  state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group)];
+  const file = state.groups.find(({ name }) => name === group.name)?.macKeysFile;
+  state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group, file)];
+}
+
+/** Writes the directory, and the files of MAC keys that go with it. */
+export function saveGroups(keys: KeyDirectory, nowMs: number): void {
+  keys.save();
+  for (const stored of keys.state.groups) {
+    if (stored.macKeysFile === undefined) continue;
+    const open = groupFrom(stored, keys.state.devices).epochs.filter(
+      ({ openUntilMs }) => (openUntilMs ?? Infinity) > nowMs,
+    );
+    const macs = open.map(({ secret, epoch }) => GroupKey.of(secret, epoch));
+    replacePrivateFile(stored.macKeysFile, formatMacKeys(stored.name, macs));
+  }
+}
+
+/** Has a file written, now and with each new key, with which a broker checks the MACs of a group. @throws {UsageError} when it has none. */
+export function keepMacKeys(keys: KeyDirectory, name: string, file: string): void {
+  const { mode } = requireGroup(keys, name);
+  if (mode !== "mac") {
+    throw new UsageError(
+      `the group "${name}" has the mode "${mode}": the server checks MACs, of groups with --mode mac, and needs no key for anything else`,
+    );
+  }
+  for (const stored of keys.state.groups) if (stored.name === name) stored.macKeysFile = file;
 }
 
 /** @throws {UsageError} when there is one of this name, or it cannot be one. */

@@ -45,6 +45,8 @@ const stateSchema = z.strictObject({
       retained: z.boolean(),
       rotateSeconds: seconds.optional(),
       graceSeconds: z.int().min(0),
+      /** The file with what a broker checks MACs with; written anew with each new key. */
+      macKeysFile: z.string().optional(),
       epochs: z.array(
         z.strictObject({
           epoch: z.int().min(1),

@@ -6,7 +6,7 @@ import { PublishRefusedError, UnsendableError, reasonText } from "@postern/devic
 
 import { connectSettings } from "../client/settings.ts";
 import type { CommandContext } from "../context.ts";
-import { packagesOf, refreshDevices, rotateDue, type ReadyPackage } from "./groups.ts";
+import { packagesOf, refreshDevices, rotateDue, saveGroups, type ReadyPackage } from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
 
 /** A new key is in the hands of members this long before it is used. */
@@ -78,7 +78,7 @@ export async function readyPackages(
   refreshDevices(keys);
   const packages = packagesOf(keys, nowMs);
   if (bundle !== undefined) keys.state.publisher = bundle;
-  keys.save();
+  saveGroups(keys, nowMs);
   return packages;
 }
 
@@ -92,7 +92,7 @@ async function wantedIn(
   const rotated = rotateDue(keys, { leadMs: leadMsDefault, nowMs });
   for (const group of rotated) reporter.notice(`the group "${group}" has a new key`);
   for (const device of renewed) reporter.notice(`"${device}" has a new certificate`);
-  if (renewed.length + rotated.length > 0) keys.save();
+  if (renewed.length + rotated.length > 0) saveGroups(keys, nowMs);
   return JSON.stringify([keys.state.groups, keys.state.devices]);
 }
 

@@ -134,6 +134,15 @@ export function withMembers(
   return { ...next, members: [...group.members.filter(({ device }) => !named.has(device)), ...put] };
 }
 
+/** As `withMembers`, for one. */
+export function withMember(
+  group: Group,
+  member: Omit<GroupMember, "joinedEpoch">,
+  options: RotateOptions,
+): Group {
+  return withMembers(group, [member], options);
+}
+
 /**
  * The group without a member. What it knows is worthless at once: without a grace, also what was sealed before and is still on its way
  * opens no longer, since the member that left could seal with the old key, too.
