@@ -2,13 +2,13 @@
  * From a knock to an open port, stage by stage, with 10,000 enrolled devices, idle and under junk packets of invented sources. Needs root.
  * `npm run bench -- gate-knock [--devices 10000] [--knocks 200] [--rates 0,2000,20000,50000] [--rounds 1]`
  *
- * The flood is of this machine, where it would be of others: it has the lowest priority. The programs under measurement (knocker, gate,
- * server, and the echo that is the measure of the machine) are in the real-time class, so that the figures are not those of what else runs here.
+ * The flood is of this machine, where it would be of others: it comes after what is measured. The programs under measurement (knocker, gate,
+ * server, and the echo that is the measure of the machine) and the flood are in the real-time class, so that the figures are not those of what else runs here.
  */
 import { parseArgs } from "node:util";
 
 import { figure } from "../support/report.ts";
-import { measureKnocks, printKnocks } from "./knocks.ts";
+import { measureGate, printKnocks } from "./knocks.ts";
 
 const { values } = parseArgs({
   options: {
@@ -18,10 +18,11 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "1" },
   },
 });
-const options = { devices: Number(values.devices), knocks: Number(values.knocks) };
+const devices = Number(values.devices);
+const knocks = Number(values.knocks);
 const rates = values.rates.split(",").map(Number);
 
-figure("enrolled devices", String(options.devices));
+figure("enrolled devices", String(devices));
 for (let round = 1; round <= Number(values.rounds); round++) {
-  for (const rate of rates) printKnocks(rate, await measureKnocks({ ...options, rate }));
+  for (const rate of rates) printKnocks(rate, await measureGate(devices, { knocks, rate }));
 }

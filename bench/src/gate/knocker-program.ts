@@ -1,10 +1,12 @@
 /**
- * `node knocker-program.ts SERVER ADDRESS…`: from each address, one knock of another device, and connections until one is answered. Before
+ * `node knocker-program.ts SERVER PACKETS ADDRESS…`: from each address, one knock of another device, and connections until one is answered. The
+ * packets are those of a file, each base64 by its address, or else our own (`-`). Before
  * each, what the machine takes for a datagram there and back and for a timer, so that its part can be seen. A line of JSON for each; times on
  * the machine's monotonic clock.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -21,7 +23,8 @@ const attemptSeldomMs = 10;
 const patienceMs = 3_000;
 const pauseMs = 25;
 const timerMs = 5;
-const [server = "", ...addresses] = process.argv.slice(2);
+const [server = "", file = "-", ...addresses] = process.argv.slice(2);
+const given: Record<string, string> = file === "-" ? {} : JSON.parse(readFileSync(file, "utf8"));
 
 async function echo(): Promise<number> {
   const socket = createSocket("udp4");
@@ -49,12 +52,14 @@ async function knock(
   const knocks = createSocket("udp4");
   knocks.bind(0, from);
   await once(knocks, "listening");
-  const packet = knockOf(device, Date.now(), { address: address(from) });
+  const ready = given[from];
+  const packet =
+    ready === undefined
+      ? knockOf(device, Date.now(), { address: address(from) })
+      : Buffer.from(ready, "base64");
   const sockets: Socket[] = [];
   const connected = Promise.withResolvers<number>();
   let isOver = false;
-  const sentMs = monotonicMs();
-  knocks.send(packet, knockPort, server);
   const attempt = (): void => {
     if (isOver) return;
     const socket = connect({ host: server, port: servicePort, localAddress: from });
@@ -62,7 +67,8 @@ async function knock(
     sockets.push(socket);
     setTimeout(attempt, sockets.length < attemptsOften ? attemptEveryMs : attemptSeldomMs);
   };
-  attempt();
+  const sentMs = monotonicMs();
+  knocks.send(packet, knockPort, server, attempt);
   const connectedMs = await Promise.race([connected.promise, delay(patienceMs, null)]);
   isOver = true;
   knocks.close();

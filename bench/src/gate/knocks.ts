@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -7,15 +6,16 @@ import { fileURLToPath } from "node:url";
 import { createNetwork, type Host } from "@postern/gate/hosts/hosts";
 import type { KnockTrace } from "@postern/gate/knock-trace";
 import { floodArguments } from "@postern/gate/testing/flood";
+import { temporaryDirectory } from "@postern/gate/testing/test-gate";
 
 import { watchProcessors } from "../support/processor-time.ts";
 import { distribution, figure } from "../support/report.ts";
 import { knockPort } from "./ports.ts";
 
-const serverAddress = "10.9.0.1";
-/** The kernel's real-time class: what else runs here waits for it. */
+export const serverAddress = "10.9.0.1";
+/** The kernel's real-time class: what else runs here waits for it. The flood comes after what is measured. */
 const underMeasurement = ["--rr", "5"];
-const leastPriority = ["-n", "19"];
+const flooding = ["--rr", "1"];
 /** Addresses of a /16 that one host can have for this. */
 const knocksMax = 1_000;
 
@@ -37,22 +37,32 @@ interface GateReport {
   readonly bans: number;
 }
 
-export interface KnockMeasurement {
-  readonly knocks: readonly Knock[];
-  readonly gate: GateReport;
-  readonly seconds: number;
-  readonly machine: string;
+/** What is knocked at, on a host of its own. */
+export interface Door {
+  /** The packet that opens it from that address; our own when it is not there. */
+  readonly packet?: (address: string) => Buffer;
+  /** Starts it; what it returns is called when the measuring begins and when it is over. */
+  start(host: Host): Promise<{ begin(): void; end(): Promise<void> }>;
 }
 
 export interface KnockOptions {
-  readonly devices: number;
   readonly knocks: number;
   /** Junk packets a second. */
   readonly rate: number;
 }
 
-/** Has a client knock at a gate, each time from another address, while a stranger sends junk. */
-export async function measureKnocks({ devices, knocks, rate }: KnockOptions): Promise<KnockMeasurement> {
+export interface KnockMeasurement {
+  readonly knocks: readonly Knock[];
+  readonly seconds: number;
+  readonly machine: string;
+}
+
+/** Has a client knock at a door, each time from another address, while a stranger sends junk. */
+export async function knockAt(
+  door: Door,
+  directory: string,
+  { knocks, rate }: KnockOptions,
+): Promise<KnockMeasurement> {
   await using network = await createNetwork({
     hosts: {
       server: { ipv4: `${serverAddress}/8` },
@@ -60,49 +70,92 @@ export async function measureKnocks({ devices, knocks, rate }: KnockOptions): Pr
       stranger: { ipv4: "10.9.9.9/8" },
     },
   });
-  const directory = mkdtempSync(join(tmpdir(), "postern-bench-"));
-  try {
-    const server = network.host("server");
-    const gate = node(server, "./gate-program.ts", directory);
-    await gate.until(/ready/);
-    await node(server, "./server-program.ts", String(devices), directory).until(/ready/);
-    await node(server, "./echo-program.ts").until(/ready/);
-    const client = network.host("client");
-    const addresses = Array.from(
-      { length: Math.min(knocks, knocksMax) },
-      (_, index) => `10.8.${index >> 8}.${index & 255}`,
-    );
-    const added = addresses.map((address) => `address add ${address}/8 dev eth0\n`).join("");
-    await client.run("ip", ["-batch", "-"], { input: added });
-    if (rate > 0) {
-      const flood = floodArguments({ to: serverAddress, port: knockPort, rate, seconds: 3_600 });
-      network.host("stranger").start("nice", [...leastPriority, process.execPath, ...flood]);
-    }
-    // A flood takes a moment to be one.
-    await delay(2_000);
-    gate.child.kill("SIGUSR2");
-    const processors = watchProcessors();
-    const begin = performance.now();
-    const { code, stdout, stderr } = await node(client, "./knocker-program.ts", serverAddress, ...addresses)
-      .ended;
-    if (code !== 0) throw new Error(stderr);
-    const seconds = (performance.now() - begin) / 1_000;
-    gate.child.kill("SIGTERM");
-    const report: GateReport = JSON.parse((await gate.ended).stdout.trim().split("\n").at(-1) ?? "");
-    const lines = stdout.trim().split("\n");
-    return {
-      knocks: lines.map((line): Knock => JSON.parse(line)),
-      gate: report,
-      seconds,
-      machine: processors.text(),
-    };
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
+  const server = network.host("server");
+  const running = await door.start(server);
+  await node(server, "./echo-program.ts").until(/ready/);
+  const client = network.host("client");
+  const addresses = Array.from(
+    { length: Math.min(knocks, knocksMax) },
+    (_, index) => `10.8.${index >> 8}.${index & 255}`,
+  );
+  const added = addresses.map((address) => `address add ${address}/8 dev eth0\n`).join("");
+  await client.run("ip", ["-batch", "-"], { input: added });
+  if (rate > 0) {
+    const flood = floodArguments({ to: serverAddress, port: knockPort, rate, seconds: 3_600 });
+    network.host("stranger").start("chrt", [...flooding, process.execPath, ...flood]);
   }
+  const packets = writePackets(door, directory, addresses);
+  // A flood takes a moment to be one.
+  await delay(2_000);
+  running.begin();
+  const processors = watchProcessors();
+  const beginMs = performance.now();
+  const { code, stdout, stderr } = await node(
+    client,
+    "./knocker-program.ts",
+    serverAddress,
+    packets,
+    ...addresses,
+  ).ended;
+  const seconds = (performance.now() - beginMs) / 1_000;
+  const machine = processors.text();
+  await running.end();
+  if (code !== 0) throw new Error(stderr);
+  const lines = stdout.trim().split("\n");
+  return { knocks: lines.map((line): Knock => JSON.parse(line)), seconds, machine };
+}
+
+function writePackets({ packet }: Door, directory: string, addresses: readonly string[]): string {
+  if (packet === undefined) return "-";
+  const file = join(directory, "packets.json");
+  const packets = addresses.map((address) => [address, packet(address).toString("base64")]);
+  writeFileSync(file, JSON.stringify(Object.fromEntries(packets)));
+  return file;
+}
+
+/** Knocks at our gate, which tells when each came to which stage. */
+export async function measureGate(
+  devices: number,
+  options: KnockOptions,
+): Promise<KnockMeasurement & { readonly gate: GateReport }> {
+  using directory = temporaryDirectory();
+  const { path } = directory;
+  let report: GateReport | undefined;
+  const door: Door = {
+    async start(host) {
+      const gate = node(host, "./gate-program.ts", path);
+      await gate.until(/ready/);
+      await node(host, "./server-program.ts", String(devices), path).until(/ready/);
+      return {
+        begin: () => gate.child.kill("SIGUSR2"),
+        async end() {
+          gate.child.kill("SIGTERM");
+          report = JSON.parse((await gate.ended).stdout.trim().split("\n").at(-1) ?? "");
+        },
+      };
+    },
+  };
+  const measured = await knockAt(door, path, options);
+  if (report === undefined) throw new Error("the gate said nothing");
+  return { ...measured, gate: report };
+}
+
+/** The milliseconds from each knock to a connection, and how many led to none. */
+export function connections(knocks: readonly Knock[]): {
+  readonly ms: readonly number[];
+  readonly lost: number;
+} {
+  const ms = knocks.flatMap(({ sentMs, connectedMs }) =>
+    connectedMs === null ? [] : [connectedMs - sentMs],
+  );
+  return { ms, lost: knocks.length - ms.length };
 }
 
 /** Prints each stage: what of the whole is the gate's, and what the machine takes for less. */
-export function printKnocks(rate: number, { knocks, gate, seconds, machine }: KnockMeasurement): void {
+export function printKnocks(
+  rate: number,
+  { knocks, gate, seconds, machine }: Awaited<ReturnType<typeof measureGate>>,
+): void {
   const traceOf = new Map(gate.traces.map((trace) => [trace.device, trace]));
   const both = knocks.flatMap((knock) => {
     const trace = traceOf.get(knock.device);
@@ -112,7 +165,6 @@ export function printKnocks(rate: number, { knocks, gate, seconds, machine }: Kn
   const [first, ...warm] = both;
   const stage = (name: string, ms: (knock: (typeof both)[number]) => number): void =>
     figure(name, distribution(warm.map(ms)));
-  const lost = knocks.filter(({ connectedMs }) => connectedMs === null).length;
   const arrived = gate.judged + gate.dropped;
   figure(
     `\n${rate} junk packets a second asked for`,
@@ -124,10 +176,8 @@ export function printKnocks(rate: number, { knocks, gate, seconds, machine }: Kn
   stage("  counter kept", ({ verifiedMs, heldMs }) => heldMs - verifiedMs);
   stage("  server knows (told before the counter is kept)", ({ verifiedMs, toldMs }) => toldMs - verifiedMs);
   stage("  kernel opens", ({ heldMs, toldMs, openedMs }) => openedMs - Math.max(heldMs, toldMs));
-  const connected = knocks.flatMap(({ sentMs, connectedMs }) =>
-    connectedMs === null ? [] : [connectedMs - sentMs],
-  );
-  figure("knock to connection, one tried each ms", `${distribution(connected)}, ${lost} lost`);
+  const { ms, lost } = connections(knocks);
+  figure("knock to connection, one tried each ms", `${distribution(ms)}, ${lost} lost`);
   if (first !== undefined)
     figure("the first knock of all, to open port", `${(first.openedMs - first.sentMs).toFixed(2)} ms`);
   figure("the machine: a datagram there and back", distribution(knocks.map(({ echoMs }) => echoMs)));
@@ -142,7 +192,7 @@ export function printKnocks(rate: number, { knocks, gate, seconds, machine }: Kn
   );
 }
 
-function node(host: Host, file: string, ...args: readonly string[]): ReturnType<Host["start"]> {
+export function node(host: Host, file: string, ...args: readonly string[]): ReturnType<Host["start"]> {
   const program = fileURLToPath(new URL(file, import.meta.url));
   return host.start("chrt", [...underMeasurement, process.execPath, program, ...args]);
 }

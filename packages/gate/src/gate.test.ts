@@ -294,6 +294,54 @@ describe("the gate", () => {
   });
 });
 
+/** Each kind of bad packet, made from a valid one. */
+const badPackets: Readonly<Record<string, (valid: () => Buffer, nowMs: number) => Iterable<Buffer>>> = {
+  *"every length from 0 to 1,500, of noise"() {
+    for (let length = 0; length <= 1_500; length++) yield randomBytes(length);
+  },
+  *"every length from 0 to 1,500 but the right one, beginning as a valid packet"(valid) {
+    const whole = Buffer.concat([valid(), randomBytes(1_500)]);
+    for (let length = 0; length <= 1_500; length++) if (length !== 84) yield whole.subarray(0, length);
+  },
+  *"every bit of a valid packet flipped"(valid) {
+    for (let bit = 0; bit < 84 * 8; bit++) {
+      const changed = valid();
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      yield changed;
+    }
+  },
+  *"clocks in 1970 and 2106, with the hint of this hour and of theirs"(_valid, nowMs) {
+    for (const timestampMs of [0, 1, 0xffff_ffff * 1_000, 0x1_0000_0000 * 1_000, Number.MAX_SAFE_INTEGER]) {
+      yield knockOf("pump", nowMs, { timestampMs });
+      yield knockOf("pump", timestampMs);
+    }
+  },
+};
+
+describe("bad input at the gate", () => {
+  for (const [kind, packets] of Object.entries(badPackets)) {
+    it(`opens nothing, ends nothing and costs one line for each source and minute: ${kind}`, async () => {
+      const lines: string[] = [];
+      const log: Log = { ...silentLog, warn: (_fields, message) => lines.push(message) };
+      // Nobody is locked out here, so that each packet is looked at.
+      await using test = await world({ log, rule: { invalidMax: 100_000 } });
+      const { gate, clock } = test;
+      lines.length = 0;
+      let sent = 0;
+      for (const packet of packets(() => knockOf("pump", clock.nowMs), clock.nowMs)) {
+        gate.knock(packet, sent % 2 === 0 ? "10.9.0.2" : "10.9.0.66");
+        sent += 1;
+      }
+      const { counters, windowCount } = await test.status();
+      assert.equal(windowCount, 0);
+      assert.equal(counters["accepted"], undefined);
+      assert.deepEqual(lines, ["a knock was refused", "a knock was refused"], `${sent} packets`);
+      gate.knock(knockOf("pump", clock.nowMs));
+      await until(() => test.open());
+    });
+  }
+});
+
 describe("the gate's bans", () => {
   it("lock out after the sixth invalid packet, let in who proves who he is, and end", async () => {
     await using test = await world();
