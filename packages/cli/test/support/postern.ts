@@ -128,19 +128,25 @@ export async function postern(args: readonly string[], options?: StartOptions): 
   return new PosternProcess(args, options).ended;
 }
 
+export interface CommandOptions extends Pick<StartOptions, "cwd" | "env"> {
+  /** What stands on standard input; nothing unless given. */
+  readonly input?: string | Buffer;
+}
+
 /**
  * Runs a command to its end in this process, with streams and an environment of its own: what `postern` does but for the start of a
  * process, which takes twenty times as long as most commands do. For commands that end by themselves.
  */
 export async function command(
   args: readonly string[],
-  { cwd = process.cwd(), env = {} }: Pick<StartOptions, "cwd" | "env"> = {},
+  { cwd = process.cwd(), env = {}, input = "" }: CommandOptions = {},
 ): Promise<Ended> {
   const [{ run }, { fakeContext }] = await Promise.all([
     import("../../src/main.ts"),
     import("../../src/testing.ts"),
   ]);
   const context = fakeContext({ cwd, env: { ...env } });
+  context.stdin.end(input);
   const code = await run(args, context);
   return { code, signal: null, stdout: context.out(), stderr: context.err() };
 }
