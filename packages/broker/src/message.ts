@@ -10,6 +10,8 @@ export class Message implements StoredMessage {
   readonly publishedAtMs: number;
   readonly expiresAtMs: number;
   readonly publisher: string;
+  /** Only for connections that nobody else reads. */
+  confidential = false;
   /** Its number in the store, and the commit group in which it holds. */
   number: MessageNumber = 0;
   group = 0;

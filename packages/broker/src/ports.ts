@@ -51,6 +51,8 @@ export interface Peer {
   readonly anonymousAllowed: boolean;
   /** Nobody on the way reads what is sent: TLS, a Unix socket, or a listener whose owner says that it does not matter. */
   readonly confidential: boolean;
+  /** A listener in plain text that takes passwords encrypted to the server's key. */
+  readonly sealedPasswords?: boolean | undefined;
   /** Textual IP address; empty for a Unix socket. */
   readonly address: string;
   readonly port: number;
@@ -169,6 +171,8 @@ export interface PayloadRules {
 
 /** What a topic demands of its payloads. */
 export interface PayloadRule {
+  /** What is published there is opened on the way, and handed to nobody on a connection that others may read. */
+  readonly confidential: boolean;
   /** Whether a payload that a client publishes there may pass; remembers it when it may. Never throws for what was sent. */
   check(payload: Uint8Array, from: PayloadSource): PayloadVerdict;
   /** Whether a message that was accepted earlier, maybe under another rule, may still be handed on. */

@@ -105,6 +105,7 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
     entry.bytes,
     true,
   );
+  message.confidential = rule?.confidential === true;
   if (clears) {
     core.publisher.clearRetained(message);
     return ReasonCode.success;

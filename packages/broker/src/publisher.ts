@@ -43,6 +43,7 @@ export class Publisher {
       return this.clearRetained(message);
     // Its payload was checked at CONNECT; the rules may be others by now.
     if (!isPermitted || rule?.fits(message) === false) return this.#refuseWill(clientId, message);
+    message.confidential = rule?.confidential === true;
     if (retain) this.#retain(message, permissions.limits);
     this.#context.ports.bus?.publish(message, retain);
     this.#router.route(message, entry, retain, undefined);

@@ -49,7 +49,7 @@ export class Router {
   }
 
   #deliverShared(group: SharedGroup, message: Message, retain: boolean): void {
-    const member = nextMember(group);
+    const member = nextMember(group, message.confidential);
     if (member === undefined) return;
     const { options, session } = member;
     const identifiers = options.identifier === 0 ? undefined : [options.identifier];
@@ -78,7 +78,7 @@ function withoutNoLocal(target: Target): Target | undefined {
  * Whose turn it is in a shared subscription: the next member that can take a message at once, otherwise the next
  * that is connected, otherwise the next that keeps it in its session.
  */
-function nextMember(group: SharedGroup): Subscription | undefined {
+function nextMember(group: SharedGroup, confidential: boolean): Subscription | undefined {
   const { members, turn } = group;
   let best: Subscription | undefined;
   let bestIndex = 0;
@@ -86,7 +86,7 @@ function nextMember(group: SharedGroup): Subscription | undefined {
   for (let step = 0; step < members.length && bestRank < 2; step += 1) {
     const index = (turn + step) % members.length;
     const member = members[index];
-    if (member === undefined) continue;
+    if (member === undefined || (confidential && !member.session.isConfidential)) continue;
     const { connection, outbox } = member.session;
     const rank = connection === undefined ? 0 : outbox.waitingCount === 0 && connection.hasRoom ? 2 : 1;
     if (rank <= bestRank) continue;

@@ -127,10 +127,25 @@ export class Session {
   }
 
   mayReceive(topic: string): boolean {
-    return mayReceive(this.permissions.rightsOn(topic));
+    return (
+      mayReceive(this.permissions.rightsOn(topic)) && (this.isConfidential || !this.#isConfidential(topic))
+    );
+  }
+
+  /** Nobody on the way reads what its client is sent; true also while that is away. */
+  get isConfidential(): boolean {
+    return this.connection?.peer.confidential !== false;
+  }
+
+  #isConfidential(topic: string): boolean {
+    return this.#context.ports.payloadRules?.ruleOn(topic)?.confidential === true;
   }
 
   deliver(delivery: Delivery): void {
+    if (delivery.message.confidential && !this.isConfidential) {
+      this.#context.stats.payloadsWithheld += 1;
+      return;
+    }
     if (delivery.qos === 0) this.connection?.sendPublish(delivery, 0, false);
     else this.outbox.push(delivery);
   }

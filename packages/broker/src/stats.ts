@@ -22,6 +22,8 @@ export class Stats {
   payloadsChecked = 0;
   payloadsRefused = 0;
   payloadsRepeated = 0;
+  /** Of those that were opened, deliveries not made because others could read the connection. */
+  payloadsWithheld = 0;
   /** What was done with public keys for that. */
   signaturesChecked = 0;
   subscribeRefused = 0;

@@ -296,6 +296,7 @@ describe("payload rules port", () => {
         ? { kind: "accepted", payload: payload.subarray(7), checks: 1 }
         : { kind: "refused", reasonCode: 0x99, reason: "it is not sealed", checks: 0 };
     },
+    confidential: false,
     fits: ({ payload }) => payload.length < 3,
   };
   let isRuled = true;

@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { parseMacKeys } from "@postern/identity/payloads/mac-keys";
+import { parseGroupKeys } from "@postern/identity/payloads/group-keys-file";
 import { z } from "zod";
 
 import { configured } from "./support/configurations.ts";
@@ -139,9 +139,9 @@ describe("postern keys", () => {
     await good("group", "create", "meters", "--topics", "meters/#", "--mode", "mac");
     await good("group", "mac-keys", "meters", "--file", "meters.json");
     const file = join(place.path, "meters.json");
-    const first = parseMacKeys(readFileSync(file, "utf8"));
+    const first = parseGroupKeys(readFileSync(file, "utf8"), "macKeys");
     await good("group", "rotate", "meters", "--no-publish");
-    const second = parseMacKeys(readFileSync(file, "utf8"));
+    const second = parseGroupKeys(readFileSync(file, "utf8"), "macKeys");
     assert.ok(typeof first === "object" && typeof second === "object");
     assert.deepEqual([[...first.keys()], [...second.keys()]], [[1], [2, 1]]);
     const state = readFileSync(join(place.path, "postern-keys", "groups.json"), "utf8");

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { formatMacKeys } from "@postern/identity/payloads/mac-keys";
+import { formatMacKeys } from "@postern/identity/payloads/group-keys-file";
 import { readPolicyFile } from "@postern/identity/permissions/policy-file";
 import { seal, type Protection } from "@postern/seal/envelope/seal";
 import { GroupKey } from "@postern/seal/keys/group-key";
@@ -13,7 +13,7 @@ import type { IClientOptions } from "mqtt";
 
 import type { TestClient } from "./support/mqttjs.ts";
 import { PermittedServer } from "./support/permitted-server.ts";
-import { postern } from "./support/postern.ts";
+import { command } from "./support/postern.ts";
 
 const group = GroupKey.of(Buffer.alloc(32, 7), 1);
 const wrongGroup = GroupKey.of(Buffer.alloc(32, 8), 1);
@@ -252,7 +252,7 @@ describe("payload rules of a running server", () => {
 
   it("are shown by permissions explain, and a file with wrong ones cannot be used", async () => {
     const data = server.directory.path;
-    const { stdout } = await postern([
+    const { stdout } = await command([
       "permissions",
       "explain",
       "pump",

@@ -53,6 +53,8 @@ export const bundleSchema = z.object({
       clockless: z.boolean().optional(),
     })
     .optional(),
+  /** The server's public key (SubjectPublicKeyInfo, DER, in base64), for what is encrypted to the server itself. */
+  brokerKey: z.base64().optional(),
   /** Whose keys for sealed payloads the device takes. */
   sealing: z
     .object({

@@ -26,6 +26,8 @@ export interface BundleRequest {
   readonly est?: Bundle["est"];
   /** How a device knocks, where a gate hides the server. */
   readonly knock?: ((device: Device) => Bundle["knock"]) | undefined;
+  /** The server's public key, as bundles have it. */
+  readonly brokerKey?: string | undefined;
   readonly nowMs: number;
 }
 
@@ -48,7 +50,7 @@ export interface NewBundle {
  * @returns the bundle's path.
  */
 export async function createBundle(
-  { bundles, authority, registry, ca, servers, est, knock, nowMs }: BundleRequest,
+  { bundles, authority, registry, ca, servers, est, knock, brokerKey, nowMs }: BundleRequest,
   { tenant, device, roles = [], former }: NewBundle,
 ): Promise<string> {
   const { issueDevice } = await import("@postern/pki/issue");
@@ -68,6 +70,7 @@ export async function createBundle(
     certificate: issued.certificate + authority.issuer.certificate,
     key: issued.key,
     ...(knocks === undefined ? {} : { knock: knocks }),
+    ...(brokerKey === undefined ? {} : { brokerKey }),
   };
   const path = bundlePath(bundles, device);
   writePrivateFile(`${path}.tmp`, formatBundle(bundle));
@@ -125,8 +128,14 @@ export async function refreshBundles(request: BundleRequest): Promise<string[]> 
     if (nowMs >= renewalDueMs(found.certificate) && bundle.key !== undefined) {
       await createBundle(request, { tenant: device.tenant, device: device.name, former: bundle });
     } else {
-      const place = { servers, est, ca, knock: request.knock?.(device) };
-      const before = { servers: bundle.servers, est: bundle.est, ca: bundle.ca, knock: bundle.knock };
+      const place = { servers, est, ca, knock: request.knock?.(device), brokerKey: request.brokerKey };
+      const before = {
+        servers: bundle.servers,
+        est: bundle.est,
+        ca: bundle.ca,
+        knock: bundle.knock,
+        brokerKey: bundle.brokerKey,
+      };
       if (isDeepStrictEqual(before, place)) continue;
       replacePrivateFile(path, formatBundle({ ...bundle, ...place }));
     }

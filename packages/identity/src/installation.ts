@@ -117,6 +117,7 @@ export interface ProvideBundlesRequest {
   readonly est?: Bundle["est"];
   /** How a device knocks, where a gate hides the server. */
   readonly knock?: BundleRequest["knock"];
+  readonly brokerKey?: BundleRequest["brokerKey"];
   /** The device that gets a bundle while the registry is empty. */
   readonly firstDevice: NewBundle;
   /** Wall clock. */
@@ -128,10 +129,10 @@ export interface ProvideBundlesRequest {
  * @returns the path of the first device's bundle; `undefined` when it was moved away or never made.
  */
 export async function provideBundles(request: ProvideBundlesRequest): Promise<string | undefined> {
-  const { directory, installation, servers, est, knock, firstDevice, nowMs } = request;
+  const { directory, installation, servers, est, knock, brokerKey, firstDevice, nowMs } = request;
   const { bundles } = directory;
   const { authority, registry, serverCa: ca } = installation;
-  const bundleRequest = { bundles, authority, registry, ca, servers, est, knock, nowMs };
+  const bundleRequest = { bundles, authority, registry, ca, servers, est, knock, brokerKey, nowMs };
   if (servers.length > 0) {
     if (installation.registry.exists) await refreshBundles(bundleRequest);
     else await createBundle(bundleRequest, firstDevice);

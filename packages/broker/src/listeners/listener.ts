@@ -28,6 +28,8 @@ export interface ListenerOptions {
   readonly anonymous: boolean;
   /** Secrets may be sent to it: see `Peer.confidential`. */
   readonly confidential: boolean;
+  /** See `Peer.sealedPasswords`. */
+  readonly sealedPasswords?: boolean | undefined;
   /** Limits of this listener alone. */
   readonly limits: ListenerLimits;
   /** Asked at start and at each `reloadTls`; needed by `mqtts` and `wss`. */

@@ -5,6 +5,7 @@ import { TLSSocket } from "node:tls";
 import { errorText } from "@postern/core/errors";
 
 import type { Peer } from "../ports.ts";
+import type { ListenerOptions } from "./listener.ts";
 
 /** What the servers of all listeners have in common. */
 export const socketOptions = {
@@ -16,7 +17,7 @@ export const socketOptions = {
 
 /** Who is at the other end, as far as the transport knows. `pskIdentity` was proved in the handshake. */
 export function peerOf(
-  listener: { readonly name: string; readonly anonymous: boolean; readonly confidential: boolean },
+  listener: Pick<ListenerOptions, "name" | "anonymous" | "confidential" | "sealedPasswords">,
   socket: Socket,
   pskIdentity: string | undefined,
 ): Peer {
@@ -24,6 +25,7 @@ export function peerOf(
     listener: listener.name,
     anonymousAllowed: listener.anonymous,
     confidential: listener.confidential,
+    sealedPasswords: listener.sealedPasswords,
     address: socket.remoteAddress ?? "",
     port: socket.remotePort ?? 0,
     pskIdentity,

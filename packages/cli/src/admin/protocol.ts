@@ -109,6 +109,7 @@ export const explainResult = z.discriminatedUnion("kind", [
           modes: z.array(z.enum(sealModes)).readonly(),
           maxAgeSeconds: z.number().optional(),
           checksMacs: z.boolean(),
+          deliver: z.enum(["plain", "sealed"]).optional(),
         })
         .optional(),
       remarks: z.array(z.string()).readonly(),

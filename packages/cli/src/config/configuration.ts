@@ -20,6 +20,8 @@ export interface ListenerConfiguration {
   /** Lets clients in that prove nothing. */
   readonly anonymous: boolean;
   readonly insecure: boolean;
+  /** In plain text, it takes passwords and tokens that are encrypted to the server's key. */
+  readonly sealedPasswords: boolean;
   /** Its own, over the broker's. */
   readonly limits: ListenerLimits;
   /** Its clients prove themselves by a pre-shared key, and neither side has a certificate. */
@@ -110,6 +112,7 @@ function defaultListeners(host: string): ListenerConfiguration[] {
     address,
     anonymous: false,
     insecure: false,
+    sealedPasswords: false,
     limits: {},
     psk: false,
     origins: [],
@@ -126,6 +129,7 @@ function givenListeners({ given, errorAt }: ConfigFile): ListenerConfiguration[]
       address,
       anonymous: listener.anonymous ?? false,
       insecure: listener.insecure ?? false,
+      sealedPasswords: listener.sealedPasswords ?? false,
       limits: listener.limits ?? {},
       psk: listener.psk ?? false,
       origins: listener.origins ?? [],
@@ -156,8 +160,11 @@ function problemOf({
   anonymous,
   psk,
   origins,
+  sealedPasswords,
   tls,
-}: ListenerConfiguration): { readonly key: "psk" | "origins" | "tls"; readonly reason: string } | undefined {
+}: ListenerConfiguration):
+  | { readonly key: "psk" | "origins" | "sealedPasswords" | "tls"; readonly reason: string }
+  | undefined {
   const isWeb = address.kind === "ws" || address.kind === "wss";
   if (psk && !isTls(address))
     return { key: "psk", reason: "is for TLS: give the listener an mqtts:// or wss:// URL" };
@@ -170,6 +177,16 @@ function problemOf({
     };
   if (Object.keys(tls).length > 0 && !isTls(address))
     return { key: "tls", reason: "is for mqtts:// and wss:// listeners" };
+  if (sealedPasswords && (isTls(address) || address.kind === "unix"))
+    return {
+      key: "sealedPasswords",
+      reason: "is for mqtt:// and ws:// listeners: elsewhere nobody on the way reads passwords",
+    };
+  if (sealedPasswords && anonymous)
+    return {
+      key: "sealedPasswords",
+      reason: "and anonymous contradict each other: who sends none would be let in",
+    };
   if (origins.length > 0 && !isWeb)
     return {
       key: "origins",
@@ -233,7 +250,11 @@ function listenerWarnings(listener: ListenerConfiguration, hidden: boolean): str
         : `${url} can be reached from other machines and ${danger}: ${consequence}`,
     );
   }
-  if (!isTls(address) && address.kind !== "unix" && !anonymous && !insecure) {
+  if (listener.sealedPasswords) {
+    warnings.push(
+      `${url} takes sealed passwords IN PLAIN TEXT: whoever is on the way can read and change everything else, take over a connection once it is open, and pretend to be this server; use mqtts:// wherever a device can`,
+    );
+  } else if (!isTls(address) && address.kind !== "unix" && !anonymous && !insecure) {
     warnings.push(
       `nobody can get in through ${url}: it is in plain text, where no certificate, password or token is looked at, and takes no anonymous clients`,
     );

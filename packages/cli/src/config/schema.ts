@@ -50,6 +50,8 @@ const listenerSchema = z.strictObject({
   name: z.string().min(1).max(64).optional(),
   anonymous: z.boolean().optional(),
   insecure: z.boolean().optional(),
+  /** In plain text: takes passwords and tokens that are encrypted to the server's key. */
+  sealedPasswords: z.boolean().optional(),
   limits: listenerLimitsSchema.optional(),
   /** Clients prove themselves by a pre-shared key instead of a certificate. */
   psk: z.boolean().optional(),

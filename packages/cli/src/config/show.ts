@@ -43,11 +43,12 @@ export function toFileShape(configuration: Configuration): object {
   const optional = { serverReference, responseInformation };
   return {
     listeners: listeners.map(
-      ({ address, name, anonymous, insecure, limits: own, psk, origins, tls: session }) => ({
+      ({ address, name, anonymous, insecure, sealedPasswords, limits: own, psk, origins, tls: session }) => ({
         url: formatListenerUrl(address),
         name,
         anonymous,
         insecure,
+        sealedPasswords,
         limits: own,
         psk,
         origins,

@@ -5,6 +5,7 @@ import { checkClock, loadAuthority } from "@postern/identity/authority";
 import type { DataDirectory } from "@postern/identity/data-directory";
 import { DeviceManager } from "@postern/identity/devices/manager";
 import { openDevices } from "@postern/identity/installation";
+import { readBrokerPublicKey } from "@postern/identity/payloads/broker-key";
 import { DeviceTokens } from "@postern/identity/tokens/device-tokens";
 import { lockDirectory } from "@postern/store/directory-lock";
 import { StoreLockedError } from "@postern/store/errors";
@@ -72,6 +73,7 @@ async function performHere<Request extends object, Answer>(
       serverCa: () => serverCaOf(givenCertificateFiles(configuration, cwd), authority.rootPem),
       est: () => renewals,
       knock: knockOf(configuration.gate, readGateIdentity(directory.path)),
+      brokerKey: readBrokerPublicKey(directory.pki),
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
       clock: systemClock,
       serves: false,

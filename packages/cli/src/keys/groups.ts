@@ -1,7 +1,7 @@
 import { createPublicKey, randomBytes } from "node:crypto";
 
 import { replacePrivateFile } from "@postern/device/private-file";
-import { formatMacKeys } from "@postern/identity/payloads/mac-keys";
+import { formatMacKeys } from "@postern/identity/payloads/group-keys-file";
 import {
   groupProblem,
   isRotationDue,

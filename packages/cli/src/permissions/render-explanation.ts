@@ -20,13 +20,16 @@ export function describeRule(rule: DecidingRule, file: string): string {
 
 /** "permissions.yaml:30: payloads on cmd/# must be signed, at most 300 s old". */
 function describeDemand(
-  { line, filter, modes, maxAgeSeconds, checksMacs }: ExplainedDemand,
+  { line, filter, modes, maxAgeSeconds, checksMacs, deliver }: ExplainedDemand,
   file: string,
 ): string {
   const age = maxAgeSeconds === undefined ? "" : `, at most ${maxAgeSeconds} s old`;
   const unchecked = modes.includes("mac") && !checksMacs ? "; the broker has no key to check MACs" : "";
-  return `${file}:${line}: payloads on ${filter} must be ${modes.join(" or ")}${age}${unchecked}`;
+  const to = deliver === undefined ? "" : ` to the server, which delivers them ${deliverWords[deliver]}`;
+  return `${file}:${line}: payloads on ${filter} must be ${modes.join(" or ")}${to}${age}${unchecked}`;
 }
+
+const deliverWords = { plain: "in plain text over TLS", sealed: "sealed for a group" } as const;
 
 /** An answer for people: yes or no first, then the lines of the file that say so. */
 export function renderExplanation(

@@ -10,6 +10,7 @@ import { AuthenticationChain, type ChainOptions } from "@postern/identity/authen
 import { FailureRecorder, type FailureEvent } from "@postern/identity/authentication/failure-recorder";
 import { PasswordAuthenticator } from "@postern/identity/authentication/password-authenticator";
 import { Scram } from "@postern/identity/authentication/scram-exchange";
+import { SealedPasswords } from "@postern/identity/authentication/sealed-passwords";
 import { SecretJudge } from "@postern/identity/authentication/secret-judge";
 import { readSecretIfThere, replacePrivateFile } from "@postern/identity/files";
 import type { Hook } from "@postern/identity/hook/hook";
@@ -20,6 +21,7 @@ import { DeviceTokens } from "@postern/identity/tokens/device-tokens";
 import { keySetBytesMax } from "@postern/identity/tokens/key-set";
 import { LocalKeys, RemoteKeys, type KeySource } from "@postern/identity/tokens/key-source";
 import { TokenVerifier, type TokenIssuer } from "@postern/identity/tokens/token-verifier";
+import type { DecryptionKey } from "@postern/seal/keys/recipient";
 
 import type { Status } from "../admin/protocol.ts";
 import {
@@ -50,6 +52,8 @@ export interface AuthenticationOptions {
   readonly transport: ChainOptions["transport"];
   readonly registry: DeviceRegistry;
   readonly audit: AuditLog;
+  /** The server's own key, for passwords that are encrypted to it. */
+  readonly decryption: DecryptionKey;
   readonly clock: Clock;
   readonly log: Log;
   /** Told of each failure, for whoever bans sources. */
@@ -104,6 +108,7 @@ export class Authentication implements Disposable {
     this.authenticator = new AuthenticationChain({
       transport: options.transport,
       secrets,
+      sealed: new SealedPasswords({ decryption: options.decryption, clock }),
       scram: new Scram({ devices: registry, failures, secret: saltSecret(pki) }),
       failures,
     });

@@ -16,6 +16,7 @@ function listener(url: string, anonymous: boolean): RunningServerFacts["listener
     address,
     anonymous,
     insecure: false,
+    sealedPasswords: false,
     limits: {},
     psk: false,
     origins: [],

@@ -149,7 +149,10 @@ function count({ certificates, tokens, password, psk }: Device): number {
   return certificates.length + tokens.length + (password === undefined ? 0 : 1) + (psk === undefined ? 0 : 1);
 }
 
-interface ManagedDevicesOptions extends Pick<DeviceManagerOptions, "servers" | "est" | "knock"> {
+interface ManagedDevicesOptions extends Pick<
+  DeviceManagerOptions,
+  "servers" | "est" | "knock" | "brokerKey"
+> {
   readonly stack: AsyncDisposableStack;
   readonly broker: Broker;
   readonly certificates: Certificates;
@@ -160,7 +163,8 @@ interface ManagedDevicesOptions extends Pick<DeviceManagerOptions, "servers" | "
 
 /** Has live sessions follow what becomes of devices. @returns what the admin API changes devices with. */
 export function manageDevices(options: ManagedDevicesOptions): DeviceManager {
-  const { stack, broker, certificates, authentication, audit, listeners, servers, est, knock } = options;
+  const { stack, broker, certificates, authentication, audit, listeners, servers, est, knock, brokerKey } =
+    options;
   const { registry } = certificates.installation;
   stack.use(
     new DeviceWatch({
@@ -178,6 +182,7 @@ export function manageDevices(options: ManagedDevicesOptions): DeviceManager {
     serverCa: () => certificates.installation.serverCa,
     est,
     knock,
+    brokerKey,
     issueToken: (device, life) => authentication.deviceTokens.issue(device, life),
     clock: systemClock,
     serves: true,

@@ -14,8 +14,10 @@ import { readPolicyFile, type ReadPolicy } from "@postern/identity/permissions/p
 import { RememberedIdentities } from "@postern/identity/permissions/remembered-identities";
 import type { Policy } from "@postern/identity/permissions/policy";
 import { PayloadChecker } from "@postern/identity/payloads/payload-checker";
+import { Resealer } from "@postern/identity/payloads/resealer";
 import { SignerKeys } from "@postern/identity/payloads/signer-keys";
 import type { DeviceRegistry } from "@postern/identity/registry";
+import type { DecryptionKey } from "@postern/seal/keys/recipient";
 
 import type { ExplainRequest, ExplainResult, Status } from "../admin/protocol.ts";
 import { explainRequested } from "../permissions/explain-request.ts";
@@ -48,6 +50,8 @@ export interface LivePermissionsOptions {
   readonly directory: DataDirectory;
   readonly clock: Clock;
   readonly log: Log;
+  /** The server's own key, for topics whose payloads are encrypted to it. */
+  readonly decryption: DecryptionKey;
 }
 
 /** Reads the file, or writes it first where there never was an installation. @throws as `readPolicyFile`. */
@@ -92,6 +96,8 @@ export class LivePermissions implements Disposable {
     const attributes = registryAttributes(registry, this.#remembered);
     this.payloads = new PayloadChecker({
       signers: new SignerKeys(registry, clock),
+      decryption: options.decryption,
+      resealer: new Resealer(clock.wallMs()),
       tenantOf: (name) => attributes.attributesOf(name)?.tenant ?? defaultTenant,
       isKnown: (name) => attributes.attributesOf(name) !== undefined,
     });

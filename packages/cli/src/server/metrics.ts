@@ -50,6 +50,10 @@ const counters: Readonly<Record<string, { readonly from: CounterName; readonly h
     from: "payloadsRepeated",
     help: "Sealed messages sent again that had been accepted: acknowledged, not passed on twice",
   },
+  payloads_withheld: {
+    from: "payloadsWithheld",
+    help: "Deliveries of opened payloads not made because others could read the connection",
+  },
   payload_signatures_checked: {
     from: "signaturesChecked",
     help: "Signatures checked for payload rules",

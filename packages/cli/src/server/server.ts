@@ -7,6 +7,7 @@ import { systemClock } from "@postern/core/clock";
 import type { Bundle } from "@postern/core/bundle";
 import { hostAndPort } from "@postern/core/host";
 import { openDataDirectory, type DataDirectory } from "@postern/identity/data-directory";
+import { openBrokerKey } from "@postern/identity/payloads/broker-key";
 import { provideBundles } from "@postern/identity/installation";
 import type { LmdbSessionStore } from "@postern/store/lmdb-session-store";
 import type { FastifyInstance } from "fastify";
@@ -145,6 +146,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }),
   );
   certificates.useAuthorities(() => foreign.authorities);
+  const brokerKey = openBrokerKey(directory.pki, certificates.installation.authority);
   const door = stack.use(openDoor(options, directory, certificates.installation.registry));
   const authentication = stack.use(
     await Authentication.open({
@@ -154,13 +156,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       transport: foreign,
       registry: certificates.installation.registry,
       audit,
+      decryption: brokerKey.decryption,
       clock: systemClock,
       log,
       onFailure: ({ address, kind }) => door.doorkeeper?.failed(address, kind),
     }),
   );
   const permissions = stack.use(
-    new LivePermissions(policy, certificates.installation.registry, { directory, clock: systemClock, log }),
+    new LivePermissions(policy, certificates.installation.registry, {
+      directory,
+      decryption: brokerKey.decryption,
+      clock: systemClock,
+      log,
+    }),
   );
   const broker = stack.adopt(
     createBroker(options, { store, audit, authentication, permissions, door }),
@@ -196,6 +204,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       servers,
       est: enrolment.places,
       knock: door.knock,
+      brokerKey: brokerKey.publicKey,
       firstDevice,
       nowMs: systemClock.wallMs(),
     });
@@ -215,6 +224,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     servers: (proof) => bundleServers(configuration, ports, machine, proof === "psk"),
     est: () => enrolment.places,
     knock: door.knock,
+    brokerKey: brokerKey.publicKey,
   });
   const given = givenCertificateFiles(configuration, options.cwd);
   if (given !== undefined) stack.use(watchGivenCertificate(given, () => void reload.attempt()));
@@ -284,15 +294,25 @@ function listenerOptions(
   options: Configuration,
   { certificates, authentication }: Pick<Parts, "certificates" | "authentication">,
 ): ListenerOptions {
-  const { name, address, anonymous, insecure, limits } = configuration;
+  const { name, address, anonymous, insecure, sealedPasswords, limits } = configuration;
   const where =
     address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
   const { tls, ...proof } = listenerTls(configuration, options, {
     certificates,
     failures: authentication.failures,
   });
-  const confidential = tls !== undefined || address.kind === "unix" || insecure;
-  return { name, kind: address.kind, ...where, anonymous, confidential, limits, tls, ...proof };
+  const confidential = tls !== undefined || address.kind === "unix" || (insecure && !sealedPasswords);
+  return {
+    name,
+    kind: address.kind,
+    ...where,
+    anonymous,
+    confidential,
+    sealedPasswords,
+    limits,
+    tls,
+    ...proof,
+  };
 }
 
 /** Whether somebody answers on a Unix socket. */

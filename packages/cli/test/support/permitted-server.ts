@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Address } from "@postern/broker/testing/wire-client";
-import { bundleSchema } from "@postern/core/bundle";
+import { bundleSchema, type Bundle } from "@postern/core/bundle";
 import { dataDirectoryAt, type DataDirectory } from "@postern/identity/data-directory";
 import type { IClientOptions } from "mqtt";
 import { z } from "zod";
@@ -87,15 +87,31 @@ export class PermittedServer implements AsyncDisposable {
 
   /** Adds a device with a certificate. */
   async addDevice(name: string, roles: readonly string[], groups: readonly string[] = []): Promise<void> {
-    const body = { name, tenant: "default", auth: ["certificate"], roles, groups, reuseName: false };
+    const bundle = await this.#add(name, "certificate", roles, groups);
+    assert.ok(bundle.certificate !== undefined && bundle.key !== undefined);
+    this.#devices.set(name, { ca: bundle.ca, cert: bundle.certificate, key: bundle.key });
+  }
+
+  /** Adds a device with a password. @returns its bundle. */
+  addPasswordDevice(name: string, roles: readonly string[]): Promise<Bundle> {
+    return this.#add(name, "password", roles, []);
+  }
+
+  async #add(
+    name: string,
+    auth: "certificate" | "password",
+    roles: readonly string[],
+    groups: readonly string[],
+  ): Promise<Bundle> {
+    const body = { name, tenant: "default", auth: [auth], roles, groups, reuseName: false };
     const { bundle } = await askServer(this.directory, "/", {
       method: "POST",
       path: "/devices/add",
       body,
       answer: added,
     });
-    assert.ok(bundle?.certificate !== undefined && bundle.key !== undefined);
-    this.#devices.set(name, { ca: bundle.ca, cert: bundle.certificate, key: bundle.key });
+    assert.ok(bundle !== undefined);
+    return bundle;
   }
 
   /** The private key of a device's certificate (PEM). */

@@ -11,6 +11,7 @@ import {
   type Refused,
 } from "./credentials.ts";
 import type { FailureRecorder } from "./failure-recorder.ts";
+import type { SealedPasswords } from "./sealed-passwords.ts";
 import type { SecretJudge } from "./secret-judge.ts";
 import { scramMethod, type Scram } from "./scram-exchange.ts";
 
@@ -26,6 +27,8 @@ export interface ChainOptions {
   };
   readonly secrets: SecretJudge;
   readonly scram: Scram;
+  /** Opens what is encrypted to the server's key. */
+  readonly sealed?: Pick<SealedPasswords, "open"> | undefined;
   readonly failures: FailureRecorder;
 }
 
@@ -43,7 +46,8 @@ export interface ChainOptions {
  *     none of these, or a user name alone       let in as nobody on anonymous listeners, refused elsewhere
  *
  * A certificate or PSK identity beside one of the others: both must hold, for the same name. A user name beside a certificate, a PSK
- * identity or a token must be empty or that name. Listeners in plain text look at no password, token or SCRAM.
+ * identity or a token must be empty or that name. Listeners in plain text look at no password, token or SCRAM; those with
+ * `sealedPasswords` at passwords and tokens that are encrypted to the server's key.
  */
 export class AuthenticationChain {
   readonly #options: ChainOptions;
@@ -92,6 +96,8 @@ export class AuthenticationChain {
       return this.#options.secrets
         .judge(request, password)
         .then((result) => (transport === undefined ? result : this.#agreed(request, transport, result)));
+    if (password !== undefined && password.length > 0 && peer.sealedPasswords === true)
+      return this.#unsealed(request, password);
     if (transport !== undefined) return transport;
     if (peer.anonymousAllowed) return anonymous;
     if (password !== undefined && password.length > 0)
@@ -99,6 +105,29 @@ export class AuthenticationChain {
     return named
       ? refused(RefusalCode.badUserNameOrPassword, `it gave the user name ${quoted(username)} and no proof`)
       : refused(RefusalCode.notAuthorized, "it presented nothing that proves who it is");
+  }
+
+  /** What is encrypted to the server's key, in plain text all around. */
+  async #unsealed(request: CredentialsRequest, bytes: Uint8Array): Promise<CredentialsResult> {
+    const opened = this.#options.sealed?.open(bytes, request);
+    if (opened?.kind !== "opened") {
+      this.#options.failures.record(
+        { address: request.peer.address, identity: request.username ?? "" },
+        "password",
+      );
+      return refused(RefusalCode.badUserNameOrPassword, opened?.reason ?? "there is no key to open it");
+    }
+    let isAccepted = false;
+    try {
+      const result = await this.#options.secrets.judge(
+        { ...request, password: opened.password },
+        opened.password,
+      );
+      isAccepted = result.kind === "accepted";
+      return result.kind === "accepted" ? { ...result, by: `sealed ${result.by}` } : result;
+    } finally {
+      opened.settle(isAccepted);
+    }
   }
 
   /** What the transport proved; `undefined` when it proved nothing because nothing was presented. */

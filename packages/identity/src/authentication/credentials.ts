@@ -5,6 +5,8 @@ export interface CredentialsRequest {
     readonly anonymousAllowed: boolean;
     /** Secrets may be sent: TLS, a Unix socket, or a listener whose owner says that it does not matter. */
     readonly confidential: boolean;
+    /** A listener in plain text that takes passwords encrypted to the server's key. */
+    readonly sealedPasswords?: boolean | undefined;
     /** Textual IP address; empty for a Unix socket. */
     readonly address: string;
     readonly port: number;

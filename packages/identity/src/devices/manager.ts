@@ -40,6 +40,8 @@ export interface DeviceManagerOptions {
   readonly est?: (() => Bundle["est"]) | undefined;
   /** How a device knocks, where a gate hides the server. */
   readonly knock?: ((device: Device) => Bundle["knock"]) | undefined;
+  /** The server's public key, as bundles have it. */
+  readonly brokerKey?: string | undefined;
   /** Makes a token for a device; it counts once the registry has its id. */
   readonly issueToken: IssueToken;
   readonly clock: Clock;
@@ -289,6 +291,7 @@ export class DeviceManager {
     const est = kinds.includes("certificate") ? this.#options.est?.() : undefined;
     const device = this.#options.registry.find(name);
     const knock = device && this.#options.knock?.(device);
+    const { brokerKey } = this.#options;
     const bundle: Bundle = {
       postern: 1,
       device: name,
@@ -297,6 +300,7 @@ export class DeviceManager {
       ca: this.#options.serverCa(),
       ...issued.bundle,
       ...(knock === undefined ? {} : { knock }),
+      ...(brokerKey === undefined ? {} : { brokerKey }),
     };
     return { device: this.show(name), bundle, changed: true };
   }

@@ -1,11 +1,8 @@
 import { matchesFilter } from "@postern/mqtt/topics";
 import type { SealMode } from "@postern/seal/envelope/structure";
-import type { GroupKey } from "@postern/seal/keys/group-key";
 
 import type { GivenPayload } from "../permissions/schema.ts";
-
-/** MAC keys of a group by epoch. */
-export type MacKeys = ReadonlyMap<number, GroupKey>;
+import type { GroupKeys } from "./group-keys-file.ts";
 
 /** What the topics of one entry of the permissions file demand of payloads. */
 export interface PayloadDemand {
@@ -20,12 +17,16 @@ export interface PayloadDemand {
   /** As the file names it. */
   readonly macKeysFile: string | undefined;
   /** What that holds; without it the broker looks at the structure of MACs only. */
-  readonly macKeys: MacKeys | undefined;
+  readonly macKeys: GroupKeys | undefined;
+  /** It is encrypted to the server's own key, opened, and handed on in plain text or sealed for a group. */
+  readonly deliver: "plain" | "sealed" | undefined;
+  readonly groupKeysFile: string | undefined;
+  readonly groupKeys: GroupKeys | undefined;
 }
 
 /** `lineOf` says where the filter with this index stands. */
 export function compileDemand(
-  { topics, require, maxAgeSeconds, macKeys }: GivenPayload,
+  { topics, require, maxAgeSeconds, macKeys, deliver, groupKeys }: GivenPayload,
   lineOf: (index: number) => number,
 ): PayloadDemand {
   return {
@@ -34,6 +35,9 @@ export function compileDemand(
     maxAgeMs: maxAgeSeconds === undefined ? undefined : maxAgeSeconds * 1_000,
     macKeysFile: macKeys,
     macKeys: undefined,
+    deliver,
+    groupKeysFile: groupKeys,
+    groupKeys: undefined,
   };
 }
 

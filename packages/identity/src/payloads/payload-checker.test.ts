@@ -1,30 +1,38 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
+import { open } from "@postern/seal/envelope/open";
 import { seal, type Protection } from "@postern/seal/envelope/seal";
 import { GroupKey } from "@postern/seal/keys/group-key";
+import { decryptionKey, recipientKey } from "@postern/seal/keys/recipient";
 import { signingKey, verifyingKey } from "@postern/seal/keys/signature";
+import { ReplayGuard } from "@postern/seal/replay/replay-guard";
 import { testBinding, testKey, testNowMs, testParty, testPosition } from "@postern/seal/testing";
 
 import { parsePolicy } from "../permissions/policy.ts";
-import type { MacKeys, PayloadDemand } from "./demand.ts";
+import type { PayloadDemand } from "./demand.ts";
+import type { GroupKeys } from "./group-keys-file.ts";
 import { PayloadChecker, type CheckedSource } from "./payload-checker.ts";
+import { Resealer } from "./resealer.ts";
 
 const { tenant, topic, sender, epoch } = testBinding;
 const device = testKey("Ed25519");
 const group = GroupKey.of(Buffer.alloc(32, 7), epoch);
+const brokerKey = testKey("X25519");
 const signed: Protection = { mode: "signed", signing: signingKey(device.privateKey) };
 const mac: Protection = { mode: "mac", group };
 
-function withKeys(demand: PayloadDemand, macKeys: MacKeys | undefined): PayloadDemand {
-  return { ...demand, macKeys };
+function withKeys(demand: PayloadDemand, keys: GroupKeys | undefined): PayloadDemand {
+  return { ...demand, macKeys: keys, ...(demand.deliver === "sealed" ? { groupKeys: keys } : {}) };
 }
 
-function checker(payloads: string, macKeys?: MacKeys): PayloadChecker {
+function checker(payloads: string, macKeys?: GroupKeys): PayloadChecker {
   const parsed = parsePolicy(`payloads: ${payloads}\nroles: { r: {} }\n`);
   assert.ok(parsed.kind === "policy", JSON.stringify(parsed));
   const made = new PayloadChecker({
     signers: { of: (name) => (name === sender ? [verifyingKey(device.publicKey)] : []) },
+    decryption: decryptionKey(brokerKey.privateKey),
+    resealer: new Resealer(testNowMs),
     tenantOf: () => tenant,
     isKnown: (name) => name !== "gone",
   });
@@ -188,5 +196,64 @@ describe("a payload checker", () => {
     assert.equal(rule?.fits({ ...message, publisher: "other" }), false);
     assert.equal(rule?.fits({ ...message, payload: Buffer.from("plain") }), false);
     assert.equal(rule?.fits({ ...message, payload: sealed({ mode: "checksum" }) }), false);
+  });
+
+  describe("for topics whose payloads are encrypted to the server", () => {
+    const toBroker = { recipients: [recipientKey(brokerKey.publicKey)] };
+    const encrypted: Protection = { mode: "encrypted", ...toBroker };
+    const both: Protection = {
+      mode: "signed+encrypted",
+      signing: signingKey(device.privateKey),
+      ...toBroker,
+    };
+    const deliverPlain = "[{ topics: ['#'], require: [encrypted, signed+encrypted], deliver: plain }]";
+
+    it("opens them, for connections that nobody else reads, once and of the session's device only", () => {
+      const rules = checker(deliverPlain);
+      const rule = rules.ruleOn(topic);
+      assert.equal(rule?.confidential, true);
+      for (const protection of [encrypted, both]) {
+        const payload = sealed(protection);
+        const verdict = rule?.check(payload, source);
+        assert.ok(verdict?.kind === "accepted" && verdict.checks > 1);
+        assert.equal(Buffer.from(verdict.payload).toString(), "21.5");
+        assert.equal(fate(rules, payload), "87 replayed");
+        assert.equal(fate(rules, sealed(protection), { publisher: "boiler-8" }), "87 foreign-sender");
+        assert.equal(fate(rules, sealed(protection), { topic: "elsewhere" }), "87 not-authentic");
+      }
+    });
+
+    it("refuses what is encrypted to others, with a group's key, not at all, or signed by another", () => {
+      const rules = checker(deliverPlain);
+      const others = { recipients: [recipientKey(testKey("X25519").publicKey)] };
+      assert.equal(fate(rules, sealed({ mode: "encrypted", ...others })), "87 not-a-recipient");
+      assert.equal(fate(rules, sealed({ mode: "encrypted", group })), "87 no-key");
+      assert.equal(fate(rules, Buffer.from("21.5")), "99 not-sealed");
+      const forged: Protection = { ...both, signing: signingKey(testKey("Ed25519").privateKey) };
+      assert.equal(fate(rules, sealed(forged)), "87 forged-sender");
+    });
+
+    it("seals them for a group where the file says so, each with a number of its own", () => {
+      const rules = checker(
+        "[{ topics: ['#'], require: encrypted, deliver: sealed, groupKeys: g.json }]",
+        new Map([[epoch, group]]),
+      );
+      const rule = rules.ruleOn(topic);
+      assert.equal(rule?.confidential, false);
+      const guard = new ReplayGuard();
+      for (let count = 0; count < 3; count += 1) {
+        const verdict = rule?.check(sealed(encrypted), source);
+        assert.ok(verdict?.kind === "accepted");
+        const opened = open(
+          verdict.payload,
+          { tenant, topic },
+          { groupKey: () => group },
+          { modes: ["encrypted"], guard },
+        );
+        assert.ok(opened.kind === "opened", JSON.stringify(opened));
+        assert.equal(opened.sender, sender);
+        assert.equal(Buffer.from(opened.payload).toString(), "21.5");
+      }
+    });
   });
 });

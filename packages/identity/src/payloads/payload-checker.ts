@@ -1,9 +1,18 @@
 import type { AcceptedState, StoredMessage } from "@postern/core/session-store";
-import { ageFault, openStructure, type RefusalCode } from "@postern/seal/envelope/open";
-import { structureOf, type SealMode, type Structure } from "@postern/seal/envelope/structure";
+import {
+  ageFault,
+  openStructure,
+  type Opened,
+  type OpeningKeys,
+  type RefusalCode,
+  type Refused,
+} from "@postern/seal/envelope/open";
+import { structureOf, type Structure } from "@postern/seal/envelope/structure";
+import type { DecryptionKey } from "@postern/seal/keys/recipient";
 
 import { AcceptedTable, type AcceptedPlace } from "./accepted-table.ts";
 import { demandOn, type PayloadDemand } from "./demand.ts";
+import type { Resealer } from "./resealer.ts";
 import type { SignerKeys } from "./signer-keys.ts";
 
 /** @see MQTT 5.0 §2.4 */
@@ -36,6 +45,10 @@ export interface PayloadCheckerOptions {
   readonly signers: Pick<SignerKeys, "of">;
   /** The tenant that the payloads of a publisher are bound to. */
   readonly tenantOf: (publisher: string) => string;
+  /** The server's own, for topics whose payloads are encrypted to it. */
+  readonly decryption?: DecryptionKey | undefined;
+  /** Seals for groups what was opened. */
+  readonly resealer: Resealer;
   /** Whether there is still such a publisher, for what is taken up at the start. */
   readonly isKnown: (publisher: string) => boolean;
 }
@@ -104,23 +117,51 @@ class CheckedRule {
       );
     }
     const place = { ...header, isProved: this.#proves(structure) };
-    return (
-      this.#replayed(place, from) ?? this.#prove(structure, place, from) ?? this.#accept(payload, place, mode)
-    );
+    const refusal = this.#replayed(place, from) ?? this.#late(structure, from);
+    if (refusal !== undefined) return refusal;
+    const opened = this.#open(structure, place, from);
+    const checks = this.#checksOf(structure);
+    if (opened?.kind === "refused") return refused(opened.code, opened.reason, checks);
+    this.#accepted.accept(place);
+    if (opened === undefined || this.#demand.deliver === undefined)
+      return { kind: "accepted", payload, checks };
+    return { kind: "accepted", payload: this.#delivered(opened.payload, from), checks };
+  }
+
+  /** What is handed on in plain text was sealed against those on the way. */
+  get confidential(): boolean {
+    return this.#demand.deliver === "plain";
   }
 
   /** Whether a message could have passed: for what was accepted before this rule was in force. */
   fits({ payload, publisher }: StoredMessage): boolean {
-    if (payload.length === 0) return true;
+    if (payload.length === 0 || this.confidential) return true;
     const found = structureOf(payload);
     if (found.kind !== "sealed") return false;
     const { mode, header } = found.structure;
     return this.#demand.modes.includes(mode) && header.sender === publisher;
   }
 
-  /** What is encrypted proves nothing to those without the key, nor does a MAC whose key the operator keeps. */
+  /** What is encrypted end to end proves nothing to those without the key, nor does a MAC whose key the operator keeps. */
   #proves({ mode }: Structure): boolean {
-    return mode === "signed" || (mode === "mac" && this.#demand.macKeys !== undefined);
+    const { macKeys, deliver } = this.#demand;
+    switch (mode) {
+      case "signed":
+        return true;
+      case "mac":
+        return macKeys !== undefined;
+      case "signed+encrypted":
+        return deliver !== undefined;
+      case "checksum":
+      case "encrypted":
+        return false;
+    }
+  }
+
+  /** What is done with public keys: a key that is agreed on costs as much as two signatures. */
+  #checksOf({ mode }: Structure): number {
+    const opening = this.#demand.deliver === undefined ? 0 : 2;
+    return mode === "signed" ? 1 : opening + (mode === "signed+encrypted" && opening > 0 ? 1 : 0);
   }
 
   #replayed(place: AcceptedPlace, { repeated }: CheckedSource): CheckVerdict | undefined {
@@ -139,35 +180,39 @@ class CheckedRule {
     }
   }
 
-  /** What is wrong with it, as far as the broker can tell. */
-  #prove(structure: Structure, { isProved }: AcceptedPlace, from: CheckedSource): CheckVerdict | undefined {
-    const { maxAgeMs, macKeys } = this.#demand;
-    const age = maxAgeMs === undefined ? undefined : { nowMs: from.nowMs, maxMs: maxAgeMs };
-    const late = ageFault(structure.header, { age });
-    if (late !== undefined) return refused(late.code, late.reason);
-    if (!isProved && structure.mode !== "checksum") return undefined;
-    const tenant = this.#options.tenantOf(from.publisher);
-    const keys = {
-      signers: () => this.#options.signers.of(from.publisher),
+  #late({ header }: Structure, { nowMs }: CheckedSource): CheckVerdict | undefined {
+    const { maxAgeMs } = this.#demand;
+    const late = ageFault(header, { age: maxAgeMs === undefined ? undefined : { nowMs, maxMs: maxAgeMs } });
+    return late === undefined ? undefined : refused(late.code, late.reason);
+  }
+
+  /** Proves it, as far as the broker can, and opens what is for the server; `undefined` where there is nothing it could do. */
+  #open(
+    structure: Structure,
+    { isProved }: AcceptedPlace,
+    { publisher, topic }: CheckedSource,
+  ): Opened | Refused | undefined {
+    const { macKeys, deliver } = this.#demand;
+    const { decryption, signers, tenantOf } = this.#options;
+    if (!isProved && structure.mode !== "checksum" && deliver === undefined) return undefined;
+    const keys: OpeningKeys = {
+      signers: () => signers.of(publisher),
       ...(macKeys === undefined
         ? {}
         : { groupKey: (_topic: string, epoch: number) => macKeys.get(epoch) ?? missing(macKeys, epoch) }),
+      ...(decryption === undefined ? {} : { decryption: [decryption] }),
     };
-    const opened = openStructure(structure, { tenant, topic: from.topic }, keys, { modes: [structure.mode] });
-    return opened.kind === "opened"
-      ? undefined
-      : refused(opened.code, opened.reason, checksOf(structure.mode));
+    return openStructure(structure, { tenant: tenantOf(publisher), topic }, keys, {
+      modes: [structure.mode],
+    });
   }
 
-  #accept(payload: Uint8Array, place: AcceptedPlace, mode: SealMode): CheckVerdict {
-    this.#accepted.accept(place);
-    return { kind: "accepted", payload, checks: checksOf(mode) };
+  #delivered(payload: Uint8Array, { topic, publisher, nowMs }: CheckedSource): Uint8Array {
+    const { groupKeys } = this.#demand;
+    if (groupKeys === undefined) return payload;
+    const tenant = this.#options.tenantOf(publisher);
+    return this.#options.resealer.seal(payload, groupKeys, { tenant, topic, sender: publisher }, nowMs);
   }
-}
-
-/** Signatures that are checked for it. */
-function checksOf(mode: SealMode): number {
-  return mode === "signed" ? 1 : 0;
 }
 
 function missing(keys: ReadonlyMap<number, unknown>, epoch: number): "future-epoch" | "expired-epoch" {

@@ -36,6 +36,8 @@ export interface ExplainedDemand {
   readonly maxAgeSeconds?: number | undefined;
   /** Whether the broker has the keys to check MACs. */
   readonly checksMacs: boolean;
+  /** It is to be encrypted to the server's own key, which opens it. */
+  readonly deliver?: "plain" | "sealed" | undefined;
 }
 
 export interface Explanation {
@@ -74,9 +76,9 @@ function explainDemand({ payloads }: Policy, { operation, topic }: Question): Ex
   const found = demandOn(payloads, topic);
   if (found === undefined) return undefined;
   const { demand, filter, line } = found;
-  const { modes, maxAgeMs, macKeys } = demand;
+  const { modes, maxAgeMs, macKeys, deliver } = demand;
   const maxAgeSeconds = maxAgeMs === undefined ? undefined : maxAgeMs / 1_000;
-  return { line, filter, modes, maxAgeSeconds, checksMacs: macKeys !== undefined };
+  return { line, filter, modes, maxAgeSeconds, checksMacs: macKeys !== undefined, deliver };
 }
 
 function explainRights(permissions: ClientPermissions, policy: Policy, question: Question): Explanation {

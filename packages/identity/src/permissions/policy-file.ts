@@ -8,7 +8,7 @@ import { decodeYamlText } from "@postern/core/yaml-document";
 import { PermissionsError } from "../errors.ts";
 import { fileError, readSecretIfThere } from "../files.ts";
 import type { PayloadDemand } from "../payloads/demand.ts";
-import { parseMacKeys } from "../payloads/mac-keys.ts";
+import { parseGroupKeys, type GroupKeys, type KeyUse } from "../payloads/group-keys-file.ts";
 import { parsePolicy, type Policy } from "./policy.ts";
 
 /** What a permissions file says; with `missing` and `empty` nobody may do anything. */
@@ -63,18 +63,28 @@ class KeyFiles {
     return this.#hash.copy().digest("hex");
   }
 
-  /** The demand with the keys of its file. @throws {PermissionsError} */
+  /** The demand with the keys of its files. @throws {PermissionsError} */
   complete(demand: PayloadDemand): PayloadDemand {
-    const { macKeysFile, filters } = demand;
-    if (macKeysFile === undefined) return demand;
-    const path = resolve(this.#directory, macKeysFile);
-    const text = this.#read(path, (problem) => `cannot use ${macKeysFile}: ${problem}`, filters[0]?.line);
-    const macKeys = parseMacKeys(text);
-    if (typeof macKeys === "string")
-      throw this.#error(`cannot use ${macKeysFile}, which macKeys names: ${macKeys}`, filters[0]?.line);
+    const { macKeysFile, groupKeysFile, filters } = demand;
+    if (macKeysFile === undefined && groupKeysFile === undefined) return demand;
+    const line = filters[0]?.line;
+    return {
+      ...demand,
+      macKeys: this.#load(macKeysFile, "macKeys", line),
+      groupKeys: this.#load(groupKeysFile, "groupKeys", line),
+    };
+  }
+
+  #load(file: string | undefined, use: KeyUse, line: number | undefined): GroupKeys | undefined {
+    if (file === undefined) return undefined;
+    const path = resolve(this.#directory, file);
+    const sentence = (problem: string): string => `cannot use ${file}, which ${use} names: ${problem}`;
+    const text = this.#read(path, sentence, line);
+    const keys = parseGroupKeys(text, use);
+    if (typeof keys === "string") throw this.#error(sentence(keys), line);
     this.paths.push(path);
     this.#hash.update(`${text.length}\n${text}`);
-    return { ...demand, macKeys };
+    return keys;
   }
 
   #read(path: string, sentence: (problem: string) => string, line: number | undefined): string {

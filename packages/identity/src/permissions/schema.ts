@@ -1,6 +1,6 @@
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import { isSharedFilter, isTopicFilter } from "@postern/mqtt/topics";
-import { sealModes } from "@postern/seal/envelope/structure";
+import { sealModes, type SealMode } from "@postern/seal/envelope/structure";
 import { z } from "zod";
 
 import { levelsWithPlaceholders } from "./placeholders.ts";
@@ -94,16 +94,42 @@ const payloadSchema = z
     maxAgeSeconds: z.int().min(1).optional(),
     /** The file with the MAC keys of the group, relative to this one. */
     macKeys: z.string().min(1).optional(),
+    /** What is encrypted to the server's own key is opened, and handed on in plain text or sealed for a group. */
+    deliver: z.enum(["plain", "sealed"]).optional(),
+    /** The file with the keys of that group, relative to this one. */
+    groupKeys: z.string().min(1).optional(),
   })
-  .superRefine(({ require, maxAgeSeconds, macKeys }, context) => {
-    const issue = (message: string): void => {
-      context.addIssue({ code: "custom", message, input: "this entry" });
-    };
-    const modes = new Set([require].flat());
-    if (modes.has("none") && (maxAgeSeconds ?? macKeys) !== undefined)
-      return issue("must have nothing beside topics where it requires none");
-    if (macKeys !== undefined && !modes.has("mac")) issue("must require mac where it names macKeys");
+  .superRefine((given, context) => {
+    const problem = payloadProblem(given);
+    if (problem !== undefined) context.addIssue({ code: "custom", message: problem, input: "this entry" });
   });
+
+/** What contradicts itself in an entry that is well-formed. */
+function payloadProblem({
+  require,
+  maxAgeSeconds,
+  macKeys,
+  deliver,
+  groupKeys,
+}: {
+  readonly require: "none" | SealMode | readonly SealMode[];
+  readonly maxAgeSeconds?: number | undefined;
+  readonly macKeys?: string | undefined;
+  readonly deliver?: "plain" | "sealed" | undefined;
+  readonly groupKeys?: string | undefined;
+}): string | undefined {
+  if (require === "none")
+    return (maxAgeSeconds ?? macKeys ?? deliver ?? groupKeys) === undefined
+      ? undefined
+      : "must have nothing beside topics where it requires none";
+  const modes: readonly SealMode[] = typeof require === "string" ? [require] : require;
+  if (macKeys !== undefined && !modes.includes("mac")) return "must require mac where it names macKeys";
+  if (deliver !== undefined && !modes.every((mode) => mode === "encrypted" || mode === "signed+encrypted"))
+    return "must require encrypted or signed+encrypted, and nothing else, where it says how to deliver";
+  return (deliver === "sealed") === (groupKeys !== undefined)
+    ? undefined
+    : "must have both deliver: sealed and groupKeys, or neither";
+}
 
 const roleName = z.string().refine(isDeviceName, { error: `must be the name of a role: ${deviceNameRule}` });
 
