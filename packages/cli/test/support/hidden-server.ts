@@ -43,11 +43,17 @@ export interface HiddenServerOptions {
   readonly gate?: readonly string[];
   /** Files beside the configuration. */
   readonly files?: Readonly<Record<string, string>>;
+  /** More of the server's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What is done to the data directory before the server starts for the first time. */
+  readonly prepare?: (data: string) => void;
 }
 
 export async function hiddenServer({
   gate = [],
   files = {},
+  env = {},
+  prepare,
 }: HiddenServerOptions = {}): Promise<HiddenServer> {
   await using stack = new AsyncDisposableStack();
   const directory = mkdtempSync(join(tmpdir(), "postern-hidden-"));
@@ -68,9 +74,10 @@ export async function hiddenServer({
     writeFileSync(join(directory, name), text, { mode: 0o600 });
   }
   const data = join(directory, "data");
+  prepare?.(data);
   const server = network
     .host("server")
-    .start(process.execPath, [bin, "up", "--data", data, "--config", config]);
+    .start(process.execPath, [bin, "up", "--data", data, "--config", config], { env });
   await server.until(/is running/);
   const bundleFile = join(data, "bundles", "first-device.json");
   const bundle = parseBundle(readFileSync(bundleFile, "utf8"), bundleFile);
@@ -147,6 +154,44 @@ export function packetOf(
       ...options,
     },
   );
+}
+
+/**
+ * Sends one packet after the other to the knock port, each as soon as the one before has opened, and closes the window in between: milliseconds from
+ * each packet to the connection. @throws when one does not open.
+ */
+export async function opensWithinMs(
+  host: Host,
+  packets: readonly (readonly [open: Uint8Array, close: Uint8Array])[],
+): Promise<number[]> {
+  const script = `
+    const { connect } = require("node:net");
+    const socket = require("node:dgram").createSocket("udp4");
+    const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    const send = (hex) => new Promise((resolve) => socket.send(Buffer.from(hex, "hex"), 62201, "${serverAddress}", resolve));
+    const dial = (ms) => new Promise((resolve) => {
+      const tried = connect(8883, "${serverAddress}");
+      const done = (open) => { clearTimeout(timer); tried.destroy(); resolve(open); };
+      const timer = setTimeout(done, ms, false);
+      tried.on("connect", () => done(true)).on("error", () => done(false));
+    });
+    (async () => {
+      for (const [open, close] of JSON.parse(require("node:fs").readFileSync(0, "utf8"))) {
+        const start = performance.now();
+        await send(open);
+        while (!(await dial(10))) if (performance.now() - start > 20000) throw new Error("a valid knock opened nothing");
+        console.log(performance.now() - start);
+        await send(close);
+        for (const end = performance.now() + 20000; await dial(100); ) if (performance.now() > end) throw new Error("a window did not close");
+      }
+      process.exit(0);
+    })().catch((error) => { console.error(error); process.exit(1); });`;
+  const hex = packets.map((pair) => pair.map((packet) => Buffer.from(packet).toString("hex")));
+  const { code, stdout, stderr } = await host.run(process.execPath, ["-e", script], {
+    input: JSON.stringify(hex),
+  });
+  assert.equal(code, 0, stderr);
+  return stdout.trim().split("\n").map(Number);
 }
 
 /** Sends datagrams from a host; says what came back. */
