@@ -71,7 +71,7 @@ describe("a simulated network", () => {
     const simulation = new Simulation({ ...star, security: { ...star.security, keyUpdateSeconds: 60 } }, 2);
     const { delivery } = measuredRun(simulation);
     assert.ok(simulation.devices.every(({ networkKeys }) => networkKeys.active?.sequence === 1));
-    assert.ok(simulation.devices.every(({ nwk }) => nwk.outgoing.persisted <= 1_024));
+    assert.ok(simulation.devices.every(({ nwk }) => nwk.security.outgoing.persisted <= 1_024));
     assert.ok(delivery > 0.97, `delivery ${delivery}`);
   });
 

@@ -122,6 +122,8 @@ export class Simulation {
       this.frames.push({ timeUs: startUs, bytes, damaged: false });
       return;
     }
+    // A sniffer stays on the channel that it was set to.
+    if (transmission.channel !== this.scenario.channel) return;
     const random = this.random.derive(`sniffer ${startUs} ${transmission.sender}`);
     const at = { place: sniffer, name: "sniffer" };
     const { noticed, whole } = this.medium.reception(transmission, at, random);

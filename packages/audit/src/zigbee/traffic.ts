@@ -48,11 +48,20 @@ const stretchesMax = 50_000;
 /** Ordinary networks lose up to a tenth of what a sniffer hears; a jammed channel nearly all. */
 const ordinaryShare = 0.2;
 const jammedShare = 0.6;
+/** Who finds a channel occupied sends nothing: silence, where there was traffic before, for so many stretches in a row. */
+const silentShare = 0.15;
+const silentStretches = 3;
 
-/** Looks for stretches in which nearly every frame is damaged, against what is usual in the same capture. @see thesis 6.6 */
+/**
+ * Looks for stretches in which nearly every frame is damaged, or hardly anything is sent any more, against what is usual in the same
+ * capture. @see thesis 6.6
+ */
 export class JammingDetector implements Detector {
   readonly #context: AuditContext;
-  readonly #stretches = new Map<number, { bad: number; all: number; worst: Evidence | undefined }>();
+  readonly #stretches = new Map<
+    number,
+    { bad: number; all: number; worst: Evidence | undefined; any: Evidence | undefined }
+  >();
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -64,10 +73,11 @@ export class JammingDetector implements Detector {
     const index = Math.floor(frame.timeUs / stretchUs);
     let stretch = this.#stretches.get(index);
     if (stretch === undefined) {
-      stretch = { bad: 0, all: 0, worst: undefined };
+      stretch = { bad: 0, all: 0, worst: undefined, any: undefined };
       setBounded(this.#stretches, index, stretch, stretchesMax);
     }
     stretch.all++;
+    stretch.any ??= this.#context.evidence(dissection, { frameCheck: frame.frameCheck });
     if (frame.frameCheck !== "bad") return;
     stretch.bad++;
     stretch.worst ??= this.#context.evidence(dissection, { frameCheck: "wrong" });
@@ -76,6 +86,7 @@ export class JammingDetector implements Detector {
   finish(): void {
     const { survey } = this.#context;
     if (!survey.hasTimeBase || !survey.hasFrameChecks) return;
+    this.#findSilence();
     const judged = [...this.#stretches.values()].filter(({ all }) => all >= stretchFramesMin);
     const shares = judged.map(({ bad, all }) => bad / all).toSorted((a, b) => a - b);
     const usual = shares[shares.length >> 1] ?? 1;
@@ -86,6 +97,38 @@ export class JammingDetector implements Detector {
         confidence: "possible",
         summary: (count) =>
           `${count} ${count === 1 ? "stretch" : "stretches"} of ten seconds with more than 60 % damaged frames; usual here: ${Math.round(100 * usual)} %`,
+      });
+    }
+  }
+
+  /** What is usual is what the first stretches had: a jammer may stay until the end. */
+  #findSilence(): void {
+    const indices = [...this.#stretches.keys()];
+    const [first, last] = [Math.min(...indices), Math.max(...indices)];
+    const counts: { readonly good: number; readonly evidence: Evidence | undefined }[] = [];
+    for (let index = first; index <= last && counts.length < stretchesMax; index++) {
+      const { all, bad, any } = this.#stretches.get(index) ?? { all: 0, bad: 0, any: undefined };
+      counts.push({ good: all - bad, evidence: any });
+    }
+    let usual: readonly number[] = [];
+    let silent = 0;
+    let before: Evidence | undefined;
+    for (const { good, evidence } of counts) {
+      const median = usual.toSorted((a, b) => a - b)[usual.length >> 1] ?? 0;
+      const isKnown = usual.length >= silentStretches && median >= stretchFramesMin;
+      if (!isKnown || good > silentShare * median) {
+        silent = 0;
+        usual = [...usual.slice(-29), good];
+        before = evidence ?? before;
+        continue;
+      }
+      silent++;
+      if (silent < silentStretches || before === undefined) continue;
+      const stretches = silent;
+      // There may be no frame at all to show: the last ones before stand for it.
+      this.#context.addEvidence("ZB-JAMMING", "channel", before, {
+        confidence: "possible",
+        summary: `${stretches} stretches of ten seconds with hardly a frame; usual before: ${median} frames`,
       });
     }
   }

@@ -2,13 +2,14 @@ import { type Command, Option } from "commander";
 
 import type { CommandContext } from "../context.ts";
 import type { AuditCommandOptions } from "../zigbee/audit-command.ts";
+import type { LabCommandOptions } from "../zigbee/lab-command.ts";
 import type { SimCommandOptions } from "../zigbee/sim-command.ts";
 
 function collected(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-/** `postern zigbee audit|sim`. */
+/** `postern zigbee audit|sim|lab`. */
 export function registerZigbee(program: Command, context: CommandContext): void {
   const zigbee = program.command("zigbee").description("look at the security of Zigbee networks");
   zigbee
@@ -60,5 +61,29 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .action(async (scenario: string, options: SimCommandOptions) => {
       const { simCommand } = await import("../zigbee/sim-command.ts");
       simCommand(scenario, options, context);
+    });
+  zigbee
+    .command("lab")
+    .description(
+      "run every attack without, with, and against its defence, and say what the defences are worth",
+    )
+    .option("--attack <id>", "only this one; may be given again", collected)
+    .option("--seeds <number>", "runs of each, for confidence", "5")
+    .option("--report <file>", "write the table as a page")
+    .option("--detectors <file>", "score the auditor on all runs instead, and write the scores")
+    .option("--json", "print the results as JSON")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Examples:",
+        "  postern zigbee lab --report lab.html",
+        "  postern zigbee lab --attack ghost --attack jamming --seeds 20",
+        "  postern zigbee lab --seeds 30 --detectors docs/zigbee-detectors.md",
+      ].join("\n"),
+    )
+    .action(async (options: LabCommandOptions) => {
+      const { labCommand } = await import("../zigbee/lab-command.ts");
+      await labCommand(options, context);
     });
 }

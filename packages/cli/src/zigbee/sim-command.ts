@@ -1,7 +1,3 @@
-import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
-
-import { errorText } from "@postern/core/errors";
 import { measuredRun } from "@postern/zigbee-sim/measurements";
 import { recordingPcap, wiresharkKeys } from "@postern/zigbee-sim/recording";
 import { simulationHtml } from "@postern/zigbee-sim/report-html";
@@ -10,6 +6,7 @@ import { Simulation } from "@postern/zigbee-sim/simulation";
 
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
+import { writeOutput } from "./output-file.ts";
 import { loadScenario } from "./scenario.ts";
 
 /** The options of `postern zigbee sim`, as they stand on the command line. */
@@ -26,17 +23,10 @@ export function simCommand(name: string, options: SimCommandOptions, context: Co
   const seed = wholeNumber("--seed", options.seed, 0, 2 ** 31);
   const simulation = new Simulation(loadScenario(name, context.cwd), seed);
   const measured = measuredRun(simulation);
-  const write = (file: string | undefined, content: () => Uint8Array | string, mode = 0o644): void => {
-    if (file === undefined) return;
-    try {
-      writeFileSync(resolve(context.cwd, file), content(), { mode });
-    } catch (thrown) {
-      throw new UsageError(`cannot write ${file}: ${errorText(thrown)}`, { cause: thrown });
-    }
-  };
-  write(options.pcap, () => recordingPcap(simulation.frames));
-  write(options.keys, () => wiresharkKeys(simulation), 0o600);
-  write(options.report, () => simulationHtml(simulation, measured, seed));
+  const { cwd } = context;
+  writeOutput(options.pcap, cwd, () => recordingPcap(simulation.frames));
+  writeOutput(options.keys, cwd, () => wiresharkKeys(simulation), 0o600);
+  writeOutput(options.report, cwd, () => simulationHtml(simulation, measured, seed));
   if (options.json === true) {
     const { name: scenario } = simulation.scenario;
     context.stdout.write(`${JSON.stringify({ scenario, seed, ...measured }, undefined, 2)}\n`);

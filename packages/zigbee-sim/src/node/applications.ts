@@ -149,8 +149,9 @@ export class Applications {
   }
 
   #send(outbound: Outbound, counts: boolean): void {
-    const { aps, world, plan, keyExchange, membership, isMember } = this.#device;
+    const { aps, mac, world, plan, keyExchange, membership, isMember } = this.#device;
     const { destination, payload, sinceUs } = outbound;
+    if (!mac.isOn) return;
     if (!isMember) {
       // What happens while the network is lost is lost as well, and counts.
       if (counts) {

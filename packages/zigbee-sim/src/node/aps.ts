@@ -14,10 +14,12 @@ import { KeyIdentifier } from "@postern/zigbee/security/auxiliary-header";
 import { openFrame, sealFrame } from "@postern/zigbee/security/frame-protection";
 import { keyLoadKey, keyTransportKey } from "@postern/zigbee/security/link-key";
 import { joined } from "@postern/zigbee/security/mmo-hash";
+import { zdpProfile } from "@postern/zigbee/zdp/zdp-frame";
 
 import { type EventQueue, type Timer } from "../event-queue.ts";
 import { type StackSettings } from "../settings.ts";
-import { NwkBroadcast, type Nwk, type Received } from "./nwk.ts";
+import { type Nwk } from "./nwk.ts";
+import { NwkBroadcast, type Received } from "./nwk-types.ts";
 
 const acknowledgmentWaitUs = 1_600_000;
 const retriesMax = 3;
@@ -196,6 +198,8 @@ export class Aps {
   }
 
   #data(received: Received, aps: ApsFrame, payload: Uint8Array, source: number): void {
+    // Whoever holds the network key could have sent what has no more protection than that.
+    if (this.#stack.apsEncryption && aps.profile !== zdpProfile && !aps.security) return;
     if (aps.frameControl & 0x40) this.#acknowledge(received, aps, source);
     const identity = `${source} ${aps.counter} ${aps.cluster}`;
     if (this.#stack.checksFreshness && this.#remembered.includes(identity)) return;

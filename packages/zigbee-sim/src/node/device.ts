@@ -14,10 +14,12 @@ import { type NodePlan, type Scenario } from "../scenario.ts";
 import { type Truth } from "../truth.ts";
 import { Applications } from "./applications.ts";
 import { Aps } from "./aps.ts";
+import { ChannelWatch } from "./channel-watch.ts";
 import { KeyExchange } from "./key-exchange.ts";
 import { Mac } from "./mac.ts";
 import { Membership } from "./membership.ts";
-import { type NetworkPlace, noAddress, Nwk, type TreeShape } from "./nwk.ts";
+import { Nwk } from "./nwk.ts";
+import { type NetworkPlace, noAddress, type TreeShape } from "./nwk-types.ts";
 import { Parent } from "./parent.ts";
 
 /** What all devices of a simulation share. */
@@ -167,7 +169,7 @@ export class Device {
     this.parent.open(scenario.security.permitSeconds);
     this.nwk.announceLinks();
     this.keyExchange.startTrustCentre();
-    this.membership.watchChannel();
+    new ChannelWatch(this).start();
     this.applications.start();
   }
 

@@ -4,7 +4,7 @@ import { type Eui64 } from "@postern/zigbee/eui64";
 import { establishSkke, type SkkeExchange, type SkkeResult } from "@postern/zigbee/security/skke";
 
 import { type Device } from "./device.ts";
-import { type Received } from "./nwk.ts";
+import { type Received } from "./nwk-types.ts";
 
 type SkkeCommand = Extract<ApsCommand, { kind: "skke" }>;
 

@@ -23,7 +23,7 @@ import { KeyIdentifier } from "@postern/zigbee/security/auxiliary-header";
 import { type ApsCommandIndication, type ApsProtection } from "./aps.ts";
 import { type Device } from "./device.ts";
 import { KeyEstablishment } from "./key-establishment.ts";
-import { NwkBroadcast } from "./nwk.ts";
+import { NwkBroadcast } from "./nwk-types.ts";
 
 /** The trust centre's address in a centralized network. */
 const centreAddress = 0;
@@ -152,7 +152,7 @@ export class KeyExchange {
         this.#keyArrived(indication);
         break;
       case "switch-key":
-        if (received.secured) device.nwk.switchKey(command.sequence);
+        if (received.secured) device.nwk.security.switchKey(command.sequence);
         break;
       case "confirm-key":
         if (indication.linkKey !== undefined) device.joiner.keyConfirmed(command.status);
@@ -217,7 +217,7 @@ export class KeyExchange {
           : "link-key";
     const wasMember = joiner.isMember;
     membership.perform(joiner.transportKey(command, under));
-    if (!wasMember && joiner.isMember) this.#device.nwk.incoming.forget();
+    if (!wasMember && joiner.isMember) this.#device.nwk.security.incoming.forget();
   }
 
   #passOn(destination: Eui64 | undefined, frame: Uint8Array | undefined): void {
@@ -266,7 +266,7 @@ export class KeyExchange {
       case "switch-key":
         aps.sendCommand(encodeSwitchKey(action.sequence), { destination: NwkBroadcast.all });
         // The broadcast goes out under the key before.
-        this.#device.world.queue.after(500_000, () => nwk.switchKey(action.sequence));
+        this.#device.world.queue.after(500_000, () => nwk.security.switchKey(action.sequence));
         break;
       default:
         action satisfies never;

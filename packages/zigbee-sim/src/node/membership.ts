@@ -10,9 +10,10 @@ import { ZdpCluster, zdpProfile } from "@postern/zigbee/zdp/zdp-frame";
 
 import { type Timer } from "../event-queue.ts";
 import { responseWaitUs, scanUs } from "../radio/timing.ts";
+import { ChannelWatch } from "./channel-watch.ts";
 import { type Device, type HeardBeacon } from "./device.ts";
 import { type SendResult } from "./mac.ts";
-import { noAddress, NwkBroadcast, type Received } from "./nwk.ts";
+import { noAddress, NwkBroadcast, type Received } from "./nwk-types.ts";
 import { PanConflicts } from "./pan-conflicts.ts";
 import { linkCost } from "./routing.ts";
 
@@ -22,10 +23,6 @@ const failuresMax = 4;
 const retryUs = 5_000_000;
 /** A device that is listening all the time still asks its parent now and then whether it is there. */
 const keepAliveUs = 30_000_000;
-/** Unusable samples of the last ten seconds after which the channel is given up. */
-const jammedMin = 8;
-const samplesMax = 10;
-
 function isOpen({ beacon }: HeardBeacon): boolean {
   return beacon.associationPermit && beacon.zigbee?.endDeviceCapacity === true;
 }
@@ -314,6 +311,7 @@ export class Membership {
       device.note("has the network key");
       if (device.isRouter) {
         device.nwk.announceLinks();
+        new ChannelWatch(device).start();
         device.parent.open(Math.max(0, world.scenario.security.permitSeconds - world.queue.nowUs / 1e6));
       }
       device.applications.start();
@@ -353,10 +351,11 @@ export class Membership {
     if (this.#pollTimer !== undefined) this.#pollTimer.cancelled = true;
     if (device.isRouter || device.place.parent === undefined) return;
     const isBusy =
-      device.joiner.stage === "waiting" ||
-      device.joiner.stage === "requested" ||
-      device.joiner.stage === "verifying" ||
-      device.aps.isWaiting;
+      this.#skippedPolls === 0 &&
+      (device.joiner.stage === "waiting" ||
+        device.joiner.stage === "requested" ||
+        device.joiner.stage === "verifying" ||
+        device.aps.isWaiting);
     const usualUs = device.plan.sleeps ? device.plan.pollSeconds * 1_000_000 : keepAliveUs;
     const jitterUs = device.random.below(20_000);
     const factor = 1 + this.#skippedPolls;
@@ -430,36 +429,5 @@ export class Membership {
     world.truth.trapped++;
     place.pan = command.pan;
     world.medium.tune(mac.radio, command.channel);
-  }
-
-  /** A coordinator or router looks whether its channel is usable, and moves or follows when it is not. */
-  watchChannel(): void {
-    const { world, mac } = this.#device;
-    if (!world.scenario.stack.movesChannel) return;
-    const samples: boolean[] = [];
-    const look = (): void => {
-      if (!mac.isOn) return;
-      samples.push(mac.radio.energy.state !== "sending" && world.medium.isOccupied(mac.radio));
-      if (samples.length > samplesMax) samples.shift();
-      if (samples.filter(Boolean).length >= jammedMin) {
-        samples.length = 0;
-        this.#moveChannel();
-      }
-      world.queue.after(1_000_000, look);
-    };
-    world.queue.after(1_000_000, look);
-  }
-
-  #moveChannel(): void {
-    const { world, mac, isCoordinator } = this.#device;
-    if (!isCoordinator) {
-      this.rejoin();
-      return;
-    }
-    const { channels } = world.scenario.stack;
-    const next = channels[(channels.indexOf(mac.radio.channel) + 1) % channels.length];
-    if (next === undefined || next === mac.radio.channel) return;
-    this.#device.note(`moves the network to channel ${next}`, "defence");
-    world.medium.tune(mac.radio, next);
   }
 }

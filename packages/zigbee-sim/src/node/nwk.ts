@@ -1,5 +1,4 @@
 import { type Eui64 } from "@postern/zigbee/eui64";
-import { IncomingCounters, OutgoingCounter } from "@postern/zigbee/key-life/frame-counters";
 import { type NetworkKeys } from "@postern/zigbee/key-life/network-keys";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 import { decodeNwkCommand, NwkCommandId } from "@postern/zigbee/nwk/nwk-command";
@@ -13,13 +12,9 @@ import { encodeNwkHeader } from "@postern/zigbee/nwk/encode-nwk-frame";
 import {
   decodeNwkFrame,
   isZigbeePro,
-  type NwkFrame,
   NwkFrameType,
   peekNwkFrameControl,
 } from "@postern/zigbee/nwk/nwk-frame";
-import { KeyIdentifier } from "@postern/zigbee/security/auxiliary-header";
-import { openFrame, sealFrame } from "@postern/zigbee/security/frame-protection";
-import { securityLevel } from "@postern/zigbee/security/levels";
 import { joined } from "@postern/zigbee/security/mmo-hash";
 
 import { type EventQueue } from "../event-queue.ts";
@@ -27,13 +22,16 @@ import { type Random } from "../random.ts";
 import { type StackSettings } from "../settings.ts";
 import { BroadcastTable } from "./broadcast-table.ts";
 import { type Mac, type SendResult } from "./mac.ts";
+import { NwkSecurity, type Rejection } from "./nwk-security.ts";
+import {
+  type Child,
+  type NetworkPlace,
+  NwkBroadcast,
+  type Outgoing,
+  type Received,
+  type TreeShape,
+} from "./nwk-types.ts";
 import { Routing, treeNextHop } from "./routing.ts";
-
-/** NWK addresses from here on are broadcasts: all, all that listen, routers. @see Zigbee Table 3-55 */
-export const NwkBroadcast = { lowest: 0xfff8, all: 0xffff, listening: 0xfffd, routers: 0xfffc } as const;
-
-/** Not in any network. */
-export const noAddress = 0xffff;
 
 const radiusMax = 15;
 const broadcastJitterUs = 64_000;
@@ -44,77 +42,22 @@ const discoveryWaitUs = 1_000_000;
 const waitingForRouteMax = 8;
 /** Reasons of a network status. @see Zigbee Table 3-51 */
 const linkFailure = 0x02;
-/** Work of the processor to look at a counter, and to check an integrity code. */
-const counterWorkUs = 100;
-const codeWorkUs = 2_000;
-
-/** Where a device stands in its network. */
-export interface NetworkPlace {
-  pan: number;
-  extendedPan: Eui64;
-  short: number;
-  depth: number;
-  parent: number | undefined;
-  updateId: number;
-}
-
-/** A device that has joined here. */
-export interface Child {
-  readonly address: Eui64;
-  readonly short: number;
-  readonly isRouter: boolean;
-  readonly sleeps: boolean;
-  /** It has shown that it holds the network key. */
-  proved: boolean;
-  readonly sinceUs: number;
-}
-
-/** A NWK frame that is to be sent or passed on: its protection is made anew at each hop. */
-interface Outgoing {
-  readonly frameType: number;
-  readonly destination: number;
-  readonly source: number;
-  readonly sourceExtended: Eui64 | undefined;
-  readonly radius: number;
-  readonly sequence: number;
-  readonly payload: Uint8Array;
-  readonly secured: boolean;
-  readonly onDone: ((result: SendResult | "no-route") => void) | undefined;
-}
-
-/** A frame for this device, opened. */
-export interface Received {
-  readonly frame: NwkFrame;
-  readonly payload: Uint8Array;
-  readonly secured: boolean;
-  /** The neighbour it came from. */
-  readonly previousHop: number;
-  /** Who has protected it: the neighbour, or `undefined`. */
-  readonly protectedBy: Eui64 | undefined;
-}
-
-/** Why a received frame was dropped. */
-export type Rejection = "stale" | "integrity" | "no-key" | "unsecured" | "counter";
-
 /** The network layer of one device. @see Zigbee §3.6 */
 export class Nwk {
   readonly place: NetworkPlace;
   readonly routing = new Routing();
   readonly broadcasts: BroadcastTable;
-  readonly outgoing = new OutgoingCounter();
-  readonly incoming: IncomingCounters;
+  readonly security: NwkSecurity;
   readonly children = new Map<number, Child>();
   readonly rejections = new Map<Rejection, number>();
   onReceived: (received: Received) => void = () => {};
   onRejected: (reason: Rejection) => void = () => {};
-  onKeySwitched: () => void = () => {};
   #sequence: number;
   #requestId: number;
   readonly #mac: Mac;
   readonly #queue: EventQueue;
   readonly #random: Random;
   readonly #address: Eui64;
-  readonly #keys: () => NetworkKeys;
   readonly #stack: StackSettings;
   readonly #isRouter: boolean;
   readonly #tree: TreeShape | undefined;
@@ -135,7 +78,6 @@ export class Nwk {
     this.#queue = parts.queue;
     this.#random = parts.random;
     this.#address = parts.address;
-    this.#keys = parts.keys;
     this.#stack = parts.stack;
     this.#isRouter = parts.isRouter;
     this.#tree = parts.tree;
@@ -144,10 +86,9 @@ export class Nwk {
     this.#requestId = parts.random.below(256);
     const { stack } = parts;
     this.broadcasts = new BroadcastTable(stack.broadcastTableMax, stack.broadcastsEachSourceMax);
-    this.incoming = new IncomingCounters({
-      sendersMax: 64,
-      jumpMax: stack.counterJumpMax,
-      checked: stack.checksFreshness,
+    this.security = new NwkSecurity({
+      ...parts,
+      work: (durationUs) => parts.mac.radio.energy.work(durationUs),
     });
   }
 
@@ -204,7 +145,7 @@ export class Nwk {
     if (control === -1 || !isZigbeePro(control)) return;
     const nwk = decodeNwkFrame(bytes, frame.start, frame.end);
     if (nwk.stopped !== undefined) return;
-    const opened = this.#open(bytes, nwk);
+    const opened = this.security.open(bytes, nwk);
     if (typeof opened === "string") {
       this.rejections.set(opened, (this.rejections.get(opened) ?? 0) + 1);
       this.onRejected(opened);
@@ -223,42 +164,6 @@ export class Nwk {
     const child = this.children.get(address);
     this.routing.heard(address, rssi, this.#queue.nowUs, child?.isRouter ?? false);
     if (child !== undefined) child.proved = true;
-  }
-
-  /** The payload of a frame, or why it is to be dropped. @see Zigbee §4.3.1.2 */
-  #open(
-    bytes: Uint8Array,
-    nwk: NwkFrame,
-  ):
-    | { readonly payload: Uint8Array; readonly secured: boolean; readonly protectedBy: Eui64 | undefined }
-    | Rejection {
-    const plain = bytes.slice(nwk.payloadStart, nwk.payloadEnd);
-    if (!nwk.security) return { payload: plain, secured: false, protectedBy: undefined };
-    const { auxiliary } = nwk;
-    const keys = this.#keys();
-    const key = auxiliary === undefined ? undefined : keys.find(auxiliary.keySequence);
-    if (auxiliary?.source === undefined || key === undefined) return "no-key";
-    this.#mac.radio.energy.work(counterWorkUs);
-    const isActive = key === keys.active;
-    const refusal = isActive ? this.incoming.refusal(auxiliary.source, auxiliary.frameCounter) : undefined;
-    if (refusal !== undefined) return refusal === "stale" ? "stale" : "counter";
-    this.#mac.radio.energy.work(codeWorkUs);
-    const level = this.#stack.securityLevel;
-    const payload = openFrame(bytes, nwk, { key: key.schedule, level });
-    if (payload === undefined) return "integrity";
-    // Who missed the switch learns of it by the first frame under the new key.
-    const isNext = keys.active !== undefined && ((key.sequence - keys.active.sequence) & 0xff) === 1;
-    if (!isActive && isNext && securityLevel(level).micBytes > 0) this.switchKey(key.sequence);
-    if (keys.active === key) this.incoming.accept(auxiliary.source, auxiliary.frameCounter);
-    return { payload, secured: true, protectedBy: auxiliary.source };
-  }
-
-  /** Takes a waiting network key into use; counters begin anew. */
-  switchKey(sequence: number): void {
-    if (!this.#keys().switchTo(sequence)) return;
-    this.outgoing.reset();
-    this.incoming.forget();
-    this.onKeySwitched();
   }
 
   #receiveBroadcast(received: Received): void {
@@ -490,8 +395,8 @@ export class Nwk {
       const isLost = result === "no-acknowledgement" && this.children.get(nextHop)?.isRouter !== false;
       if (isLost && this.#isRouter) this.routing.broken(nextHop);
       const isOurs = frame.source === this.place.short;
-      if (isLost && this.#isRouter && isOurs && this.#tree === undefined && frame.radius > 1) {
-        this.#unicast({ ...frame, radius: 1 + Math.floor(frame.radius / 2) });
+      if (isLost && this.#isRouter && isOurs && this.#tree === undefined && frame.radius === radiusMax) {
+        this.#unicast({ ...frame, radius: radiusMax - 1 });
       } else {
         frame.onDone?.(result);
       }
@@ -509,8 +414,7 @@ export class Nwk {
       discoverRoute: frame.frameType === NwkFrameType.data && this.#tree === undefined,
       sourceExtended: frame.sourceExtended,
     });
-    const payload = frame.secured ? this.#seal(header, frame.payload) : joined(header, frame.payload);
-    // Without key or counter a device is mute.
+    const payload = frame.secured ? this.security.seal(header, frame.payload) : joined(header, frame.payload);
     if (payload === undefined) return;
     const { pan, short } = this.place;
     const request = {
@@ -524,25 +428,4 @@ export class Nwk {
     if (this.children.get(nextHop)?.sleeps === true) this.#mac.sendIndirect(nextHop, request);
     else this.#mac.send(request);
   }
-
-  #seal(header: Uint8Array, payload: Uint8Array): Uint8Array | undefined {
-    const { active } = this.#keys();
-    const frameCounter = active === undefined ? undefined : this.outgoing.take();
-    if (active === undefined || frameCounter === undefined) return undefined;
-    return sealFrame(header, payload, {
-      key: active.schedule,
-      keyIdentifier: KeyIdentifier.networkKey,
-      keySequence: active.sequence,
-      level: this.#stack.securityLevel,
-      source: this.#address,
-      frameCounter,
-    });
-  }
-}
-
-/** The shape of a network with tree addresses. */
-export interface TreeShape {
-  readonly childrenMax: number;
-  readonly routersMax: number;
-  readonly depthMax: number;
 }

@@ -3,7 +3,7 @@ import { type NwkCommand } from "@postern/zigbee/nwk/nwk-command";
 import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
 
 import { type Device, type HeardBeacon } from "./device.ts";
-import { NwkBroadcast } from "./nwk.ts";
+import { NwkBroadcast } from "./nwk-types.ts";
 
 /** Time for everybody to hear of a new PAN id before it is used. @see Zigbee nwkNetworkBroadcastDeliveryTime */
 const announcementUs = 9_000_000;

@@ -9,7 +9,7 @@ import {
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 
 import { type Device } from "./device.ts";
-import { noAddress } from "./nwk.ts";
+import { noAddress } from "./nwk-types.ts";
 import { treeSkip } from "./routing.ts";
 
 const minuteUs = 60_000_000;
@@ -76,7 +76,12 @@ export class Parent {
     if (!device.isMember || !device.isRouter) return;
     this.#forgetUnproved();
     const known = [...device.nwk.children.values()].find((child) => child.address === address);
-    const status = known === undefined ? this.#judge(address) : AssociationStatus.success;
+    if (device.trustCentre?.refusal(address) !== undefined) {
+      // An answer would wait for somebody who never fetches it, and take the place of others.
+      this.refused++;
+      return;
+    }
+    const status = known === undefined ? this.#judge() : AssociationStatus.success;
     if (status !== AssociationStatus.success) {
       this.refused++;
       this.#answer(address, noAddress, status, () => {});
@@ -100,10 +105,12 @@ export class Parent {
     const { nwk, world } = this.#device;
     this.#forgetUnproved();
     const known = [...nwk.children.values()].find((child) => child.address === address);
-    if (known === undefined && !this.#hasRoom) return undefined;
+    // Anybody can ask in the name of a child: it stays what it was.
+    if (known !== undefined) return known.short;
+    if (!this.#hasRoom) return undefined;
     const isRouter = (capability & Capability.router) !== 0;
     const sleeps = (capability & Capability.receiverOnWhenIdle) === 0;
-    const short = known?.short ?? this.#assign(isRouter);
+    const short = this.#assign(isRouter);
     if (short === undefined) return undefined;
     const sinceUs = world.queue.nowUs;
     nwk.children.set(short, { address, short, isRouter, sleeps, proved: false, sinceUs });
@@ -127,8 +134,8 @@ export class Parent {
     });
   }
 
-  #judge(address: Eui64): number {
-    const { world, trustCentre } = this.#device;
+  #judge(): number {
+    const { world } = this.#device;
     const { nowUs } = world.queue;
     if (!this.isOpen) return AssociationStatus.panAccessDenied;
     while ((this.#requestsUs[0] ?? nowUs) < nowUs - minuteUs) this.#requestsUs.shift();
@@ -136,7 +143,6 @@ export class Parent {
       return AssociationStatus.panAccessDenied;
     }
     this.#requestsUs.push(nowUs);
-    if (trustCentre?.refusal(address) !== undefined) return AssociationStatus.panAccessDenied;
     return this.#hasRoom ? AssociationStatus.success : AssociationStatus.panAtCapacity;
   }
 

@@ -37,6 +37,11 @@ export class EnergyMeter {
   }
 }
 
+/** The mean current of a device whose CR2032 lasts so many days. */
+export function meanMicroamperes(days: number): number {
+  return (batteryMilliampereHours * 1_000) / (24 * days);
+}
+
 /** How many days a CR2032 lasts when this charge is taken in this time. */
 export function batteryDays(microcoulombs: number, durationUs: number): number {
   const milliamperes = (microcoulombs / durationUs) * 1_000;

@@ -78,6 +78,8 @@ export class Medium {
   readonly #lossShare: number;
   readonly #shadowDb: number;
   onTransmission: Observer = () => {};
+  /** Called when a frame begins, for attackers that read its header while it is still on the air. */
+  onBegin: Observer = () => {};
   /** Time on air of all frames. */
   airtimeUs = 0;
 
@@ -131,6 +133,7 @@ export class Medium {
       durationUs: frameUs(bytes.length),
     });
     this.airtimeUs += transmission.endUs - transmission.startUs;
+    this.onBegin(transmission);
     const heard = this.#radios.filter(
       (other) =>
         other !== radio &&

@@ -166,9 +166,11 @@ export class TrustCentre {
     }
     const preconfigured = this.#preconfiguredKey(device);
     const linkKey = kind === "unsecured-rejoin" ? (known?.linkKey ?? preconfigured) : preconfigured;
+    const wasIn = known !== undefined && known.stage !== "keyed" && known.stage !== "establishing";
     const entry: KnownDevice = {
       address: device,
-      stage: "keyed",
+      // Anybody can ask in the name of a member: that must not put it on trial.
+      stage: kind === "unsecured-rejoin" && wasIn ? known.stage : "keyed",
       linkKey,
       linkKeyOrigin:
         kind === "unsecured-rejoin" && known !== undefined

@@ -1,0 +1,35 @@
+import { type ZigbeeRuleId } from "@postern/audit/zigbee/rules";
+
+import { type LabRun } from "../lab.ts";
+
+/** What is true of a run, as the simulation knows it, for a rule to find. */
+type IsTrue = (run: LabRun) => boolean;
+
+function isUnder(id: string): IsTrue {
+  return ({ attack, condition }) => attack.id === id && condition !== "calm";
+}
+
+/** The rules that are scored, and when what they look for is really there. */
+export const truths: readonly (readonly [rule: ZigbeeRuleId, isTrue: IsTrue])[] = [
+  [
+    "ZB-KEY-CLEAR",
+    ({ attack, condition, simulation }) => {
+      const { mode, linkKeys } = simulation.scenario.security;
+      const inOurs = mode === "residential" && linkKeys === "none";
+      return inOurs || (attack.id === "trap-network" && condition === "attacked");
+    },
+  ],
+  ["ZB-KEY-KNOWN-LINK", ({ simulation }) => simulation.scenario.security.linkKeys === "well-known"],
+  ["ZB-ASSOCIATION-FLOOD", isUnder("association-flood")],
+  ["ZB-GHOST", isUnder("ghost")],
+  ["ZB-MIC-FAILED", (run) => isUnder("ghost")(run) || isUnder("maximum-counter")(run)],
+  ["ZB-COUNTER-MAX", isUnder("maximum-counter")],
+  ["ZB-REPLAY", (run) => isUnder("replay")(run) || isUnder("flooding")(run)],
+  ["ZB-BROADCAST-STORM", isUnder("broadcast-storm")],
+  ["ZB-JAMMING", isUnder("jamming")],
+  ["ZB-REJOIN-UNSECURED", isUnder("unsecured-rejoin")],
+  ["ZB-DISASSOCIATION", isUnder("disassociation")],
+  ["ZB-REALIGNMENT", isUnder("realignment")],
+  ["ZB-TRAP-NETWORK", isUnder("pan-conflict")],
+  ["ZB-PAN-CONFLICT", isUnder("pan-conflict")],
+];
