@@ -32,7 +32,7 @@ const layerTable: Readonly<Record<string, Layer>> = {
       "core",
     ],
   },
-  device: { ours: ["mqtt", "knock", "pki", "core"] },
+  device: { ours: ["seal", "mqtt", "knock", "pki", "core"] },
   "zigbee-sim": { ours: ["audit", "zigbee"], builtins: pureBuiltins },
   audit: { ours: ["zigbee"], builtins: pureBuiltins },
   broker: { ours: ["mqtt", "core"] },

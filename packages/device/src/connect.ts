@@ -4,12 +4,14 @@ import { resolve } from "node:path";
 import { hasCertificate, parseBundle, type Bundle } from "@postern/core/bundle";
 import { errorText } from "@postern/core/errors";
 import { isTopicName } from "@postern/mqtt/topics";
+import { decodeCertificate, deviceOf } from "@postern/pki/certificate";
 
 import { serverOfBundle, type BundleSource } from "./bundle-server.ts";
 import { endedSince, expiredSince, type TlsCredentials } from "./credentials.ts";
 import { Device } from "./device.ts";
 import { DeviceFileError } from "./errors.ts";
 import type { ConnectOptions, StatusOptions } from "./options.ts";
+import { Sealing, type SealIdentity } from "./sealing/sealing.ts";
 import type { ConnectSettings, WillSettings } from "./settings.ts";
 
 const daySeconds = 86_400;
@@ -81,6 +83,13 @@ function settingsOf(bundle: Bundle, source: BundleSource, options: ConnectOption
   };
 }
 
+/** Who seals: the device of the bundle, in the tenant that its certificate names. */
+function identityOf({ device, certificate, key }: Bundle, given: string | undefined): SealIdentity {
+  const leaf = certificate === undefined ? undefined : decodeCertificate(certificate);
+  const tenant = (leaf && deviceOf(leaf)?.tenant) ?? "default";
+  return { tenant, device, key: key ?? given };
+}
+
 /**
  * Connects a device to its server: knocks where the bundle says so, opens TLS to the server that the bundle names and nobody else, proves
  * who it is, and stays connected until it is closed.
@@ -97,6 +106,7 @@ export async function connect(bundle: string | Bundle, options: ConnectOptions =
   const renewable = options.renew !== false && file !== undefined && hasCertificate(known);
   const device = new Device({
     name: known.device,
+    sealing: options.seal && (await Sealing.start(identityOf(known, options.key), options.seal)),
     settings: settingsOf(known, source, options),
     status: statusOf(known.device, options.status),
     renewal: renewable ? { path: file, name: source.name } : undefined,

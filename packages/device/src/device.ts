@@ -7,10 +7,11 @@ import { isTopicFilter, isTopicName, parseSharedFilter } from "@postern/mqtt/top
 import { Connection } from "./connection.ts";
 import { ClosedError, ServerRefusedError, reasonText } from "./errors.ts";
 import { BackgroundRenewal } from "./est/background-renewal.ts";
-import { Inbound, type FilterEntry } from "./inbound.ts";
+import { Inbound, type FilterEntry, type Inspected } from "./inbound.ts";
 import type { Message } from "./message.ts";
 import type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
 import { Outbound, type OutgoingMessage, type Published } from "./outbound.ts";
+import type { Refusal, Sealing } from "./sealing/sealing.ts";
 import type { ConnectSettings } from "./settings.ts";
 import { Subscription } from "./subscription.ts";
 
@@ -25,6 +26,10 @@ export interface DeviceEvents {
   closed: [Error | undefined];
   /** A message with QoS 0 was dropped, as too many wait for the loop over this filter. */
   dropped: [filter: string];
+  /** A message was not delivered: it is not sealed as its topic demands, not authentic, or came before. */
+  refused: [Refusal];
+  /** New keys of our groups came, and are in use: the number of their package. */
+  keys: [number];
   /** A message came that nobody subscribed to in this process. */
   unclaimed: [Message];
   /** A subscription is not renewed on a new session, or the status is not taken. */
@@ -41,6 +46,7 @@ export interface DeviceParts {
   readonly name: string;
   readonly settings: ConnectSettings;
   readonly status: Required<StatusOptions> | undefined;
+  readonly sealing: Sealing | undefined;
   readonly renewal: { readonly path: string; readonly name: string } | undefined;
   readonly options: ConnectOptions;
 }
@@ -64,6 +70,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
   readonly #connection: Connection;
   #renewal: BackgroundRenewal | undefined;
   #state: DeviceState = "connecting";
+  #refusedCount = 0;
   #closing: Promise<void> | undefined;
 
   constructor(parts: DeviceParts) {
@@ -72,7 +79,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     this.name = parts.name;
     this.#parts = parts;
     this.#inbound = new Inbound({
-      inspect: (message) => message,
+      inspect: (message, identifiers) => this.#inspect(message, identifiers),
       receiveMaximum: settings.properties.receiveMaximum ?? 65_535,
       unclaimedMs: 30_000,
       onUnclaimed: (message) => this.emit("unclaimed", message),
@@ -96,13 +103,18 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
         this.#state = "lost";
         this.emit("lost", cause);
       },
-      onFailed: (error) => void this.#end(error),
+      onFailed: (error) => this.#endBecause(error),
     });
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   get state(): DeviceState {
     return this.#state;
+  }
+
+  /** How many messages were not delivered; see the event `refused`. */
+  get refusedCount(): number {
+    return this.#refusedCount;
   }
 
   /** How many published messages are not acknowledged. */
@@ -117,7 +129,11 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     if (renewal === undefined) return;
     this.#renewal = BackgroundRenewal.start({
       ...renewal,
-      onRenewed: ({ notAfterMs }) => this.emit("renewed", new Date(notAfterMs)),
+      onRenewed: ({ notAfterMs }) => {
+        const key = this.#parts.settings.latestTls?.().key;
+        if (key !== undefined) this.#parts.sealing?.renewKey(key);
+        this.emit("renewed", new Date(notAfterMs));
+      },
       onFailed: (error) => this.emit("renewalFailed", error),
     });
   }
@@ -125,7 +141,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
   /**
    * Publishes a message. Resolves when the server has acknowledged it, over a later connection where this one breaks; with QoS 0 when it
    * was sent, or dropped where there is no connection.
-   * @throws {PublishRefusedError}, {BeyondServerLimitError}, {QueueFullError}, {ClosedError}, and the reason of `options.signal`.
+   * @throws {SealError}, {PublishRefusedError}, {BeyondServerLimitError}, {QueueFullError}, {ClosedError}, and the reason of `options.signal`.
    */
   publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<Published> {
     if (!isTopicName(topic)) throw new TypeError(`"${topic}" is not a topic to publish to`);
@@ -136,8 +152,29 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     return this.#send({ topic, payload: bytes, qos, retain, properties }, signal);
   }
 
-  #send(message: OutgoingMessage, signal?: AbortSignal): Promise<Published> {
-    return this.#outbound.publish(message, signal);
+  async #send(message: OutgoingMessage, signal?: AbortSignal): Promise<Published> {
+    const { sealing } = this.#parts;
+    return this.#outbound.publish(sealing === undefined ? message : await sealing.seal(message), signal);
+  }
+
+  #inspect(message: Message, identifiers: readonly number[]): Inspected | undefined {
+    const { sealing } = this.#parts;
+    if (sealing === undefined) return { message, settled: () => {} };
+    if (message.topic === sealing.keysTopic) {
+      const problem = sealing.takeKeys(message.topic, message.payload);
+      if (problem === undefined) this.emit("keys", sealing.keysSerial);
+      else this.#refuse(problem);
+      return undefined;
+    }
+    const opening = sealing.open(message, identifiers);
+    if (opening.kind === "message") return opening;
+    this.#refuse(opening.refusal);
+    return undefined;
+  }
+
+  #refuse(refusal: Refusal): void {
+    this.#refusedCount++;
+    this.emit("refused", refusal);
   }
 
   /**
@@ -190,6 +227,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     if (wanted === undefined) return;
     const { client } = this.#connection;
     const { qos, noLocal: nl, retainHandling: rh } = wanted;
+    this.#parts.sealing?.beginRetained(identifier);
     const options = { qos, nl, rh, rap: false, properties: { subscriptionIdentifier: identifier } };
     client.subscribe(filter, options, (_error, _grants, packet) => {
       // Without an answer the connection broke: it is asked again on the next one.
@@ -207,10 +245,24 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
 
   #onConnected(sessionPresent: boolean): void {
     this.#state = "connected";
+    this.#subscribeToKeys();
     for (const entry of this.#inbound.entries()) this.#subscribe(entry);
     const { status } = this.#parts;
     if (status !== undefined) void this.#say(status.online, status);
     this.emit("connected", { url: this.#connection.target.url, sessionPresent });
+  }
+
+  /** The server's newest package of keys is retained there. */
+  #subscribeToKeys(): void {
+    const topic = this.#parts.sealing?.keysTopic;
+    if (topic === undefined) return;
+    this.#connection.client.subscribe(topic, { qos: 1 }, (_error, _grants, packet) => {
+      const code = Number(packet?.granted[0] ?? 0);
+      if (code >= 0x80) {
+        const text = `the server refused to give us keys on "${topic}": ${reasonText(code)}`;
+        this.emit("warning", new ServerRefusedError(text, code));
+      }
+    });
   }
 
   async #say(text: string, { topic }: StatusOptions): Promise<void> {
@@ -225,8 +277,14 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
 
   readonly #onAbort = (): void => {
     const reason: unknown = this.#parts.options.signal?.reason;
-    void this.#end(reason instanceof Error ? reason : new DOMException("aborted", "AbortError"));
+    this.#endBecause(reason instanceof Error ? reason : new DOMException("aborted", "AbortError"));
   };
+
+  #endBecause(cause: Error): void {
+    this.#end(cause).catch((thrown: unknown) => {
+      if (thrown instanceof Error) this.emit("warning", thrown);
+    });
+  }
 
   /**
    * Disconnects: says "offline" where there is a status, and ends all loops. What was published and not acknowledged rejects, and what was
@@ -240,8 +298,9 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     await this.close();
   }
 
-  #end(error: Error | undefined): Promise<void> {
-    this.#closing ??= this.#close(error);
+  #end(cause: Error | undefined): Promise<void> {
+    // Later than this line: what it aborts comes back here.
+    this.#closing ??= Promise.resolve().then(() => this.#close(cause));
     return this.#closing;
   }
 
@@ -262,6 +321,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     this.#inbound.close();
     this.#abort.abort(error ?? new ClosedError("the device was closed"));
     await this.#connection.end();
+    await this.#parts.sealing?.close();
     this.emit("closed", error);
   }
 

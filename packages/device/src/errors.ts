@@ -58,6 +58,11 @@ export class QueueFullError extends PosternError {
   readonly code = "QUEUE_FULL";
 }
 
+/** A message must be sealed, and cannot be: there is no key. It was not sent. */
+export class SealError extends PosternError {
+  readonly code = "SEAL";
+}
+
 /** The device was closed. */
 export class ClosedError extends PosternError {
   readonly code = "CLOSED";

@@ -33,8 +33,14 @@ function filterEntry(filter: string): FilterEntry {
   return { filter, topics, identifier, subscriptions: new Set() };
 }
 
-/** Looks at a message before anybody gets it: another one in its place, or `undefined` when nobody may have it. */
-export type Inspect = (message: Message) => Message | undefined;
+/** A message as its loops get it, and what is to be done when they are done with it. */
+export interface Inspected {
+  readonly message: Message;
+  readonly settled: () => void;
+}
+
+/** Looks at a message before anybody gets it; `undefined` when nobody may have it. */
+export type Inspect = (message: Message, identifiers: readonly number[]) => Inspected | undefined;
 
 export interface InboundPorts {
   readonly inspect: Inspect;
@@ -163,9 +169,14 @@ export class Inbound {
     });
   }
 
-  #deliver(received: Message, identifiers: readonly number[], settle: () => void): void {
-    const message = this.#ports.inspect(received);
-    if (message === undefined) return settle();
+  #deliver(received: Message, identifiers: readonly number[], acknowledge: () => void): void {
+    const inspected = this.#ports.inspect(received, identifiers);
+    if (inspected === undefined) return acknowledge();
+    const { message } = inspected;
+    const settle = (): void => {
+      inspected.settled();
+      acknowledge();
+    };
     const subscriptions = [...this.#entries.values()]
       .filter((entry) => concerns(entry, message.topic, identifiers))
       .flatMap(({ subscriptions: loops }) => Array.from(loops));
@@ -181,7 +192,11 @@ export class Inbound {
   }
 
   #keepUnclaimed(message: Message, identifiers: readonly number[], settle: () => void): void {
-    if (message.qos === 0) return this.#ports.onUnclaimed(message);
+    if (message.qos === 0) {
+      settle();
+      this.#ports.onUnclaimed(message);
+      return;
+    }
     const timer = setTimeout(() => {
       this.#unclaimed.delete(unclaimed);
       settle();

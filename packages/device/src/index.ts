@@ -10,6 +10,7 @@ export {
   DeviceFileError,
   PublishRefusedError,
   QueueFullError,
+  SealError,
   ServerRefusedError,
   UnsendableError,
 } from "./errors.ts";
@@ -17,3 +18,5 @@ export type { Message } from "./message.ts";
 export type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
 export type { Published } from "./outbound.ts";
 export type { Subscription } from "./subscription.ts";
+export type { SealRule } from "./sealing/rules.ts";
+export type { Refusal, SealOptions } from "./sealing/sealing.ts";

@@ -1,5 +1,6 @@
 import type { Properties, QoS } from "@postern/mqtt/packets";
 
+import type { SealOptions } from "./sealing/sealing.ts";
 import type { StaplePolicy } from "./staple-check.ts";
 
 /** Who is there: retained on a topic, and changed by the server when the device vanishes. */
@@ -29,6 +30,8 @@ export interface ConnectOptions {
   readonly status?: boolean | StatusOptions;
   /** `require`: only servers that prove that their certificate is not revoked. `soft` unless given. */
   readonly staple?: StaplePolicy;
+  /** Seal what is published and open what is received, by rules. */
+  readonly seal?: SealOptions;
   /** Renew the certificate by itself; true unless given. */
   readonly renew?: boolean;
   /** A directory where messages with QoS 1 and 2 are kept until the server has them, over a restart too. */

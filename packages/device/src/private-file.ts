@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 import { errorCode, errorText } from "@postern/core/errors";
@@ -19,14 +19,14 @@ function syncDirectory(path: string): void {
  * Replaces a file's content, mode 0600, so that a crash leaves the old or the new, never a part.
  * @throws {DeviceFileError}
  */
-export function replacePrivateFile(path: string, content: string): void {
+export function replacePrivateFile(path: string, content: string | Uint8Array): void {
   const temporary = `${path}.tmp`;
   try {
     // A left-over may have another mode or be a link: never write through it.
     rmSync(temporary, { force: true });
     const descriptor = openSync(temporary, "wx", 0o600);
     try {
-      writeSync(descriptor, content);
+      writeFileSync(descriptor, content);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);

@@ -1,0 +1,171 @@
+import { createPublicKey } from "node:crypto";
+
+import { isTopicFilter, matchesFilter } from "@postern/mqtt/topics";
+import type { MissingKey, OpeningKeys } from "@postern/seal/envelope/open";
+import type { Protection } from "@postern/seal/envelope/seal";
+import type { SealMode } from "@postern/seal/envelope/structure";
+import { compareExactness } from "@postern/seal/groups/exactness";
+import type { Keyring, SealingChoice } from "@postern/seal/groups/keyring";
+import { GroupKey } from "@postern/seal/keys/group-key";
+import { recipientKey, type RecipientKey } from "@postern/seal/keys/recipient";
+import { verifyingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
+
+/** How payloads on some topics are protected. What is given here counts before what the key authority says. */
+export interface SealRule {
+  /** The topics; of several rules that match, the most exact counts. */
+  readonly filter: string;
+  readonly mode: SealMode;
+  /** Certificates or public keys (PEM) of those who may sign, by the name of the device. Those of the group unless given. */
+  readonly signers?: Readonly<Record<string, readonly string[]>>;
+  /** Certificates or public keys (PEM) of those it is encrypted to, in the place of a group's key. */
+  readonly recipients?: readonly string[];
+  /** The keys of a group without a key authority: 32 bytes each; the one with the greatest epoch seals. */
+  readonly keys?: readonly { readonly epoch: number; readonly secret: Uint8Array }[];
+  /** Refuse what was sealed longer ago. */
+  readonly maxAgeSeconds?: number;
+  /** Take retained messages, one for each topic and subscription; false unless given. */
+  readonly retained?: boolean;
+}
+
+interface LocalRule {
+  readonly filter: string;
+  readonly mode: SealMode;
+  readonly signers: ReadonlyMap<string, readonly VerifyingKey[]> | undefined;
+  readonly recipients: readonly RecipientKey[] | undefined;
+  /** The newest first. */
+  readonly keys: readonly GroupKey[] | undefined;
+  readonly maxAgeSeconds: number | undefined;
+  readonly retained: boolean;
+}
+
+/** What is demanded of a topic. */
+export interface Demand {
+  readonly mode: SealMode;
+  readonly maxAgeSeconds: number | undefined;
+  readonly retained: boolean;
+  readonly keys: OpeningKeys;
+}
+
+function verifying(pem: string): VerifyingKey {
+  return verifyingKey(createPublicKey(pem));
+}
+
+/** @throws {TypeError}, {RangeError} for a rule that cannot be. */
+function localRule(rule: SealRule): LocalRule {
+  const { filter, mode, signers, recipients, keys, maxAgeSeconds, retained = false } = rule;
+  if (!isTopicFilter(filter)) throw new TypeError(`"${filter}" is not a topic filter`);
+  const groups = keys?.map(({ epoch, secret }) => GroupKey.of(secret, epoch));
+  return {
+    filter,
+    mode,
+    signers:
+      signers && new Map(Object.entries(signers).map(([name, pems]) => [name, pems.map(verifying)] as const)),
+    recipients: recipients?.map((pem) => recipientKey(createPublicKey(pem))),
+    keys: groups?.toSorted((a, b) => b.epoch - a.epoch),
+    maxAgeSeconds,
+    retained,
+  };
+}
+
+/** The rules of the application over those of the key authority. */
+export class Rules {
+  readonly #local: readonly LocalRule[];
+  readonly #keyring: () => Keyring;
+
+  /** @throws {TypeError}, {RangeError} for a rule that cannot be. */
+  constructor(rules: readonly SealRule[], keyring: () => Keyring) {
+    this.#local = rules.map(localRule).sort((a, b) => compareExactness(a.filter, b.filter));
+    this.#keyring = keyring;
+  }
+
+  #localFor(topic: string): LocalRule | undefined {
+    return this.#local.find(({ filter }) => matchesFilter(filter, topic));
+  }
+
+  /** `undefined` for a topic whose payloads are not sealed. */
+  demandOn(topic: string): Demand | undefined {
+    const keyring = this.#keyring();
+    const local = this.#localFor(topic);
+    const group = keyring.ruleFor(topic);
+    if (local === undefined) {
+      return (
+        group && {
+          mode: group.mode,
+          maxAgeSeconds: group.maxAgeSeconds,
+          retained: group.retained,
+          keys: keyring,
+        }
+      );
+    }
+    return {
+      mode: local.mode,
+      maxAgeSeconds: local.maxAgeSeconds ?? group?.maxAgeSeconds,
+      retained: local.retained,
+      keys: {
+        groupKey: (name, epoch) =>
+          local.keys === undefined ? keyring.groupKey(name, epoch) : keyOf(local.keys, epoch),
+        signers: (name, sender) =>
+          local.signers === undefined ? keyring.signers(name, sender) : (local.signers.get(sender) ?? []),
+        decryption: keyring.decryption,
+      },
+    };
+  }
+
+  /** How to seal on a topic with a demand, or why that cannot be. */
+  sealing(topic: string, signing: SigningKey | undefined): SealingChoice | string {
+    const local = this.#localFor(topic);
+    const choice =
+      local === undefined || (local.keys === undefined && needsGroup(local))
+        ? this.#keyring().sealing(topic, signing)
+        : localChoice(local, signing);
+    if (choice === "no-key") return "there is no key for it yet";
+    if (choice === "no-signing-key") return "this device has no key to sign with";
+    const wanted = this.demandOn(topic);
+    if (wanted !== undefined && choice.protection.mode !== wanted.mode)
+      return `the key authority gives keys for "${choice.protection.mode}", and the rule wants "${wanted.mode}"`;
+    return { ...choice, dated: choice.dated || wanted?.maxAgeSeconds !== undefined };
+  }
+}
+
+function needsGroup({ mode, recipients }: LocalRule): boolean {
+  return mode === "mac" || (recipients === undefined && mode !== "checksum" && mode !== "signed");
+}
+
+function keyOf(keys: readonly GroupKey[], epoch: number): GroupKey | MissingKey {
+  const newest = keys[0]?.epoch ?? 0;
+  return keys.find((key) => key.epoch === epoch) ?? (epoch > newest ? "future-epoch" : "expired-epoch");
+}
+
+function localChoice(
+  rule: LocalRule,
+  signing: SigningKey | undefined,
+): SealingChoice | "no-key" | "no-signing-key" {
+  const protection = protectionOf(rule, signing);
+  if (typeof protection === "string") return protection;
+  const epoch = "group" in protection ? (protection.group?.epoch ?? 0) : 0;
+  return { protection, epoch, dated: rule.maxAgeSeconds !== undefined };
+}
+
+function protectionOf(
+  { mode, keys, recipients }: LocalRule,
+  signing: SigningKey | undefined,
+): Protection | "no-key" | "no-signing-key" {
+  const group = keys?.[0];
+  switch (mode) {
+    case "checksum":
+      return { mode };
+    case "mac":
+      return group === undefined ? "no-key" : { mode, group };
+    case "signed":
+      return signing === undefined ? "no-signing-key" : { mode, signing };
+    case "encrypted":
+      if (recipients !== undefined) return { mode, recipients };
+      return group === undefined ? "no-key" : { mode, group };
+    case "signed+encrypted":
+      if (signing === undefined) return "no-signing-key";
+      if (recipients !== undefined) return { mode, signing, recipients };
+      return group === undefined ? "no-key" : { mode, signing, group };
+    default:
+      return mode satisfies never;
+  }
+}

@@ -1,0 +1,83 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { errorCode, errorText } from "@postern/core/errors";
+import { ReplayGuard } from "@postern/seal/replay/replay-guard";
+import type { CounterStore } from "@postern/seal/replay/sequence-counter";
+
+import { DeviceFileError } from "../errors.ts";
+import { replacePrivateFile } from "../private-file.ts";
+
+/** What a device must not forget of sealed payloads, in a directory that no other process uses. */
+export class SealState {
+  readonly #directory: string;
+
+  /** @throws {DeviceFileError} */
+  constructor(directory: string) {
+    this.#directory = directory;
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+    } catch (thrown) {
+      throw new DeviceFileError(`cannot make the directory ${directory}: ${errorText(thrown)}`, {
+        cause: thrown,
+      });
+    }
+  }
+
+  /** How far this device has counted its own messages. */
+  get counter(): CounterStore {
+    return {
+      load: () => Promise.resolve(this.#read("counter")),
+      save: (bytes) => {
+        this.#write("counter", bytes);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  /** What was accepted of others. @throws {DeviceFileError} when that is damaged: what was accepted could be accepted again. */
+  loadGuard(): ReplayGuard {
+    const bytes = this.#read("accepted");
+    const guard = bytes === undefined ? new ReplayGuard() : ReplayGuard.decode(bytes);
+    if (guard !== undefined) return guard;
+    throw new DeviceFileError(
+      `${join(this.#directory, "accepted")} is damaged: without it messages that came before could be accepted again; remove it to begin anew`,
+    );
+  }
+
+  saveGuard(guard: ReplayGuard, options?: { readonly atEnd: boolean }): void {
+    this.#write("accepted", guard.encode(options));
+  }
+
+  /** The newest package of keys, which is encrypted to this device. */
+  loadPackage(): Buffer | undefined {
+    return this.#read("keys");
+  }
+
+  savePackage(bytes: Uint8Array): void {
+    this.#write("keys", bytes);
+  }
+
+  /** The private key (PEM) of the certificate before: what is encrypted to it may still come. */
+  loadFormerKey(): string | undefined {
+    return this.#read("former.key")?.toString("utf8");
+  }
+
+  saveFormerKey(pem: string): void {
+    this.#write("former.key", pem);
+  }
+
+  #read(name: string): Buffer | undefined {
+    const path = join(this.#directory, name);
+    try {
+      return readFileSync(path);
+    } catch (thrown) {
+      if (errorCode(thrown) === "ENOENT") return undefined;
+      throw new DeviceFileError(`cannot read ${path}: ${errorText(thrown)}`, { cause: thrown });
+    }
+  }
+
+  #write(name: string, content: string | Uint8Array): void {
+    replacePrivateFile(join(this.#directory, name), content);
+  }
+}
