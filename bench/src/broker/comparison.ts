@@ -1,7 +1,7 @@
 import { errorText } from "@postern/core/errors";
 
 import type { Generator } from "./load/generator.ts";
-import type { Figures } from "./load/job.ts";
+import type { Figures, Job } from "./load/job.ts";
 import type { Peer } from "./peers/peer.ts";
 import type { Scenario } from "./scenarios.ts";
 
@@ -15,6 +15,8 @@ export interface Result {
 export interface ComparisonOptions {
   readonly scenarios: readonly Scenario[];
   readonly peers: readonly Peer[];
+  /** Starts the peer of this name once more, beside the one that runs. */
+  readonly startAnew: (name: string) => Promise<Peer>;
   readonly generator: Generator;
   readonly rounds: number;
   readonly warmSeconds: number;
@@ -39,17 +41,20 @@ export async function compare(options: ComparisonOptions): Promise<Result[]> {
   for (const { scenario, peers: some } of able) {
     const figures = new Map<string, Figures[]>(some.map(({ name }) => [name, []]));
     const given = new Set<string>();
-    for (let round = 0; round < rounds; round += 1) {
-      for (const peer of rotated(some, round)) {
+    // A round before the first is not counted: what the runtime compiles, and what memory the server asks for, it has then.
+    for (let round = scenario.fresh ? 0 : -1; round < rounds; round += 1) {
+      for (const peer of rotated(some, round + 1)) {
         options.onStep({
           done,
           all,
           text: `${scenario.name}, ${peer.name}, round ${round + 1} of ${rounds}`,
         });
         done += 1;
+        if (round >= 0) done += 1;
         if (given.has(peer.name)) continue;
         try {
-          figures.get(peer.name)?.push(await measure(scenario, peer, options));
+          const found = await measure(scenario, peer, options);
+          if (round >= 0) figures.get(peer.name)?.push(found);
         } catch (error) {
           given.add(peer.name);
           options.onProblem(`${scenario.name} cannot be measured with ${peer.name}: ${errorText(error)}`);
@@ -64,20 +69,34 @@ export async function compare(options: ComparisonOptions): Promise<Result[]> {
   return results;
 }
 
-function measure(scenario: Scenario, peer: Peer, options: ComparisonOptions): Promise<Figures> {
-  const target = targetOf(scenario, peer);
-  if (target === undefined) throw new Error(`${peer.name} does not offer it`);
-  const { warmSeconds, seconds } = options;
-  return options.generator.run({
-    kind: "messages",
-    target,
-    load: { ...scenario.load, warmSeconds, seconds },
-  });
+async function measure(scenario: Scenario, peer: Peer, options: ComparisonOptions): Promise<Figures> {
+  if (!scenario.fresh) return options.generator.run(jobOf(scenario, peer, options));
+  await using fresh = await options.startAnew(peer.name);
+  return await options.generator.run(jobOf(scenario, fresh, options));
 }
 
-function targetOf({ load, transport, relay }: Scenario, peer: Peer) {
-  const target = peer.targetFor({ transport, version: load.version, qos: load.qos });
-  return target?.speaks === "relay" && !relay ? undefined : target;
+function jobOf(scenario: Scenario, peer: Peer, { warmSeconds, seconds }: ComparisonOptions): Job {
+  const target = targetOf(scenario, peer);
+  if (target === undefined) throw new Error(`${peer.name} does not offer it`);
+  const { job } = scenario;
+  switch (job.kind) {
+    case "messages":
+      return { kind: job.kind, target, load: { ...job.load, warmSeconds, seconds } };
+    case "connections":
+      return { kind: job.kind, target, load: { ...job.load, warmSeconds, seconds } };
+    case "idle":
+      return { kind: job.kind, target, load: job.load };
+    case "retained":
+      return { kind: job.kind, target, load: { ...job.load, seconds } };
+    case "offline":
+      return { kind: job.kind, target, load: { ...job.load, seconds } };
+  }
+}
+
+function targetOf({ job, transport, shared, resumption }: Scenario, peer: Peer) {
+  const qos = job.kind === "messages" ? job.load.qos : job.kind === "connections" ? 0 : 1;
+  const target = peer.targetFor({ transport, version: job.load.version, qos, shared, resumption });
+  return target?.speaks === "relay" && job.kind !== "messages" ? undefined : target;
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -6,13 +6,25 @@ import { createInterface } from "node:readline";
 
 import { errorText } from "@postern/core/errors";
 
+import { runConnections } from "./load/connections.ts";
+import { runIdle } from "./load/idle.ts";
 import { job, type Figures, type Job } from "./load/job.ts";
 import { MessageRun } from "./load/messages.ts";
+import { OfflineRun } from "./load/offline.ts";
+import { runRetained } from "./load/retained.ts";
 
 function run(wanted: Job): Promise<Figures> {
   switch (wanted.kind) {
     case "messages":
       return new MessageRun(wanted.target, wanted.load).run();
+    case "connections":
+      return runConnections(wanted.target, wanted.load);
+    case "idle":
+      return runIdle(wanted.target, wanted.load);
+    case "retained":
+      return runRetained(wanted.target, wanted.load);
+    case "offline":
+      return new OfflineRun(wanted.target, wanted.load).run();
   }
 }
 

@@ -4,14 +4,17 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { compare, type Result } from "./comparison.ts";
+import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
-import { Peers } from "./peers/all.ts";
+import { peerNames, Peers } from "./peers/all.ts";
 import { parseOutside } from "./peers/outside.ts";
+import { asJson, writeDocument } from "./report/document.ts";
 import { machine } from "./report/machine.ts";
+import { cpuPlot } from "./report/plot.ts";
+import { summarize, type Summary } from "./report/summary.ts";
 import { tableRows, textTable } from "./report/table.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
 
@@ -20,11 +23,16 @@ const help = `Usage: npm run bench -- [SCENARIO…] [OPTIONS]
   SCENARIO               some of those that --list names; "500-pairs*" means all that begin so
   --list                 the scenarios
   --rounds N             rounds that each peer is measured in (3)
-  --seconds N            of each measurement (1)
-  --only NAME,…          these peers beside postern: mosquitto, aedes, relay
+  --seconds N            of each measurement (0.7)
+  --only NAME,…          these peers beside postern: ${peerNames.join(", ")}
+  --peers                RabbitMQ, too, which is big and slow to start
   --broker NAME=URL[,pid=N]
                          a broker that runs already: mqtt://host:port, mqtts, ws or wss; may be given several times
+  --against DIRECTORY    another copy of this repository, to see what a change is worth
   --json FILE            writes all figures there
+  --svg FILE             writes a plot there
+  --write-docs           writes docs/benchmarks.md anew, with these figures
+  --profile DIRECTORY    writes a processor profile of postern there, for the developer tools of a browser
 `;
 
 const { values: options, positionals } = parseArgs({
@@ -33,10 +41,15 @@ const { values: options, positionals } = parseArgs({
     help: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     rounds: { type: "string", default: "3" },
-    seconds: { type: "string", default: "1" },
+    seconds: { type: "string", default: "0.7" },
     only: { type: "string" },
     broker: { type: "string", multiple: true, default: [] },
+    peers: { type: "boolean", default: false },
+    against: { type: "string" },
     json: { type: "string" },
+    svg: { type: "string" },
+    "write-docs": { type: "boolean", default: false },
+    profile: { type: "string" },
   },
 });
 
@@ -52,49 +65,70 @@ function matches(name: string, pattern: string): boolean {
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 600))
+    throw new RangeError(`--${name} wants a number above 0, up to 600, not ${text}`);
+  return value;
+}
+
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
 
 async function main(): Promise<void> {
   const wanted = wantedScenarios();
+  const rounds = positive("rounds", options.rounds);
+  const seconds = positive("seconds", options.seconds);
   const outside = options.broker.map(parseOutside);
   const only = options.only?.split(",");
   const directory = mkdtempSync(join(tmpdir(), "postern-bench-"));
   try {
     await using peers = await Peers.start({
       directory,
-      wanted: (name) => only === undefined || only.includes(name),
+      wanted: (name) => only?.includes(name) ?? (name !== "rabbitmq" || options.peers),
       outside,
+      against: options.against === undefined ? undefined : resolve(options.against),
+      nodeOptions:
+        options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${resolve(options.profile)}`],
     });
     await using generator = new Generator();
     const where = machine();
     console.log(peers.all.map(({ name, version }) => `${name} ${version}`).join(", "));
-    const results = await compare({
+    const summaries: Summary[] = [];
+    await compare({
       scenarios: wanted,
       peers: peers.all,
+      startAnew: (name) => peers.startAnew(name),
       generator,
-      rounds: Number(options.rounds),
-      warmSeconds: 0.4,
-      seconds: Number(options.seconds),
+      rounds,
+      warmSeconds: 0.3,
+      seconds,
       onStep: ({ done, all, text }) => progress(`${done} of ${all}: ${text}`),
-      onScenario(_scenario, found) {
+      onScenario(scenario, found) {
+        const ours = found.find(({ peer }) => peer === "postern")?.rounds;
+        const some = found.map(({ peer, rounds: figures }) => summarize(scenario.name, peer, figures, ours));
+        summaries.push(...some);
         progress("");
-        console.log(textTable(tableRows(found, "postern")));
+        console.log(`${textTable(tableRows(some))}\n`);
       },
       onProblem(problem) {
         progress("");
         console.error(`!! ${problem}`);
       },
     });
-    if (options.json !== undefined) writeFileSync(options.json, json(where, results));
+    const versions = Object.fromEntries(peers.all.map(({ name, version }) => [name, version]));
+    const report = { machine: where, rounds, seconds, versions, summaries };
+    if (options.json !== undefined) writeFileSync(options.json, asJson(report));
+    if (options.svg !== undefined)
+      writeFileSync(
+        options.svg,
+        cpuPlot(summaries, "Processor time of the server for each of what is counted"),
+      );
+    if (options["write-docs"]) writeDocument({ scenarios: report });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-function json(where: ReturnType<typeof machine>, results: readonly Result[]): string {
-  return `${JSON.stringify({ machine: where, results }, undefined, 2)}\n`;
 }
 
 if (options.help) console.log(help);

@@ -122,6 +122,16 @@ export class Outbound implements Flushable {
   flush(group: number): void {
     this.#queued = false;
     if (this.#closed) return;
+    const { chunk } = this;
+    if (chunk !== undefined && this.#segments === undefined && !this.#hold && this.#held === undefined) {
+      // Nearly always there is one chunk, and nothing to wait for.
+      const bytes = chunk.subarray(0, this.length);
+      this.chunk = undefined;
+      this.length = 0;
+      this.#writeBytes(bytes, chunk);
+      if (this.#ending) this.#transport.end(this.#lingerMs);
+      return;
+    }
     this.#closeChunk();
     const segments = this.#segments;
     this.#segments = undefined;
@@ -185,13 +195,15 @@ export class Outbound implements Flushable {
   }
 
   #write(segments: readonly Segment[]): void {
-    for (const { bytes, chunk } of segments) {
-      this.#shared.stats.bytesSent += bytes.length;
-      this.#transport.write(bytes, () => {
-        if (chunk !== undefined) this.#shared.pool.give(chunk);
-        this.#written(bytes.length);
-      });
-    }
+    for (const { bytes, chunk } of segments) this.#writeBytes(bytes, chunk);
+  }
+
+  #writeBytes(bytes: Buffer, chunk: Buffer | undefined): void {
+    this.#shared.stats.bytesSent += bytes.length;
+    this.#transport.write(bytes, () => {
+      if (chunk !== undefined) this.#shared.pool.give(chunk);
+      this.#written(bytes.length);
+    });
   }
 
   #written(bytes: number): void {

@@ -12,6 +12,13 @@ export interface ClientOwner {
   onOutput(client: LoadClient): void;
 }
 
+/** For clients whose messages nobody looks at. */
+export const unheard: ClientOwner = {
+  onPublish() {},
+  onAcknowledged() {},
+  onOutput: (client) => client.flush(undefined, () => {}),
+};
+
 /** Acknowledgements are gathered here while the bytes of one read are looked at. */
 const answers = Buffer.allocUnsafeSlow(524_288);
 
@@ -64,6 +71,11 @@ export class LoadClient {
     const connack = await answer;
     if (connack[1] !== 0) throw new Error(`CONNACK refuses ${clientId} with code ${connack[1]}`);
     return client;
+  }
+
+  /** The TLS session was taken up from an earlier connection. */
+  get resumed(): boolean {
+    return this.#link.resumed;
   }
 
   get ended(): boolean {

@@ -53,8 +53,63 @@ const load = z.strictObject({
 /** Closed loop: publishers send as long as no more than `window` messages of each are on their way. */
 export type MessageLoad = z.infer<typeof load>;
 
+const connections = z.strictObject({
+  version: z.union([z.literal(4), z.literal(5)]),
+  /** Connections that are under way at a time. */
+  atOnce: z.number(),
+  /** Clients take up their earlier TLS session. */
+  resume: z.boolean(),
+  warmSeconds: z.number(),
+  seconds: z.number(),
+});
+
+/** Connects, is let in, disconnects, again and again. */
+export type ConnectionLoad = z.infer<typeof connections>;
+
+const idle = z.strictObject({
+  version: z.union([z.literal(4), z.literal(5)]),
+  /** Clients that connect and subscribe to one filter each. */
+  clients: z.number(),
+  /** More filters of each client. */
+  filtersEach: z.number(),
+  /** How long they are left alone before memory is looked at. */
+  restSeconds: z.number(),
+});
+
+/** Connects clients that then do nothing. */
+export type IdleLoad = z.infer<typeof idle>;
+
+const retained = z.strictObject({
+  version: z.union([z.literal(4), z.literal(5)]),
+  messages: z.number(),
+  payloadBytes: z.number(),
+  seconds: z.number(),
+});
+
+/** Leaves retained messages, then subscribes to all of them, again and again. */
+export type RetainedLoad = z.infer<typeof retained>;
+
+const offline = z.strictObject({
+  version: z.union([z.literal(4), z.literal(5)]),
+  publishers: z.number(),
+  /** Each has a durable session, subscribed to what the publisher of its index sends, and is away. */
+  subscribers: z.number(),
+  payloadBytes: z.number(),
+  window: z.number(),
+  seconds: z.number(),
+  /** Ends earlier when so many are queued; 0: does not. */
+  messagesMax: z.number(),
+});
+
+/** Publishes to sessions whose clients are away (QoS 1), then has them come back and counts what they get. */
+export type OfflineLoad = z.infer<typeof offline>;
+
 export const job = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("messages"), target, load }),
+  z.strictObject({ kind: z.literal("connections"), target, load: connections }),
+  z.strictObject({ kind: z.literal("idle"), target, load: idle }),
+  z.strictObject({ kind: z.literal("retained"), target, load: retained }),
+  z.strictObject({ kind: z.literal("offline"), target, load: offline }),
 ]);
 
 /** What the load generator is told to do, one after the other. */

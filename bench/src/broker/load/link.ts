@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
-import { connect as connectTls, createSecureContext, type SecureContext } from "node:tls";
+import { connect as connectTls, createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 
 import type { Target, TlsFiles } from "./job.ts";
 import { Deframer, frameHeader, upgradeRequest } from "./web-socket.ts";
@@ -98,6 +98,10 @@ export class Link {
       if (index === packets.length - 1) socket.write(packet, done);
       else socket.write(packet);
     socket.uncork();
+  }
+
+  get resumed(): boolean {
+    return this.#socket instanceof TLSSocket && this.#socket.isSessionReused();
   }
 
   /** Says that no more comes, and closes. */

@@ -1,13 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-import { LoadClient, type ClientOwner } from "./client.ts";
+import { LoadClient, type ClientOwner, unheard } from "./client.ts";
 import type { Figures, MessageLoad, Target } from "./job.ts";
+import { indices, inTurns } from "./in-turns.ts";
 import { Measured } from "./measured.ts";
 import { publishForm } from "./packets.ts";
 import { Publisher } from "./publisher.ts";
 
-/** Connections that are begun at once. */
-const openingMax = 64;
 /** Of how many messages the latency of one is looked at. */
 const sampleEvery = 4;
 /** What did not come in this time is lost. */
@@ -16,12 +15,6 @@ const lostAfterMs = 2_000;
 /** Payload: when it was sent (ms, float64), and the index of its publisher. */
 const indexOffset = 8;
 const payloadBytesMin = 12;
-
-const unheard: ClientOwner = {
-  onPublish() {},
-  onAcknowledged() {},
-  onOutput: (client) => client.flush(undefined, () => {}),
-};
 
 /** One load of messages, from connecting to the last DISCONNECT. */
 export class MessageRun implements ClientOwner {
@@ -107,23 +100,13 @@ export class MessageRun implements ClientOwner {
         client.pause();
       }
     }
-    await inTurns(
-      Array.from({ length: subscribers }, (_, index) => index),
-      async (index) => {
-        const client = await open("s", index);
-        if (this.#target.speaks === "mqtt") await client.subscribe(filtersOf(index), qos);
-      },
-    );
-    await inTurns(
-      Array.from({ length: publishers }, (_, index) => index),
-      async (index) => {
-        this.#publishers[index] = new Publisher(
-          await open("p", index),
-          this.#formOf(index),
-          this.#load.window,
-        );
-      },
-    );
+    await inTurns(indices(subscribers), async (index) => {
+      const client = await open("s", index);
+      if (this.#target.speaks === "mqtt") await client.subscribe(filtersOf(index), qos);
+    });
+    await inTurns(indices(publishers), async (index) => {
+      this.#publishers[index] = new Publisher(await open("p", index), this.#formOf(index), this.#load.window);
+    });
   }
 
   #formOf(index: number) {
@@ -230,23 +213,4 @@ function helloOf(role: string, index: number): Buffer {
   hello.write(role, "latin1");
   hello.writeUInt32LE(index, 1);
   return hello;
-}
-
-/** Does this for all, some at a time. */
-async function inTurns<T>(
-  items: readonly T[],
-  act: (item: T) => Promise<void>,
-  atOnce: number = openingMax,
-): Promise<void> {
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (;;) {
-      const index = next;
-      next += 1;
-      const item = items[index];
-      if (item === undefined) return;
-      await act(item);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
 }

@@ -75,12 +75,12 @@ export const aedes: NodeProgramOptions = {
   name: "aedes",
   program: "aedes-program.ts",
   speaks: "mqtt",
-  takes: ({ version }) => version === 4,
+  takes: ({ version, shared }) => version === 4 && !shared,
 };
 
 export const relay: NodeProgramOptions = {
   name: "relay",
   program: "relay-program.ts",
   speaks: "relay",
-  takes: ({ qos, version }) => qos === 0 && version === 4,
+  takes: ({ qos, version, shared }) => qos === 0 && version === 4 && !shared,
 };

@@ -7,6 +7,9 @@ export interface Needs {
   readonly transport: Transport;
   readonly version: 4 | 5;
   readonly qos: 0 | 1 | 2;
+  readonly shared: boolean;
+  /** TLS sessions may be taken up again. */
+  readonly resumption: boolean;
 }
 
 /** Something that is measured: a broker, or the relay. */

@@ -8,7 +8,7 @@ import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { targetOn, type Certificates, type Needs, type Peer, type Ports, type Transport } from "./peer.ts";
 import { ServerProcess } from "./server-process.ts";
 
-const bin = fileURLToPath(new URL("../../../../packages/cli/bin/postern.js", import.meta.url));
+const ownCheckout = fileURLToPath(new URL("../../../../", import.meta.url));
 
 /**
  * The default secure configuration, with what the load needs beside it: plain listeners on loopback whose clients have a role, and
@@ -21,6 +21,10 @@ const configuration = `listeners:
     anonymous: true
   - url: ws://127.0.0.1:0
     anonymous: true
+  - url: mqtts://127.0.0.1:0
+    name: resumption
+    tls:
+      sessionResumption: tickets
 metrics:
   url: http://127.0.0.1:0
 `;
@@ -35,6 +39,8 @@ const permissions = `${defaultPermissions}
 export interface PosternOptions {
   readonly directory: string;
   readonly name?: string;
+  /** Another copy of this repository, with its dependencies installed. */
+  readonly checkout?: string;
   /** Lines beneath \`limits:\`. */
   readonly limits?: readonly string[];
   /** More lines of the configuration. */
@@ -50,6 +56,8 @@ export class Postern implements Peer {
   readonly data: string;
   readonly #process: ServerProcess;
   readonly #ports: Ports;
+  /** TLS sessions are taken up there; by default they are not. */
+  readonly #resumptionPort: number;
 
   private constructor(parts: {
     readonly name: string;
@@ -58,6 +66,7 @@ export class Postern implements Peer {
     readonly certificates: Certificates;
     readonly process: ServerProcess;
     readonly ports: Ports;
+    readonly resumptionPort: number;
   }) {
     this.name = parts.name;
     this.version = parts.version;
@@ -65,10 +74,18 @@ export class Postern implements Peer {
     this.certificates = parts.certificates;
     this.#process = parts.process;
     this.#ports = parts.ports;
+    this.#resumptionPort = parts.resumptionPort;
   }
 
   static async start(options: PosternOptions): Promise<Postern> {
-    const { directory, name = "postern", limits = [], more = [], nodeOptions = [] } = options;
+    const {
+      directory,
+      name = "postern",
+      checkout = ownCheckout,
+      limits = [],
+      more = [],
+      nodeOptions = [],
+    } = options;
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
     writeFileSync(join(data, "permissions.yaml"), permissions);
@@ -77,12 +94,20 @@ export class Postern implements Peer {
     writeFileSync(config, `${configuration}${more.join("\n")}\nlimits:\n${allLimits}`);
     const server = new ServerProcess(
       process.execPath,
-      [...nodeOptions, bin, "up", "--data", data, "--config", config],
+      [
+        ...nodeOptions,
+        join(checkout, "packages/cli/bin/postern.js"),
+        "up",
+        "--data",
+        data,
+        "--config",
+        config,
+      ],
       { cwd: directory },
     );
     const [said] = await server.says(/[^]*authority +SHA-256 [0-9A-F:]+\n/);
-    const portOf = (scheme: string): number =>
-      Number(new RegExp(` ${scheme}://127\\.0\\.0\\.1:(\\d+)`).exec(said)?.[1] ?? 0);
+    const portOf = (scheme: string, which = 0): number =>
+      Number([...said.matchAll(new RegExp(` ${scheme}://127\\.0\\.0\\.1:(\\d+)`, "g"))][which]?.[1] ?? 0);
     const ports: Readonly<Record<Transport, number>> = {
       tcp: portOf("mqtt"),
       tls: portOf("mqtts"),
@@ -96,6 +121,7 @@ export class Postern implements Peer {
       certificates: certificatesOf(directory, data),
       process: server,
       ports,
+      resumptionPort: portOf("mqtts", 1),
     });
   }
 
@@ -104,7 +130,8 @@ export class Postern implements Peer {
   }
 
   targetFor(needs: Needs) {
-    return targetOn(this.#ports, needs, this);
+    const ports = needs.resumption ? { ...this.#ports, tls: this.#resumptionPort } : this.#ports;
+    return targetOn(ports, needs, this);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,7 +48,7 @@ export class ServerProcess implements AsyncDisposable {
     if (this.#running) this.#child.kill("SIGKILL");
   };
 
-  /** Waits until it writes this. @throws when it ends before, or takes too long. */
+  /** Waits until it writes this. @throws when it ends before, or takes too long; then it is gone. */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     return this.#until(() => pattern.exec(this.#output) ?? undefined);
   }
@@ -63,9 +63,12 @@ export class ServerProcess implements AsyncDisposable {
     for (;;) {
       const found = await look();
       if (found !== undefined) return found;
-      if (!this.#running || this.#child.pid === undefined || performance.now() > deadlineMs)
-        throw new Error(`${this.#what} did not start:\n${this.#output}`);
-      await delay(20);
+      if (this.#running && this.#child.pid !== undefined && performance.now() <= deadlineMs) {
+        await delay(20);
+        continue;
+      }
+      await this[Symbol.asyncDispose]();
+      throw new Error(`${this.#what} did not start:\n${this.#output}`);
     }
   }
 

@@ -1,23 +1,38 @@
+import { z } from "zod";
+
 import type { Figures } from "../load/job.ts";
 
-/** What the rounds of one scenario with one peer come to: medians. */
-export interface Summary {
-  readonly scenario: string;
-  readonly peer: string;
-  readonly rounds: number;
-  /** Of the server, for each message that was delivered; `undefined` when its process is not known. */
-  readonly cpuMicroseconds: number | undefined;
-  readonly generatorMicroseconds: number;
-  readonly perSecond: number;
-  readonly p50Microseconds: number | undefined;
-  readonly p99Microseconds: number | undefined;
-  readonly p999Microseconds: number | undefined;
-  readonly residentBytes: number;
-  readonly lost: number;
-  readonly more: Readonly<Record<string, number>>;
-}
+const figure = z.number().optional();
 
-export function summarize(scenario: string, peer: string, rounds: readonly Figures[]): Summary {
+export const summary = z.strictObject({
+  scenario: z.string(),
+  peer: z.string(),
+  rounds: z.number(),
+  /** Of the server, for each message that was delivered; absent when its process is not known. */
+  cpuMicroseconds: figure,
+  /** How many times more that is than ours: the median over rounds, each compared with its own. */
+  timesOurs: figure,
+  /** Of the load generator. */
+  generatorMicroseconds: z.number(),
+  perSecond: z.number(),
+  p50Microseconds: figure,
+  p99Microseconds: figure,
+  p999Microseconds: figure,
+  residentBytes: z.number(),
+  lost: z.number(),
+  more: z.record(z.string(), z.number()),
+});
+
+/** What the rounds of one scenario with one peer come to: medians. */
+export type Summary = z.infer<typeof summary>;
+
+/** @param ours The rounds of what it is compared with. */
+export function summarize(
+  scenario: string,
+  peer: string,
+  rounds: readonly Figures[],
+  ours: readonly Figures[] | undefined,
+): Summary {
   const of = (value: (figures: Figures) => number | undefined): number | undefined =>
     median(rounds.map(value).filter((number) => number !== undefined));
   const names = new Set(rounds.flatMap(({ more }) => Object.keys(more)));
@@ -26,6 +41,7 @@ export function summarize(scenario: string, peer: string, rounds: readonly Figur
     peer,
     rounds: rounds.length,
     cpuMicroseconds: of(cpuMicroseconds),
+    timesOurs: ours === undefined || ours === rounds ? undefined : timesLess(ours, rounds),
     generatorMicroseconds: of(({ generatorNanoseconds, count }) => generatorNanoseconds / 1_000 / count) ?? 0,
     perSecond: of(({ count, seconds }) => count / seconds) ?? 0,
     p50Microseconds: of(({ latencyMicroseconds }) => latencyMicroseconds?.p50),
@@ -42,7 +58,7 @@ function cpuMicroseconds({ serverNanoseconds, count }: Figures): number | undefi
 }
 
 /** How many times less processor time one needs than another: the median over rounds, each compared with its own. */
-export function timesLess(ours: readonly Figures[], theirs: readonly Figures[]): number | undefined {
+function timesLess(ours: readonly Figures[], theirs: readonly Figures[]): number | undefined {
   const ratios = ours.map((figures, round) => {
     const other = theirs[round];
     const mine = cpuMicroseconds(figures);

@@ -6,8 +6,12 @@ const emptyBytesMax = 65_536;
 /** The most that TLS adds to a record of a single byte. */
 const overheadBytesPerByte = 40;
 const lookMs = 100;
-/** Connections looked at each time: with no more than these each is seen every 100 ms, with 100,000 every five seconds. */
-const looksMax = 2_000;
+/**
+ * Connections looked at each time: at least so many, so that up to these each is seen every 100 ms, and with more of them the
+ * share that lets each be seen every five seconds. A look costs a microsecond.
+ */
+const looksMin = 100;
+const looksShare = 1 / 50;
 
 interface Watched {
   readonly raw: Socket;
@@ -40,7 +44,9 @@ export class TlsWatch {
   }
 
   look(): void {
-    for (let looks = Math.min(this.#watched.size, looksMax); looks > 0; looks -= 1) {
+    const { size } = this.#watched;
+    const most = Math.max(looksMin, Math.ceil(size * looksShare));
+    for (let looks = Math.min(size, most); looks > 0; looks -= 1) {
       let next = this.#round.next();
       if (next.done === true) {
         this.#round = this.#watched.values();

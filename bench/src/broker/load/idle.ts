@@ -1,0 +1,42 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+import { LoadClient, unheard } from "./client.ts";
+import type { Figures, IdleLoad, Target } from "./job.ts";
+import { indices, inTurns } from "./in-turns.ts";
+import { Measured } from "./measured.ts";
+import { memoryOf } from "./process-figures.ts";
+
+const filtersPerSubscribe = 500;
+
+/** Connects clients, leaves them alone, and looks at the server's memory. Counted are clients. */
+export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> {
+  const { version, clients: count, filtersEach, restSeconds } = load;
+  const measured = new Measured(target.pids);
+  const clients: LoadClient[] = [];
+  const before = memoryOf(target.pids);
+  measured.start(0);
+  try {
+    await inTurns(indices(count), async (index) => {
+      const client = await LoadClient.open(unheard, {
+        target,
+        index,
+        version,
+        clientId: `bench-i-${index}`,
+      });
+      clients.push(client);
+      const filters = [
+        `idle/${index}`,
+        ...indices(filtersEach).map((number) => `idle/${index}/${number % 10}/${number}/+`),
+      ];
+      for (let at = 0; at < filters.length; at += filtersPerSubscribe)
+        await client.subscribe(filters.slice(at, at + filtersPerSubscribe), 0);
+    });
+    const figures = measured.stop(count);
+    await delay(restSeconds * 1_000);
+    const after = memoryOf(target.pids);
+    const bytesEach = (after.anonymousBytes - before.anonymousBytes) / count;
+    return { ...figures, residentBytes: after.residentBytes, lost: 0, more: { bytesEach } };
+  } finally {
+    await inTurns(clients, (client) => client.close(target.speaks));
+  }
+}

@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+
+import { z } from "zod";
+
+import { summary } from "./summary.ts";
+
+const machine = z.strictObject({
+  processor: z.string(),
+  cores: z.number(),
+  memoryGigabytes: z.number(),
+  system: z.string(),
+  node: z.string(),
+  commit: z.string(),
+  date: z.string(),
+  loadBefore: z.number(),
+});
+
+const scenarioReport = z.strictObject({
+  machine,
+  rounds: z.number(),
+  seconds: z.number(),
+  /** By name, as each says of itself. */
+  versions: z.record(z.string(), z.string()),
+  summaries: z.array(summary),
+});
+
+/** What a run of the comparison is stored as. */
+export type ScenarioReport = z.infer<typeof scenarioReport>;
+
+const curve = z.strictObject({
+  name: z.string(),
+  /** What is counted along it: subscriptions, connections … */
+  of: z.string(),
+  points: z.array(
+    z.strictObject({
+      count: z.number(),
+      /** Of the server, to come from nothing to this many. */
+      microsecondsEach: z.number(),
+      bytesEach: z.number(),
+      /** Of the server, for a message between 20 pairs while all of this is there. */
+      messageMicroseconds: z.number(),
+    }),
+  ),
+});
+
+const growthReport = z.strictObject({ machine, curves: z.array(curve) });
+
+/** How cost grows with what the server holds. */
+export type GrowthReport = z.infer<typeof growthReport>;
+export type Curve = z.infer<typeof curve>;
+
+/** `undefined` when there is none yet. */
+export function readScenarioReport(path: string): ScenarioReport | undefined {
+  const json = read(path);
+  return json === undefined ? undefined : scenarioReport.parse(json);
+}
+
+/** `undefined` when there is none yet. */
+export function readGrowthReport(path: string): GrowthReport | undefined {
+  const json = read(path);
+  return json === undefined ? undefined : growthReport.parse(json);
+}
+
+function read(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
