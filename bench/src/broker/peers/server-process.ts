@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
-const startMs = 30_000;
+const startMs = 120_000;
 const stopMs = 10_000;
 
 /** A server under test: gone, with all its processes, when the scope ends. */
