@@ -40,7 +40,8 @@ export const groups = {
 } as const;
 export type Group = keyof typeof groups;
 
-const pairs: Untimed<MessageLoad> = {
+/** 20 publishers, each with a subscriber of its own. */
+export const pairs: Untimed<MessageLoad> = {
   version: 4,
   publishers: 20,
   subscribers: 20,
@@ -129,7 +130,15 @@ export const scenarios: readonly Scenario[] = [
   messages("durable-online", "durable", { durable: true, qos: 1 }),
   scenario("durable-offline", "durable", {
     kind: "offline",
-    load: { version: 4, publishers: 20, subscribers: 20, payloadBytes: 64, window: 200, messagesMax: 0 },
+    load: {
+      version: 4,
+      publishers: 20,
+      subscribers: 20,
+      payloadBytes: 64,
+      window: 200,
+      messagesMax: 0,
+      stay: false,
+    },
   }),
   messages("latency", "latency", { publishers: 10, subscribers: 10, ratePerSecond: 1_000 }),
   messages("latency-qos1", "latency", { publishers: 10, subscribers: 10, ratePerSecond: 1_000, qos: 1 }),

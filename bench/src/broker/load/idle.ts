@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 import { LoadClient, unheard } from "./client.ts";
-import type { Figures, IdleLoad, Target } from "./job.ts";
+import type { Figures, IdleLoad, MessageLoad, Target } from "./job.ts";
 import { indices, inTurns } from "./in-turns.ts";
 import { Measured } from "./measured.ts";
+import { MessageRun } from "./messages.ts";
 import { memoryOf } from "./process-figures.ts";
 
 const filtersPerSubscribe = 500;
@@ -35,8 +36,17 @@ export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> 
     await delay(restSeconds * 1_000);
     const after = memoryOf(target.pids);
     const bytesEach = (after.anonymousBytes - before.anonymousBytes) / count;
-    return { ...figures, residentBytes: after.residentBytes, lost: 0, more: { bytesEach } };
+    const more = { bytesEach, ...(load.beside === undefined ? {} : await messageCost(target, load.beside)) };
+    return { ...figures, residentBytes: after.residentBytes, lost: 0, more };
   } finally {
     await inTurns(clients, (client) => client.close(target.speaks));
   }
+}
+
+async function messageCost(
+  target: Target,
+  load: MessageLoad,
+): Promise<{ readonly messageMicroseconds: number }> {
+  const { serverNanoseconds, count } = await new MessageRun(target, load).run();
+  return { messageMicroseconds: serverNanoseconds / 1_000 / count };
 }

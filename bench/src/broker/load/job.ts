@@ -74,6 +74,8 @@ const idle = z.strictObject({
   filtersEach: z.number(),
   /** How long they are left alone before memory is looked at. */
   restSeconds: z.number(),
+  /** The load that is measured while they are there. */
+  beside: load.optional(),
 });
 
 /** Connects clients that then do nothing. */
@@ -99,6 +101,8 @@ const offline = z.strictObject({
   seconds: z.number(),
   /** Ends earlier when so many are queued; 0: does not. */
   messagesMax: z.number(),
+  /** The clients stay away, and their messages where they are. */
+  stay: z.boolean(),
 });
 
 /** Publishes to sessions whose clients are away (QoS 1), then has them come back and counts what they get. */

@@ -69,6 +69,7 @@ export class OfflineRun implements ClientOwner {
     while (this.#publishers.some(({ client }) => client.unacknowledged > 0)) await delay(10);
     const bytesEach = (memoryOf(this.#target.pids).anonymousBytes - before.anonymousBytes) / this.#sent;
     await inTurns(this.#publishers, ({ client }) => client.close(this.#target.speaks));
+    if (this.#load.stay) return { ...figures, lost: 0, more: { bytesEach } };
     const drained = new Measured(this.#target.pids);
     drained.start(0);
     await this.#drain();

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { hasCertificate, parseBundle } from "@postern/core/bundle";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 
+import { cpuNanoseconds } from "../load/process-figures.ts";
 import { targetOn, type Certificates, type Needs, type Peer, type Ports, type Transport } from "./peer.ts";
 import { ServerProcess } from "./server-process.ts";
 
@@ -52,6 +53,8 @@ export interface PosternOptions {
 export class Postern implements Peer {
   readonly name: string;
   readonly version: string;
+  /** Nanoseconds of processor time that it took to start. */
+  readonly startNanoseconds: number;
   readonly certificates: Certificates;
   readonly data: string;
   readonly #process: ServerProcess;
@@ -70,6 +73,7 @@ export class Postern implements Peer {
   }) {
     this.name = parts.name;
     this.version = parts.version;
+    this.startNanoseconds = cpuNanoseconds(parts.process.pids);
     this.data = parts.data;
     this.certificates = parts.certificates;
     this.#process = parts.process;

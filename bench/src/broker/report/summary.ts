@@ -42,7 +42,8 @@ export function summarize(
     rounds: rounds.length,
     cpuMicroseconds: of(cpuMicroseconds),
     timesOurs: ours === undefined || ours === rounds ? undefined : timesLess(ours, rounds),
-    generatorMicroseconds: of(({ generatorNanoseconds, count }) => generatorNanoseconds / 1_000 / count) ?? 0,
+    generatorMicroseconds:
+      of(({ generatorNanoseconds, count }) => generatorNanoseconds / 1_000 / Math.max(1, count)) ?? 0,
     perSecond: of(({ count, seconds }) => count / seconds) ?? 0,
     p50Microseconds: of(({ latencyMicroseconds }) => latencyMicroseconds?.p50),
     p99Microseconds: of(({ latencyMicroseconds }) => latencyMicroseconds?.p99),
