@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
+import { parseBundle } from "@postern/core/bundle";
 import { parseGroupKeys } from "@postern/identity/payloads/group-keys-file";
+import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { z } from "zod";
 
 import { configured } from "./support/configurations.ts";
@@ -133,6 +136,23 @@ describe("postern keys", () => {
     watching.signal("SIGINT");
     const { code } = await watching.ended;
     assert.equal(code, 130);
+  });
+
+  it("follows a device to the key of its new certificate, by what it signs with the one before", async () => {
+    const former = createPrivateKey(parseBundle(readFileSync(bundle("spare"), "utf8"), "spare").key ?? "");
+    const next = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const address = { tenant: "default", device: "spare" };
+    await using spare = await SealingDevice.connect(bundle("spare"), { topics: [] });
+    const told = continueSuccession(undefined, address, { former, next: next.publicKey });
+    await spare.client.publishAsync(successionTopic("spare"), told, { qos: 1, retain: true });
+    await good("publish");
+    const devices = z.object({ devices: z.array(z.object({ name: z.string(), keys: z.array(z.string()) })) });
+    const state = devices.parse(
+      JSON.parse(readFileSync(join(place.path, "postern-keys", "groups.json"), "utf8")),
+    );
+    const spki = next.publicKey.export({ type: "spki", format: "der" }).toString("base64");
+    assert.equal(state.devices.find(({ name }) => name === "spare")?.keys[0], spki);
+    await assert.rejects(spare.client.publishAsync(successionTopic("pump"), told, { qos: 1, retain: true }));
   });
 
   it("writes the keys with which the server checks MACs, anew with each new key, and those of no other group", async () => {

@@ -17,9 +17,17 @@ import {
   rotateDue,
   rotateGroup,
   saveGroups,
+  trustOf,
 } from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
-import { connect, keepPublished, leadMsDefault, publishPackages, readyPackages } from "./publish-packages.ts";
+import {
+  connect,
+  heardOf,
+  keepPublished,
+  leadMsDefault,
+  publishPackages,
+  readyPackages,
+} from "./publish-packages.ts";
 import { groupView, renderGroup, renderGroups } from "./render.ts";
 
 /** The options of every command about keys. */
@@ -138,16 +146,15 @@ export async function membersCommand(
   if (found.length + remove.length > 0) await publishChange(path, options, context);
 }
 
-function tellBundles(
-  found: readonly DeviceKey[],
-  { state, publicKey }: KeyDirectory,
-  context: CommandContext,
-): void {
-  const trust = { tenant: state.tenant, authority: publicKey.toString("base64") };
+function tellBundles(found: readonly DeviceKey[], keys: KeyDirectory, context: CommandContext): void {
+  const trust = trustOf(keys);
   for (const { device, bundle, source } of found) {
+    const known = keys.state.devices.find(({ name }) => name === device);
+    if (known !== undefined) known.told = bundle !== undefined;
     if (bundle === undefined) {
+      const field = JSON.stringify({ sealing: { tenant: trust.tenant, authorities: [trust.authority] } });
       context.stderr.write(
-        `postern: put this into the bundle of "${device}", so that it takes these keys: ${JSON.stringify({ sealing: { tenant: trust.tenant, authorities: [trust.authority] } })}\n`,
+        `postern: put this into the bundle of "${device}", so that it takes these keys: ${field}\n`,
       );
     } else if (trustIn(source, bundle, trust)) {
       context.stderr.write(
@@ -260,12 +267,19 @@ async function publishOnce(
   const reporter = stderrReporter(context, verbose);
   const connection = await connect({ bundle, key }, { context, reporter, stays: false });
   try {
-    const packages = await readyPackages(path, { bundle, nowMs: Date.now() });
+    const published = await heardOf(connection, reporter);
+    const packages = await readyPackages(path, { bundle, published, nowMs: Date.now() });
     await publishPackages(connection, packages);
     return packages.length;
   } finally {
     await connection.end();
   }
+}
+
+async function rememberPublisher(path: string, bundle: string): Promise<void> {
+  using keys = await KeyDirectory.open(path);
+  keys.state.publisher = bundle;
+  keys.save();
 }
 
 /** Runs `postern keys publish`. */
@@ -290,7 +304,7 @@ export async function publishCommand(options: WatchOptions, context: CommandCont
   const signal = context.interruption();
   const connection = await connect(publisher, { context, reporter, stays: true });
   try {
-    await readyPackages(path, { bundle: publisher.bundle, nowMs: Date.now() });
+    await rememberPublisher(path, publisher.bundle);
     await keepPublished(connection, path, { everyMs: options.every * 1_000, reporter, signal });
     context.exitCode = ExitCode.interrupted;
   } catch (thrown) {

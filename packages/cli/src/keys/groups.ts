@@ -12,12 +12,13 @@ import {
   type RotateOptions,
 } from "@postern/seal/groups/group";
 import { keyPackageTopic, sealKeyPackage } from "@postern/seal/groups/key-package";
+import { followSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { packagedFor } from "@postern/seal/groups/package-content";
 import { GroupKey } from "@postern/seal/keys/group-key";
 import { recipientKey } from "@postern/seal/keys/recipient";
 
 import { UsageError } from "../errors.ts";
-import { readDeviceKey, type DeviceKey } from "./device-keys.ts";
+import { readDeviceKey, trustIn, type DeviceKey } from "./device-keys.ts";
 import type { KeyDirectory, KeyState } from "./key-directory.ts";
 
 type StoredGroup = KeyState["groups"][number];
@@ -216,34 +217,82 @@ export function rotateDue(
   return due.map(({ name }) => name);
 }
 
-function rememberKey(state: KeyState, { device, key, source }: DeviceKey): boolean {
+type StoredDevice = KeyState["devices"][number];
+
+function rememberKey(state: KeyState, { device, key, source }: DeviceKey): StoredDevice {
   const encoded = key.toString("base64");
-  const known = state.devices.find(({ name }) => name === device);
+  let known = state.devices.find(({ name }) => name === device);
   if (known === undefined) {
-    state.devices.push({ name: device, keys: [encoded], source });
-    return true;
+    known = { name: device, keys: [encoded] };
+    state.devices.push(known);
   }
-  const isNew = known.keys[0] !== encoded;
-  known.keys = [encoded, ...known.keys.filter((each) => each !== encoded)].slice(0, keysPerDevice);
+  succeed(known, encoded);
   known.source = source;
+  known.sourceKey = encoded;
+  return known;
+}
+
+/** From now on a device has this key, and for a while the one before. @returns whether it had another one. */
+function succeed(device: StoredDevice, key: string): boolean {
+  const isNew = device.keys[0] !== key;
+  device.keys = [key, ...device.keys.filter((each) => each !== key)].slice(0, keysPerDevice);
   return isNew;
 }
 
-/** Looks at the bundles and certificates that members came from. @returns devices that have another key than before. */
-export function refreshDevices({ state }: KeyDirectory): string[] {
+/**
+ * Looks at the bundles and certificates that members came from. A file that did not change says nothing: the device may have told of a
+ * newer key itself. @returns devices that have another key than before.
+ */
+export function refreshDevices(keys: KeyDirectory): string[] {
   const changed: string[] = [];
-  for (const { name, source } of state.devices) {
-    if (source === undefined) continue;
+  for (const known of keys.state.devices) {
+    if (known.source === undefined) continue;
     let found: DeviceKey;
     try {
-      found = readDeviceKey(source);
+      found = readDeviceKey(known.source);
     } catch {
       // It was moved away or is being written: the key that is known stays.
       continue;
     }
-    if (found.device === name && rememberKey(state, found)) changed.push(name);
+    const encoded = found.key.toString("base64");
+    if (found.device !== known.name || known.sourceKey === encoded) continue;
+    known.sourceKey = encoded;
+    if (succeed(known, encoded)) changed.push(known.name);
+    if (known.told === true && found.bundle !== undefined) trustIn(known.source, found.bundle, trustOf(keys));
   }
   return changed;
+}
+
+/** What devices are told: whose keys to take. */
+export function trustOf({ state, publicKey }: KeyDirectory): {
+  readonly tenant: string;
+  readonly authority: string;
+} {
+  return { tenant: state.tenant, authority: publicKey.toString("base64") };
+}
+
+/** Follows what devices published of new keys, by topic. @returns devices that have another key than before. */
+export function followDevices({ state }: KeyDirectory, published: ReadonlyMap<string, Uint8Array>): string[] {
+  const changed: string[] = [];
+  for (const known of state.devices) {
+    const bytes = published.get(successionTopic(known.name));
+    const [newest] = known.keys;
+    if (bytes === undefined || newest === undefined) continue;
+    const address = { tenant: state.tenant, device: known.name };
+    const usable = followSuccession(bytes, address, Buffer.from(newest, "base64")).filter(canReceiveKeys);
+    for (const key of usable) succeed(known, key.toString("base64"));
+    if (usable.length > 0) changed.push(known.name);
+  }
+  return changed;
+}
+
+function canReceiveKeys(spki: Buffer): boolean {
+  try {
+    recipientKey(createPublicKey({ key: spki, format: "der", type: "spki" }));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A package, ready to be published as a retained message. */

@@ -32,8 +32,11 @@ const stateSchema = z.strictObject({
       name: z.string().min(1),
       /** Public keys of its certificates, the newest first (SubjectPublicKeyInfo, DER, in base64). */
       keys: z.array(z.base64()).min(1),
-      /** Its bundle or certificate, looked at again before packages are made. */
+      /** Its bundle or certificate, looked at again before packages are made; and the key that was in it last. */
       source: z.string().optional(),
+      sourceKey: z.base64().optional(),
+      /** Whether its bundle was told whose keys to take, and is to be told again. */
+      told: z.boolean().optional(),
     }),
   ),
   groups: z.array(

@@ -4,10 +4,22 @@ import { errorText } from "@postern/core/errors";
 import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
 import { PublishRefusedError, UnsendableError, reasonText } from "@postern/device/errors";
 
+import { successionTopic } from "@postern/seal/groups/succession";
+
 import { connectSettings } from "../client/settings.ts";
 import type { CommandContext } from "../context.ts";
-import { packagesOf, refreshDevices, rotateDue, saveGroups, type ReadyPackage } from "./groups.ts";
+import {
+  followDevices,
+  packagesOf,
+  refreshDevices,
+  rotateDue,
+  saveGroups,
+  type ReadyPackage,
+} from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
+
+/** What a device publishes of its new keys has some kilobytes at the most. */
+const successionBytesMax = 16_384;
 
 /** A new key is in the hands of members this long before it is used. */
 export const leadMsDefault = 10_000;
@@ -69,13 +81,52 @@ function publishOne({ client }: Connection, { device, topic, payload }: ReadyPac
   return promise;
 }
 
+/** All devices, at their topics for new keys. */
+const successions = successionTopic("+");
+
+/**
+ * Listens to what devices publish of new keys, and goes on for as long as the connection is there. What is retained has come when this
+ * resolves. A publisher that may not read it learns of new keys from bundles only.
+ */
+export async function heardOf(
+  connection: Connection,
+  reporter: Reporter,
+): Promise<ReadonlyMap<string, Uint8Array>> {
+  const { client } = connection;
+  const published = new Map<string, Uint8Array>();
+  client.on("message", (topic, payload) => {
+    if (payload.length <= successionBytesMax) published.set(topic, payload);
+  });
+  const subscribe = (): void => {
+    client.subscribe(successions, { qos: 1 }, (error) => {
+      if (error) reporter.detail(`devices cannot tell of new keys: ${errorText(error)}`);
+    });
+  };
+  subscribe();
+  client.on("connect", subscribe);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // The server answers in order: with the answer to a second one, the first one's retained messages are there.
+  client.subscribe(successions, { qos: 1, rh: 2 }, () => resolve());
+  await connection.guard(promise);
+  return published;
+}
+
 /** The packages of a directory, as they are to be published now; remembers with which bundle. */
 export async function readyPackages(
   path: string,
-  { bundle, nowMs }: { readonly bundle?: string; readonly nowMs: number },
+  {
+    bundle,
+    published,
+    nowMs,
+  }: {
+    readonly bundle?: string;
+    readonly published: ReadonlyMap<string, Uint8Array>;
+    readonly nowMs: number;
+  },
 ): Promise<readonly ReadyPackage[]> {
   using keys = await KeyDirectory.open(path);
   refreshDevices(keys);
+  followDevices(keys, published);
   const packages = packagesOf(keys, nowMs);
   if (bundle !== undefined) keys.state.publisher = bundle;
   saveGroups(keys, nowMs);
@@ -85,10 +136,18 @@ export async function readyPackages(
 /** What members are to have, as a text: packages are due when it has changed. Rotates what is due, and looks at the members' certificates. */
 async function wantedIn(
   path: string,
-  { nowMs, reporter }: { readonly nowMs: number; readonly reporter: Reporter },
+  {
+    published,
+    nowMs,
+    reporter,
+  }: {
+    readonly published: ReadonlyMap<string, Uint8Array>;
+    readonly nowMs: number;
+    readonly reporter: Reporter;
+  },
 ): Promise<string> {
   using keys = await KeyDirectory.open(path);
-  const renewed = refreshDevices(keys);
+  const renewed = [...refreshDevices(keys), ...followDevices(keys, published)];
   const rotated = rotateDue(keys, { leadMs: leadMsDefault, nowMs });
   for (const group of rotated) reporter.notice(`the group "${group}" has a new key`);
   for (const device of renewed) reporter.notice(`"${device}" has a new certificate`);
@@ -106,16 +165,17 @@ export async function keepPublished(
     signal,
   }: { readonly everyMs: number; readonly reporter: Reporter; readonly signal: AbortSignal },
 ): Promise<void> {
-  let published = "";
+  const published = await heardOf(connection, reporter);
+  let done = "";
   while (!signal.aborted) {
-    const wanted = await wantedIn(path, { nowMs: Date.now(), reporter });
-    if (wanted !== published) {
-      const packages = await readyPackages(path, { nowMs: Date.now() });
+    const wanted = await wantedIn(path, { published, nowMs: Date.now(), reporter });
+    if (wanted !== done) {
+      const packages = await readyPackages(path, { published, nowMs: Date.now() });
       await publishPackages(connection, packages);
       reporter.notice(
         `published the keys of ${packages.length} ${packages.length === 1 ? "device" : "devices"}`,
       );
-      published = wanted;
+      done = wanted;
     }
     await connection.guard(delay(everyMs, undefined, { signal })).catch((thrown: unknown) => {
       if (!signal.aborted) throw thrown;

@@ -27,7 +27,7 @@ export interface Came {
 }
 
 /** How long an expected event may take on a busy machine. */
-const patienceMs = 15_000;
+const patienceMs = 30_000;
 
 /** A device that seals and opens as its bundle and its key packages say, over a connection of its own to a real server. */
 export class SealingDevice implements AsyncDisposable {

@@ -27,6 +27,8 @@ roles:
         allow: [publish, subscribe, will, retain, persistentSession]
       - topics: ["$keys/\${device}"]
         allow: [subscribe]
+      - topics: ["$keys/\${device}/next"]
+        allow: [publish, retain]
 
   # Reads what applications publish, and writes nothing.
   observer:

@@ -119,7 +119,8 @@ describe("permissions file", () => {
     assert.equal(device.grantedQoS("devices/#", 0, false), undefined);
     assert.equal(device.grantedQoS("$keys/sensor-1", 1, false), 1);
     assert.equal(device.grantedQoS("$keys/sensor-2", 1, false), undefined);
-    assert.ok(!mayPublish(device, "$keys/sensor-1"));
+    assert.ok(!mayPublish(device, "$keys/sensor-1") && !mayPublish(device, "$keys/sensor-2/next"));
+    assert.ok(mayPublish(device, "$keys/sensor-1/next", 1));
     const administrator = clientOf(defaultPermissions, { roles: ["administrator"] });
     assert.equal(administrator.grantedQoS("$SYS/#", 1, false), 1);
     assert.ok(mayPublish(administrator, "$keys/sensor-1", 1));

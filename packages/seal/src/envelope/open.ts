@@ -1,9 +1,7 @@
 import { createHmac, hash, timingSafeEqual } from "node:crypto";
 
 import { aeadOpen, nonceBytes, numberedNonce } from "../aead.ts";
-import { decodeCbor } from "../cbor/decode.ts";
-import { CborTagged, type CborValue } from "../cbor/value.ts";
-import { coseTag, label } from "../cose/registry.ts";
+import { decodeSign1 } from "../cose/sign1.ts";
 import type { GroupKey } from "../keys/group-key.ts";
 import type { DecryptionKey } from "../keys/recipient.ts";
 import { isSignature, type VerifyingKey } from "../keys/signature.ts";
@@ -12,7 +10,7 @@ import type { RetainedOnce } from "../replay/retained-once.ts";
 import { coseStructure, encodeBinding } from "./binding.ts";
 import type { Header } from "./header.ts";
 import { encodeSealedKeys, openKey } from "./sealed-key.ts";
-import { isArray, structureOf, type SealMode, type Structure } from "./structure.ts";
+import { structureOf, type SealMode, type Structure } from "./structure.ts";
 
 /** Why a payload is not delivered, one code for each fault. */
 export type RefusalCode =
@@ -282,11 +280,11 @@ function checkInner(
   bytes: Uint8Array,
 ): Proved {
   const { header, headerBytes, recipients } = structure;
-  const inner = decodeInner(bytes);
+  const inner = decodeSign1(bytes);
   if (inner === undefined) return refused("malformed", "what is encrypted is not a signed payload", header);
-  const [innerHeader, payload, signature, algorithm] = inner;
+  const { payload, signature, algorithm } = inner;
   const covered = recipients === undefined ? [headerBytes] : [headerBytes, encodeSealedKeys(recipients)];
-  const signed = coseStructure("Signature1", [innerHeader, encodeBinding(place, covered), payload]);
+  const signed = coseStructure("Signature1", [inner.header, encodeBinding(place, covered), payload]);
   const isProved = signers.some((key) => key.algorithm === algorithm && isSignature(key, signed, signature));
   return isProved
     ? { kind: "proved", payload }
@@ -295,29 +293,6 @@ function checkInner(
         `it is of a member of the group, but its signature is not one of "${header.sender}"`,
         header,
       );
-}
-
-function decodeInner(
-  bytes: Uint8Array,
-): readonly [header: Uint8Array, payload: Uint8Array, signature: Uint8Array, algorithm: number] | undefined {
-  const decoded = decodeCbor(bytes);
-  if (decoded.kind === "malformed" || !(decoded.value instanceof CborTagged)) return undefined;
-  const { tag, value } = decoded.value;
-  if (tag !== coseTag.sign1 || !isArray(value) || value.length !== 4) return undefined;
-  const [header, unprotected, payload, signature] = value;
-  if (
-    !(header instanceof Uint8Array) ||
-    !(payload instanceof Uint8Array) ||
-    !(signature instanceof Uint8Array)
-  )
-    return undefined;
-  if (!(unprotected instanceof Map) || unprotected.size > 0) return undefined;
-  const parameters = decodeCbor(header);
-  if (parameters.kind === "malformed" || !(parameters.value instanceof Map) || parameters.value.size !== 1)
-    return undefined;
-  const map: ReadonlyMap<CborValue, CborValue> = parameters.value;
-  const algorithm = map.get(label.alg);
-  return typeof algorithm === "number" ? [header, payload, signature, algorithm] : undefined;
 }
 
 function groupOf({ topic, epoch }: Place, header: Header, keys: OpeningKeys): GroupKey | Refused {

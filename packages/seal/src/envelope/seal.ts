@@ -1,9 +1,10 @@
 import { createHmac, hash, randomBytes } from "node:crypto";
 
 import { aeadSeal, nonceBytes, numberedNonce, type AeadInput } from "../aead.ts";
-import { CborWriter, encodeCbor } from "../cbor/encode.ts";
-import { CborTagged, majorType } from "../cbor/value.ts";
-import { algorithm, coseTag, label } from "../cose/registry.ts";
+import { CborWriter } from "../cbor/encode.ts";
+import { majorType } from "../cbor/value.ts";
+import { algorithm, coseTag } from "../cose/registry.ts";
+import { encodeSign1 } from "../cose/sign1.ts";
 import type { GroupKey } from "../keys/group-key.ts";
 import type { RecipientKey } from "../keys/recipient.ts";
 import { signatureOf, type SigningKey } from "../keys/signature.ts";
@@ -125,9 +126,9 @@ function sealToRecipients(
 function signedIfAsked(protection: Encrypting, externalAad: Uint8Array, payload: Uint8Array): Uint8Array {
   if (protection.mode === "encrypted") return payload;
   const { signing } = protection;
-  const header = encodeCbor(new Map([[label.alg, signing.algorithm]]));
-  const signature = signatureOf(signing, coseStructure("Signature1", [header, externalAad, payload]));
-  return encodeCbor(new CborTagged(coseTag.sign1, [header, new Map(), payload, signature]));
+  return encodeSign1(signing.algorithm, payload, (header) =>
+    signatureOf(signing, coseStructure("Signature1", [header, externalAad, payload])),
+  );
 }
 
 function envelope(

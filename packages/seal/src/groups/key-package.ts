@@ -1,7 +1,7 @@
 import { decodeCbor } from "../cbor/decode.ts";
 import { encodeCbor } from "../cbor/encode.ts";
-import { CborTagged, type CborKey, type CborValue } from "../cbor/value.ts";
-import { coseTag, label } from "../cose/registry.ts";
+import type { CborValue } from "../cbor/value.ts";
+import { decodeSign1, encodeSign1 } from "../cose/sign1.ts";
 import { coseStructure } from "../envelope/binding.ts";
 import { encodeSealedKeys, openKey, sealKey } from "../envelope/sealed-key.ts";
 import { recipientsOf } from "../envelope/structure.ts";
@@ -61,10 +61,9 @@ export function sealKeyPackage(
     sealKey(recipient, encodeContent(groups), encodeCbor([context, tenant, device, serial])),
   ]);
   const payload = encodeCbor([version, serial, sealed]);
-  const header = encodeCbor(new Map([[label.alg, authority.algorithm]]));
-  const signed = coseStructure("Signature1", [header, encodeCbor([context, tenant, device]), payload]);
-  return encodeCbor(
-    new CborTagged(coseTag.sign1, [header, new Map(), payload, signatureOf(authority, signed)]),
+  const externalAad = encodeCbor([context, tenant, device]);
+  return encodeSign1(authority.algorithm, payload, (header) =>
+    signatureOf(authority, coseStructure("Signature1", [header, externalAad, payload])),
   );
 }
 
@@ -76,7 +75,7 @@ export function openKeyPackage(
 ): PackageResult {
   if (bytes.length > keyPackageBytesMax)
     return refused("malformed", `it has more than ${keyPackageBytesMax} bytes`);
-  const parts = partsOf(bytes);
+  const parts = decodeSign1(bytes);
   if (parts === undefined) return refused("malformed", "it is not a signed package");
   const { tenant, device } = address;
   const signed = coseStructure("Signature1", [
@@ -109,30 +108,6 @@ export function openKeyPackage(
 
 function refused(code: PackageRefusal, reason: string): PackageResult {
   return { kind: "refused", code, reason };
-}
-
-interface Parts {
-  readonly header: Uint8Array;
-  readonly algorithm: number;
-  readonly payload: Uint8Array;
-  readonly signature: Uint8Array;
-}
-
-function partsOf(bytes: Uint8Array): Parts | undefined {
-  const decoded = decodeCbor(bytes);
-  if (decoded.kind === "malformed" || !(decoded.value instanceof CborTagged)) return undefined;
-  const { tag, value } = decoded.value;
-  if (tag !== coseTag.sign1 || !Array.isArray(value) || value.length !== 4) return undefined;
-  const [header, unprotected, payload, signature]: readonly CborValue[] = value;
-  if (!(header instanceof Uint8Array) || !(unprotected instanceof Map) || unprotected.size > 0)
-    return undefined;
-  if (!(payload instanceof Uint8Array) || !(signature instanceof Uint8Array)) return undefined;
-  const parameters = decodeCbor(header);
-  if (parameters.kind === "malformed" || !(parameters.value instanceof Map) || parameters.value.size !== 1)
-    return undefined;
-  const map: ReadonlyMap<CborKey, CborValue> = parameters.value;
-  const algorithm = map.get(label.alg);
-  return typeof algorithm === "number" ? { header, algorithm, payload, signature } : undefined;
 }
 
 function innerOf(payload: Uint8Array) {
