@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -237,5 +237,16 @@ describe("postern keys", () => {
     }
     writeFileSync(file, text);
     assert.equal((await keys("group", "list")).code, 0);
+  });
+
+  it("loses nothing when commands change the directory at once, or one of them was killed", async () => {
+    const lock = join(place.path, "postern-keys", "lock");
+    // No process has this number on Linux, where they end below 4,194,304.
+    writeFileSync(lock, "4194304");
+    const names = ["one", "two", "three"];
+    await Promise.all(names.map((name) => good("group", "create", name, "--topics", `${name}/#`)));
+    const list = await good("group", "list");
+    for (const name of names) assert.match(list, new RegExp(`^${name} `, "m"));
+    assert.equal(existsSync(lock), false);
   });
 });

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { chownSync, existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { formatBundle, parseBundle, type Bundle } from "@postern/core/bundle";
@@ -21,6 +21,12 @@ export interface DeviceKey {
   readonly source: string;
   /** Where that file is a bundle. */
   readonly bundle: Bundle | undefined;
+}
+
+/** Whose keys a device may take: the public key of a tenant's key authority (SubjectPublicKeyInfo, DER, in base64). */
+export interface Trust {
+  readonly tenant: string;
+  readonly authority: string;
 }
 
 /** Looks for a device's certificate: `given` is a file (bundle or certificate), or a name, whose bundle is in the data directory. */
@@ -67,15 +73,21 @@ export function readDeviceKey(file: string): DeviceKey {
   return { ...named, key: publicKey.export({ type: "spki", format: "der" }), source: file, bundle };
 }
 
-/** Writes into a device's bundle whose keys it may take. @returns whether it had to be changed. */
-export function trustIn(
-  source: string,
-  bundle: Bundle,
-  { tenant, authority }: { readonly tenant: string; readonly authority: string },
-): boolean {
-  const known = bundle.sealing;
-  if (known?.tenant === tenant && known.authorities.includes(authority)) return false;
-  const authorities = known?.tenant === tenant ? [authority, ...known.authorities].slice(0, 4) : [authority];
-  replacePrivateFile(source, formatBundle({ ...bundle, sealing: { tenant, authorities } }));
+/**
+ * Writes into a device's bundle whose keys it may take, in the place of any other key authority; it stays the file of whoever has it.
+ * @returns whether it had to be changed.
+ */
+export function trustIn(source: string, bundle: Bundle, { tenant, authority }: Trust): boolean {
+  const { sealing } = bundle;
+  if (
+    sealing?.tenant === tenant &&
+    sealing.authorities.length === 1 &&
+    sealing.authorities[0] === authority
+  ) {
+    return false;
+  }
+  const { uid, gid } = statSync(source);
+  replacePrivateFile(source, formatBundle({ ...bundle, sealing: { tenant, authorities: [authority] } }));
+  if (process.getuid?.() === 0) chownSync(source, uid, gid);
   return true;
 }

@@ -18,7 +18,7 @@ import { GroupKey } from "@postern/seal/keys/group-key";
 import { recipientKey } from "@postern/seal/keys/recipient";
 
 import { UsageError } from "../errors.ts";
-import { readDeviceKey, trustIn, type DeviceKey } from "./device-keys.ts";
+import { readDeviceKey, trustIn, type DeviceKey, type Trust } from "./device-keys.ts";
 import type { KeyDirectory, KeyState } from "./key-directory.ts";
 
 type StoredGroup = KeyState["groups"][number];
@@ -264,10 +264,7 @@ export function refreshDevices(keys: KeyDirectory): string[] {
 }
 
 /** What devices are told: whose keys to take. */
-export function trustOf({ state, publicKey }: KeyDirectory): {
-  readonly tenant: string;
-  readonly authority: string;
-} {
+export function trustOf({ state, publicKey }: KeyDirectory): Trust {
   return { tenant: state.tenant, authority: publicKey.toString("base64") };
 }
 

@@ -190,10 +190,9 @@ async function lock(path: string): Promise<void> {
     } catch (thrown) {
       if (errorCode(thrown) !== "EEXIST") throw unusable(path, errorText(thrown), thrown);
     }
-    const holder = holderOf(file);
-    if (holder === undefined) rmSync(file, { force: true });
-    else if (performance.now() > deadline)
-      throw unusable(path, `process ${holder} is changing it; try again`);
+    const isLate = performance.now() > deadline;
+    if (isLeftBehind(file, isLate)) rmSync(file, { force: true });
+    else if (isLate) throw unusable(path, "another command is changing it; try again");
     await new Promise((resolve) => setTimeout(resolve, lockLookMs + randomBytes(1).readUInt8()));
   }
 }
@@ -202,15 +201,15 @@ function unlock(path: string): void {
   rmSync(join(path, lockFile), { force: true });
 }
 
-/** The process that holds the lock, or `undefined` when it is gone. */
-function holderOf(file: string): number | undefined {
+/** Whether the process that wrote a lock is gone; `isLate` is when it had long enough to write its number. */
+function isLeftBehind(file: string, isLate: boolean): boolean {
   try {
     const pid = Number(readFileSync(file, "utf8"));
-    // Being written at this moment.
-    if (pid === 0) return 0;
+    if (pid === 0) return isLate;
     process.kill(pid, 0);
-    return pid;
+    return false;
   } catch (thrown) {
-    return errorCode(thrown) === "EPERM" ? 0 : undefined;
+    // Somebody else's process is one, too; a lock that is no longer there is tried for again.
+    return errorCode(thrown) === "ESRCH";
   }
 }

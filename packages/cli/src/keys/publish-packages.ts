@@ -167,6 +167,10 @@ export async function keepPublished(
 ): Promise<void> {
   const published = await heardOf(connection, reporter);
   let done = "";
+  // A server that was away may have lost what it had retained.
+  connection.client.on("connect", () => {
+    done = "";
+  });
   while (!signal.aborted) {
     const wanted = await wantedIn(path, { published, nowMs: Date.now(), reporter });
     if (wanted !== done) {

@@ -1,4 +1,4 @@
-import { CborTagged, majorType, type CborKey, type CborMap, type CborValue } from "./value.ts";
+import { CborTagged, majorType, type CborMap, type CborValue } from "./value.ts";
 
 /** Collects encoded items in one buffer, which grows where `bytesExpected` was too little. */
 export class CborWriter {
@@ -115,9 +115,4 @@ export function encodeCbor(value: CborValue): Buffer<ArrayBuffer> {
   const writer = new CborWriter();
   writer.value(value);
   return writer.finish();
-}
-
-/** A map from what is there; entries without a value are left out. */
-export function cborMap(entries: readonly (readonly [CborKey, CborValue])[]): Map<CborKey, CborValue> {
-  return new Map(entries.filter(([, value]) => value !== undefined));
 }
