@@ -2,6 +2,8 @@ import { type Command, Option } from "commander";
 
 import type { CommandContext } from "../context.ts";
 import type { AuditCommandOptions } from "../zigbee/audit-command.ts";
+import type { ChecklistCommandOptions } from "../zigbee/checklist-command.ts";
+import type { KeyhuntCommandOptions } from "../zigbee/keyhunt-command.ts";
 import type { LabCommandOptions } from "../zigbee/lab-command.ts";
 import type { SimCommandOptions } from "../zigbee/sim-command.ts";
 
@@ -9,7 +11,7 @@ function collected(value: string, before: readonly string[] = []): readonly stri
   return [...before, value];
 }
 
-/** `postern zigbee audit|sim|lab`. */
+/** `postern zigbee audit|sim|lab|keyhunt|checklist`. */
 export function registerZigbee(program: Command, context: CommandContext): void {
   const zigbee = program.command("zigbee").description("look at the security of Zigbee networks");
   zigbee
@@ -85,5 +87,40 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .action(async (options: LabCommandOptions) => {
       const { labCommand } = await import("../zigbee/lab-command.ts");
       await labCommand(options, context);
+    });
+  zigbee
+    .command("keyhunt")
+    .argument("<file>", "capture of frames that no known key opens")
+    .requiredOption("--firmware <file>", "memory dump of a device of that network")
+    .description("look for the keys of a capture in the memory of a device")
+    .option("--level <number>", "security level of NWK and APS frames", "5")
+    .option("--show-keys", "print keys instead of their fingerprints")
+    .option("--json", "print what was found as JSON")
+    .addHelpText(
+      "after",
+      ["", "Example:", "  postern zigbee keyhunt home.pcap --firmware flash.bin"].join("\n"),
+    )
+    .action(async (file: string, options: KeyhuntCommandOptions) => {
+      const { keyhuntCommand } = await import("../zigbee/keyhunt-command.ts");
+      await keyhuntCommand(file, options, context);
+    });
+  zigbee
+    .command("checklist")
+    .argument("<file>", "pcap, pcapng or Daintree capture, also gzip; - for standard input")
+    .description("say which of the thesis's best practices a network keeps, with evidence")
+    .option("--key-file <file>", "keys and install codes, one to a line")
+    .option("--inventory <file>", "which devices, networks and keys are expected (JSON)")
+    .option("--json", "print the list as JSON")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Example:",
+        "  postern zigbee checklist home.pcap --key-file keys.txt --inventory devices.json",
+      ].join("\n"),
+    )
+    .action(async (file: string, options: ChecklistCommandOptions) => {
+      const { checklistCommand } = await import("../zigbee/checklist-command.ts");
+      await checklistCommand(file, options, context);
     });
 }
