@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import type { Host, HostProcess } from "@postern/gate/hosts/hosts";
 
+import { startAt } from "./knocks.ts";
 import { knockPort } from "./ports.ts";
 
 /** What Debian's fwknopd needs beside what the tests install. Unpacked beside the measurement and never installed: no service, no rights. */
@@ -83,7 +84,7 @@ export function fetchFwknop(directory: string): FwknopServer {
       }
       const options = ["-f", "-i", "eth0", "-c", settings, "-a", access, ...(mode === "udp" ? ["-U"] : [])];
       const fwknopd = join(root, "usr/sbin/fwknopd");
-      const running = host.start("chrt", ["--rr", "5", fwknopd, ...options], { env });
+      const running = startAt("measured", host, [fwknopd, ...options], env);
       await running.until(mode === "udp" ? /Kicking off UDP server/ : /Sniffing interface/);
       return running;
     },

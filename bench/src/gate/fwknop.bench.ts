@@ -46,6 +46,7 @@ async function measureFwknop(
 }
 
 function print(what: string, { knocks, machine }: KnockMeasurement): void {
-  const { ms, lost } = connections(knocks);
+  // Without the first, for which all programs have just begun.
+  const { ms, lost } = connections(knocks.slice(1));
   figure(what, `${distribution(ms)}, ${lost} lost; ${machine}`);
 }

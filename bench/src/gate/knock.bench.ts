@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 
 import { figure } from "../support/report.ts";
-import { measureGate, printKnocks } from "./knocks.ts";
+import { isRealTime, measureGate, printKnocks } from "./knocks.ts";
 
 const { values } = parseArgs({
   options: {
@@ -23,6 +23,7 @@ const knocks = Number(values.knocks);
 const rates = values.rates.split(",").map(Number);
 
 figure("enrolled devices", String(devices));
+figure("the real-time class", isRealTime ? "is used" : "may not be used here: what else runs counts");
 for (let round = 1; round <= Number(values.rounds); round++) {
   for (const rate of rates) printKnocks(rate, await measureGate(devices, { knocks, rate }));
 }

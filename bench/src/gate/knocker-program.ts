@@ -20,7 +20,7 @@ import { echoPort, knockPort } from "./ports.ts";
 const attemptEveryMs = 1;
 const attemptsOften = 50;
 const attemptSeldomMs = 10;
-const patienceMs = 3_000;
+const patienceMs = 5_000;
 const pauseMs = 25;
 const timerMs = 5;
 const [server = "", file = "-", ...addresses] = process.argv.slice(2);

@@ -1,9 +1,10 @@
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-import { createNetwork, type Host } from "@postern/gate/hosts/hosts";
+import { createNetwork, type Host, type HostProcess } from "@postern/gate/hosts/hosts";
 import type { KnockTrace } from "@postern/gate/knock-trace";
 import { floodArguments } from "@postern/gate/testing/flood";
 import { temporaryDirectory } from "@postern/gate/testing/test-gate";
@@ -13,9 +14,10 @@ import { distribution, figure } from "../support/report.ts";
 import { knockPort } from "./ports.ts";
 
 export const serverAddress = "10.9.0.1";
-/** The kernel's real-time class: what else runs here waits for it. The flood comes after what is measured. */
-const underMeasurement = ["--rr", "5"];
-const flooding = ["--rr", "1"];
+/** Of the real-time class: what else runs here waits for it. The flood comes after what is measured. */
+const priorities = { measured: "5", flood: "1" } as const;
+/** A container may withhold it (CAP_SYS_NICE). */
+export const isRealTime = spawnSync("chrt", ["--rr", priorities.measured, "true"]).status === 0;
 /** Addresses of a /16 that one host can have for this. */
 const knocksMax = 1_000;
 
@@ -49,6 +51,8 @@ export interface KnockOptions {
   readonly knocks: number;
   /** Junk packets a second. */
   readonly rate: number;
+  /** How long the flood goes on before the first knock. */
+  readonly floodedMs?: number;
 }
 
 export interface KnockMeasurement {
@@ -61,7 +65,7 @@ export interface KnockMeasurement {
 export async function knockAt(
   door: Door,
   directory: string,
-  { knocks, rate }: KnockOptions,
+  { knocks, rate, floodedMs = 2_000 }: KnockOptions,
 ): Promise<KnockMeasurement> {
   await using network = await createNetwork({
     hosts: {
@@ -82,11 +86,11 @@ export async function knockAt(
   await client.run("ip", ["-batch", "-"], { input: added });
   if (rate > 0) {
     const flood = floodArguments({ to: serverAddress, port: knockPort, rate, seconds: 3_600 });
-    network.host("stranger").start("chrt", [...flooding, process.execPath, ...flood]);
+    startAt("flood", network.host("stranger"), [process.execPath, ...flood]);
   }
   const packets = writePackets(door, directory, addresses);
   // A flood takes a moment to be one.
-  await delay(2_000);
+  await delay(floodedMs);
   running.begin();
   const processors = watchProcessors();
   const beginMs = performance.now();
@@ -192,7 +196,18 @@ export function printKnocks(
   );
 }
 
-export function node(host: Host, file: string, ...args: readonly string[]): ReturnType<Host["start"]> {
+/** Starts a program of this folder that is measured. */
+export function node(host: Host, file: string, ...args: readonly string[]): HostProcess {
   const program = fileURLToPath(new URL(file, import.meta.url));
-  return host.start("chrt", [...underMeasurement, process.execPath, program, ...args]);
+  return startAt("measured", host, [process.execPath, program, ...args]);
+}
+
+export function startAt(
+  priority: keyof typeof priorities,
+  host: Host,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): HostProcess {
+  const [file = "", ...args] = isRealTime ? ["chrt", "--rr", priorities[priority], ...command] : command;
+  return host.start(file, args, { env });
 }

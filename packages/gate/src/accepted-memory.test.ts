@@ -154,6 +154,29 @@ describe("the memory of accepted knocks", () => {
 });
 
 describe("the reserve of the memory of accepted knocks", () => {
+  it("has a packet wait for the disk only where its time is not covered", async () => {
+    using directory = temporaryDirectory();
+    await using memory = open(join(directory.path, "accepted"), true);
+    let onDisk = false;
+    accept(memory, "pump", 1);
+    const flushed = memory.flush().then(() => (onDisk = true));
+    // What the disk is asked takes a turn of the event loop at least, and these take none.
+    for (const ms of [-60_000, 0, 20_000]) {
+      accept(memory, "pump", nowMs + ms);
+      await memory.hold(nowMs + ms);
+    }
+    assert.ok(!onDisk);
+    for (const madeAtMs of [nowMs - 60_001, nowMs + 20_001, undefined]) {
+      onDisk = false;
+      accept(memory, "valve", 1);
+      const flushedToo = memory.flush().then(() => (onDisk = true));
+      await memory.hold(madeAtMs);
+      await flushedToo;
+      assert.ok(onDisk);
+    }
+    await flushed;
+  });
+
   it("forgets nothing of a process that was killed, and is unsure of nothing", async () => {
     using directory = temporaryDirectory();
     const path = join(directory.path, "accepted");
