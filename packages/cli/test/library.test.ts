@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import type { CertificateBundle } from "@postern/core/bundle";
@@ -294,5 +296,32 @@ describe("the device library", () => {
       (await take(messages, 2)).map((message) => message.text()),
       ["1", "2"],
     );
+  });
+
+  it("keeps what the server has not acknowledged over a restart of the process, where there is a store", async () => {
+    await using proxy = await Proxy.start(portOf(server.urls[0]));
+    proxy.isCut = true;
+    const store = join(directory.path, "outgoing");
+    const session = { clientId: "l", retryMsMin: 20, sessionExpirySeconds: 60, store };
+    await using watcher = await open("l-watcher");
+    const messages = watcher.subscribe("l/#", { qos: 2 });
+    await messages.ready;
+    const first = await connect(throughProxy(proxy), { ...session, offline: true });
+    const correlationData = Buffer.of(0, 255);
+    const lost = [
+      first.publish("l/1", Buffer.of(1, 255), { properties: { correlationData } }),
+      first.publish("l/2", "two", { qos: 2 }),
+    ];
+    const rejected = Promise.allSettled(lost);
+    assert.equal(readdirSync(store).length, 2);
+    await first.close();
+    assert.ok((await rejected).every(({ status }) => status === "rejected"));
+
+    await using second = await connect(bundle, session);
+    await second.publish("l/3", "three");
+    const [one, two, three] = await take(messages, 3);
+    assert.deepEqual([one?.payload, one?.properties.correlationData], [Buffer.of(1, 255), correlationData]);
+    assert.deepEqual([two?.text(), two?.qos, three?.text()], ["two", 2, "three"]);
+    assert.deepEqual(readdirSync(store), []);
   });
 });

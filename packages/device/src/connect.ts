@@ -4,14 +4,14 @@ import { resolve } from "node:path";
 import { hasCertificate, parseBundle, type Bundle } from "@postern/core/bundle";
 import { errorText } from "@postern/core/errors";
 import { isTopicName } from "@postern/mqtt/topics";
-import { decodeCertificate, deviceOf } from "@postern/pki/certificate";
 
 import { serverOfBundle, type BundleSource } from "./bundle-server.ts";
 import { endedSince, expiredSince, type TlsCredentials } from "./credentials.ts";
 import { Device } from "./device.ts";
 import { DeviceFileError } from "./errors.ts";
 import type { ConnectOptions, StatusOptions } from "./options.ts";
-import { Sealing, type SealIdentity } from "./sealing/sealing.ts";
+import { OutgoingStore } from "./outgoing-store.ts";
+import { sealingOf } from "./sealing/of-bundle.ts";
 import type { ConnectSettings, WillSettings } from "./settings.ts";
 
 const daySeconds = 86_400;
@@ -80,14 +80,8 @@ function settingsOf(bundle: Bundle, source: BundleSource, options: ConnectOption
     reconnect: true,
     patient: options.offline === true,
     ...(options.staple === undefined ? {} : { staple: options.staple }),
+    ...(options.store === undefined ? {} : { outgoing: new OutgoingStore(resolve(options.store)) }),
   };
-}
-
-/** Who seals: the device of the bundle, in the tenant that its certificate names. */
-function identityOf({ device, certificate, key }: Bundle, given: string | undefined): SealIdentity {
-  const leaf = certificate === undefined ? undefined : decodeCertificate(certificate);
-  const tenant = (leaf && deviceOf(leaf)?.tenant) ?? "default";
-  return { tenant, device, key: key ?? given };
 }
 
 /**
@@ -106,7 +100,7 @@ export async function connect(bundle: string | Bundle, options: ConnectOptions =
   const renewable = options.renew !== false && file !== undefined && hasCertificate(known);
   const device = new Device({
     name: known.device,
-    sealing: options.seal && (await Sealing.start(identityOf(known, options.key), options.seal)),
+    sealing: await sealingOf(known, source, options.seal),
     settings: settingsOf(known, source, options),
     status: statusOf(known.device, options.status),
     renewal: renewable ? { path: file, name: source.name } : undefined,

@@ -102,6 +102,9 @@ function clientOptions(settings: ConnectSettings, retryMsMin: number): IClientOp
           },
         }),
     ...properties,
+    ...(settings.outgoing === undefined
+      ? {}
+      : { outgoingStore: settings.outgoing, messageIdProvider: settings.outgoing.packetIds() }),
   };
 }
 

@@ -15,8 +15,14 @@ export {
   UnsendableError,
 } from "./errors.ts";
 export type { Message } from "./message.ts";
-export type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
+export type {
+  ConnectOptions,
+  PublishOptions,
+  SealOptions,
+  StatusOptions,
+  SubscribeOptions,
+} from "./options.ts";
 export type { Published } from "./outbound.ts";
 export type { Subscription } from "./subscription.ts";
 export type { SealRule } from "./sealing/rules.ts";
-export type { Refusal, SealOptions } from "./sealing/sealing.ts";
+export type { Refusal } from "./sealing/sealing.ts";

@@ -1,6 +1,6 @@
 import type { Properties, QoS } from "@postern/mqtt/packets";
 
-import type { SealOptions } from "./sealing/sealing.ts";
+import type { SealRule } from "./sealing/rules.ts";
 import type { StaplePolicy } from "./staple-check.ts";
 
 /** Who is there: retained on a topic, and changed by the server when the device vanishes. */
@@ -9,6 +9,15 @@ export interface StatusOptions {
   readonly topic?: string;
   readonly online?: string;
   readonly offline?: string;
+}
+
+export interface SealOptions {
+  /** A directory of this device's own: how far it has counted, what it has accepted, its newest keys. Beside the bundle unless given. */
+  readonly state?: string;
+  /** What is to be sealed, whatever the key authority says, or before it has said anything. */
+  readonly rules?: readonly SealRule[];
+  /** Public keys or certificates (PEM) of those who may give this device keys of groups; those of the bundle unless given. */
+  readonly authorities?: readonly string[];
 }
 
 export interface ConnectOptions {
@@ -30,8 +39,8 @@ export interface ConnectOptions {
   readonly status?: boolean | StatusOptions;
   /** `require`: only servers that prove that their certificate is not revoked. `soft` unless given. */
   readonly staple?: StaplePolicy;
-  /** Seal what is published and open what is received, by rules. */
-  readonly seal?: SealOptions;
+  /** Seal what is published and open what is received; as the bundle says unless given, and not at all with `false`. */
+  readonly seal?: SealOptions | false;
   /** Renew the certificate by itself; true unless given. */
   readonly renew?: boolean;
   /** A directory where messages with QoS 1 and 2 are kept until the server has them, over a restart too. */

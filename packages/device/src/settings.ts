@@ -4,6 +4,7 @@ import type { Properties, ProtocolVersion, QoS } from "@postern/mqtt/packets";
 import type { TlsCredentials } from "./credentials.ts";
 import type { Wording } from "./explain.ts";
 import type { KnockSettings } from "./knock.ts";
+import type { OutgoingStore } from "./outgoing-store.ts";
 import type { StaplePolicy } from "./staple-check.ts";
 import type { Target } from "./target.ts";
 
@@ -36,6 +37,8 @@ export interface ConnectSettings {
   readonly patient?: boolean;
   /** Whether a server must prove that its certificate is not revoked; "soft" unless given. */
   readonly staple?: StaplePolicy;
+  /** Where sent messages are kept until they are acknowledged; in memory unless given. */
+  readonly outgoing?: OutgoingStore;
   /** How messages call what the user can change. */
   readonly wording?: Wording;
 }

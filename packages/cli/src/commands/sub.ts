@@ -23,6 +23,7 @@ export interface SubOptions extends ConnectOptions {
   readonly format?: Format;
   readonly json?: true;
   readonly topic?: true;
+  readonly open?: true;
 }
 
 const examples = `
@@ -33,6 +34,7 @@ Examples:
   postern sub --bundle device-1.json sensors/#
   postern sub --bundle device-1.json --topic sensors/+/temperature doors/+/open
   postern sub --bundle device-1.json --json alarms/# | jq .payload
+  postern sub --bundle panel.json --open 'plant/#'
   postern sub --bundle device-1.json --count 1 --timeout 5 lamps/hall
   postern sub --bundle device-1.json --qos 1 --no-clean --client-id logger logs/#     (misses nothing between two runs)
   postern sub --bundle device-1.json --qos 1 '$share/workers/jobs/#'
@@ -77,6 +79,10 @@ export function registerSub(program: Command, context: CommandContext): void {
       ).choices(formats),
     )
     .option("--json", "one JSON object per message: the same as --format json")
+    .option(
+      "--open",
+      "open sealed payloads with the keys of the device's groups, and print nothing that is not as they demand (MQTT 5)",
+    )
     .option("--topic", "print the topic before the payload")
     .addHelpText("after", examples)
     .action(async (filters: readonly string[], options: SubOptions) => {

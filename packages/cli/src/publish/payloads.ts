@@ -74,3 +74,11 @@ export async function* spaced(
     yield payload;
   }
 }
+
+/** The payloads, each made into another. */
+export async function* mapped(
+  payloads: AsyncIterable<Buffer> | Iterable<Buffer>,
+  change: (payload: Buffer) => Promise<Buffer>,
+): AsyncGenerator<Buffer> {
+  for await (const payload of payloads) yield await change(payload);
+}

@@ -2,17 +2,19 @@ import { isTopicName } from "@postern/mqtt/topics";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeName } from "@postern/mqtt/reason-codes";
 import { openConnection } from "@postern/device/connection";
+import { sealedContentType } from "@postern/device/sealing/sealing";
 
 import { readInput } from "../client/credentials.ts";
 import { InterruptedError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";
 import { parseBinary, placeProperties } from "../client/property-options.ts";
 import { stderrReporter } from "../client/reporter.ts";
+import { askForKeys, sealedPayload, sealingOfBundle, takeKeys } from "../client/sealing.ts";
 import { connectSettings } from "../client/settings.ts";
 import type { PubOptions } from "../commands/pub.ts";
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
-import { payloadBytesMax, readLines, readWhole, repeat, spaced } from "./payloads.ts";
+import { mapped, payloadBytesMax, readLines, readWhole, repeat, spaced } from "./payloads.ts";
 import { Publisher, type Published } from "./publisher.ts";
 
 function checkTopic(topic: string): void {
@@ -103,7 +105,8 @@ export async function pub(
   const placed = placeProperties(options.property ?? [], PacketType.publish);
   const properties = messageProperties(options, placed.own);
   const settings = connectSettings(options, { ...placed, own: properties }, context);
-  const payloads = await payloadsOf(message, options, context);
+  if (options.seal === true && options.mqttVersion !== 5) throw new UsageError("--seal is for MQTT 5");
+  const plain = await payloadsOf(message, options, context);
 
   const { qos, retain = false } = options;
   const output = new Output(context.stdout);
@@ -129,8 +132,30 @@ export async function pub(
     }
   };
 
-  const connection = await openConnection(settings, { reporter, signal: context.interruption() });
-  const request = { topic, qos, retain, properties, protocolVersion: settings.protocolVersion };
+  await using stack = new AsyncDisposableStack();
+  const sealing =
+    options.seal === true ? await sealingOfBundle("--seal", options.bundle, context) : undefined;
+  if (sealing !== undefined) stack.defer(() => sealing.close());
+  const connection = await openConnection(settings, {
+    reporter,
+    signal: context.interruption(),
+    prepare: (client) => {
+      if (sealing === undefined) return;
+      askForKeys(client, sealing);
+      client.on("message", (name, payload) => takeKeys({ topic: name, payload }, sealing, reporter));
+    },
+  });
+  const payloads =
+    sealing === undefined
+      ? plain
+      : mapped(plain, (payload) => sealedPayload({ topic, payload, qos, retain, properties }, sealing));
+  const request = {
+    topic,
+    qos,
+    retain,
+    properties: sealing === undefined ? properties : { ...properties, contentType: sealedContentType },
+    protocolVersion: settings.protocolVersion,
+  };
   const publisher = new Publisher(connection, request, onPublished);
   try {
     await publisher.publishAll(payloads);

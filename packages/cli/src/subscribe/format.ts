@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 
 import type { Properties, QoS } from "@postern/mqtt/packets";
+import type { Provenance } from "@postern/device/message";
 import { visible } from "@postern/device/visible";
 
 /** What `--format` offers. */
@@ -15,6 +16,8 @@ export interface ReceivedMessage {
   readonly retain: boolean;
   readonly dup: boolean;
   readonly properties: Properties;
+  /** Who sealed it, and how, where it was opened. */
+  readonly sealed?: Provenance;
 }
 
 export interface FormatOptions {
@@ -47,6 +50,7 @@ function jsonOf(message: ReceivedMessage, time: Date): string {
         ? {}
         : { correlationData: Buffer.from(correlationData).toString("base64") }),
     },
+    ...(message.sealed === undefined ? {} : { sealed: message.sealed }),
     time: time.toISOString(),
   });
 }

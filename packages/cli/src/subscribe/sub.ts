@@ -1,4 +1,5 @@
 import { openConnection, type Connection, type Reporter } from "@postern/device/connection";
+import type { MqttClient } from "@postern/device/mqttjs";
 import type { BackgroundRenewal } from "@postern/device/est/background-renewal";
 import type { ConnectSettings } from "@postern/device/settings";
 import { PacketType, type Properties } from "@postern/mqtt/packets";
@@ -9,6 +10,7 @@ import { Output } from "../client/output.ts";
 import { placeProperties } from "../client/property-options.ts";
 import { renewBundleInBackground } from "../client/renewal.ts";
 import { stderrReporter } from "../client/reporter.ts";
+import { askForKeys, openedMessage, sealingOfBundle } from "../client/sealing.ts";
 import { connectSettings } from "../client/settings.ts";
 import type { SubOptions } from "../commands/sub.ts";
 import type { CommandContext } from "../context.ts";
@@ -38,6 +40,10 @@ function checkVersion(options: SubOptions): void {
       "--no-local, --retain-handling and --retain-as-published are MQTT 5: use --mqtt-version 5",
     );
   }
+}
+
+function checkOpen({ open, mqttVersion }: SubOptions): void {
+  if (open === true && mqttVersion !== 5) throw new UsageError("--open is for MQTT 5");
 }
 
 function formatOf({ format, json }: SubOptions): Format {
@@ -108,6 +114,7 @@ export async function sub(
 ): Promise<void> {
   checkFilters(filters, !options.local);
   checkVersion(options);
+  checkOpen(options);
   const format = formatOf(options);
   const placed = placeProperties(options.property ?? [], PacketType.subscribe);
   const properties = subscribeProperties(options, placed.own);
@@ -135,11 +142,26 @@ export async function sub(
     }
     return output.write(formatMessage(message, formatting, new Date()));
   };
-  const subscriber = new Subscriber(request, options.count ?? Number.POSITIVE_INFINITY, print, reporter);
+  await using stack = new AsyncDisposableStack();
+  const sealing =
+    options.open === true ? await sealingOfBundle("--open", options.bundle, context) : undefined;
+  if (sealing !== undefined) stack.defer(() => sealing.close());
+  const subscriber = new Subscriber(request, options.count ?? Number.POSITIVE_INFINITY, print, {
+    reporter,
+    inspect: sealing && ((message) => openedMessage(message, sealing, reporter)),
+  });
 
   let isOver = false;
   try {
-    await receive(subscriber, settings, { reporter, signal: deadline.signal });
+    const ports = {
+      reporter,
+      signal: deadline.signal,
+      prepare: (client: MqttClient) => {
+        if (sealing !== undefined) askForKeys(client, sealing);
+        subscriber.attach(client);
+      },
+    };
+    await receive(subscriber, settings, ports);
   } catch (thrown) {
     if (!(thrown instanceof InterruptedError)) throw thrown;
     isOver = !deadline.timedOut;
@@ -150,13 +172,12 @@ export async function sub(
   }
 }
 
-type Ports = Pick<Parameters<typeof openConnection>[1], "reporter" | "signal">;
+type Ports = Pick<Parameters<typeof openConnection>[1], "reporter" | "signal" | "prepare">;
 
 /** Receives until the subscriber has enough. @throws {InterruptedError} by `signal`, and what the connection fails with. */
 async function receive(subscriber: Subscriber, settings: ConnectSettings, ports: Ports): Promise<void> {
   const connection: Connection = await openConnection(settings, {
     ...ports,
-    prepare: (client) => subscriber.attach(client),
     onSession: (sessionPresent) => subscriber.onSession(sessionPresent),
     onReconnected: (sessionPresent) => subscriber.onReconnected(connection, sessionPresent),
   });

@@ -18,6 +18,11 @@ export interface SubscribeRequest {
   readonly protocolVersion: ProtocolVersion;
 }
 
+/** Looks at a message before it is counted: as it is to be taken, and what is to be done then; `undefined` when it is not to be taken. */
+export type Inspect = (
+  message: ReceivedMessage,
+) => { readonly message: ReceivedMessage; readonly settled: () => void } | undefined;
+
 /** Takes a message; a promise holds back the acknowledgement and everything after it until it resolves. */
 export type Receive = (message: ReceivedMessage) => Promise<unknown> | undefined;
 
@@ -31,6 +36,7 @@ export class Subscriber {
   readonly #request: SubscribeRequest;
   readonly #receive: Receive;
   readonly #reporter: Reporter;
+  readonly #inspect: Inspect;
   /** Packet ids of QoS 2 messages that were taken and whose PUBREL has not come. */
   readonly #unreleased = new Set<number>();
   #filters: readonly string[];
@@ -39,12 +45,18 @@ export class Subscriber {
   readonly #complete = Promise.withResolvers<void>();
 
   /** @param remaining how many messages to take; Infinity for no end. */
-  constructor(request: SubscribeRequest, remaining: number, receive: Receive, reporter: Reporter) {
+  constructor(
+    request: SubscribeRequest,
+    remaining: number,
+    receive: Receive,
+    { reporter, inspect }: { readonly reporter: Reporter; readonly inspect?: Inspect | undefined },
+  ) {
     this.#request = request;
     this.#filters = request.filters;
     this.#remaining = remaining;
     this.#receive = receive;
     this.#reporter = reporter;
+    this.#inspect = inspect ?? ((message) => ({ message, settled: () => {} }));
   }
 
   /** Resolves when the last message was taken and its acknowledgement written. */
@@ -136,13 +148,16 @@ export class Subscriber {
     const packetId = packet.messageId ?? 0;
     if (qos === 2 && this.#unreleased.has(packetId)) return undefined;
     if (this.#remaining === 0) return new Promise(() => {});
-    this.#remaining--;
     const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload, "utf8") : packet.payload;
     const properties = fromPublishProperties(packet.properties);
-    const taken = this.#receive({ topic, payload, qos, retain, dup, properties });
+    const inspected = this.#inspect({ topic, payload, qos, retain, dup, properties });
     if (qos === 2) this.#unreleased.add(packetId);
+    if (inspected === undefined) return undefined;
+    this.#remaining--;
+    const taken = this.#receive(inspected.message);
     // The acknowledgement is written when this turn of the event loop ends.
     const finish = () => {
+      inspected.settled();
       if (this.#remaining === 0) setImmediate(this.#complete.resolve);
     };
     if (taken === undefined) {

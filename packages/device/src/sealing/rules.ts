@@ -67,19 +67,37 @@ function localRule(rule: SealRule): LocalRule {
   };
 }
 
+/** So many filters of groups are remembered, the latest. */
+const formerlyMax = 1_024;
+
 /** The rules of the application over those of the key authority. */
 export class Rules {
   readonly #local: readonly LocalRule[];
   readonly #keyring: () => Keyring;
+  #formerly: readonly string[];
 
   /** @throws {TypeError}, {RangeError} for a rule that cannot be. */
-  constructor(rules: readonly SealRule[], keyring: () => Keyring) {
+  constructor(rules: readonly SealRule[], keyring: () => Keyring, formerly: readonly string[]) {
+    this.#formerly = formerly;
     this.#local = rules.map(localRule).sort((a, b) => compareExactness(a.filter, b.filter));
     this.#keyring = keyring;
   }
 
+  /** Notes the filters of the groups. @returns all there ever were, if they are more now. */
+  note(filters: readonly string[]): readonly string[] | undefined {
+    const all = [...new Set([...this.#formerly, ...filters])].slice(-formerlyMax);
+    if (all.length === this.#formerly.length) return undefined;
+    this.#formerly = all;
+    return all;
+  }
+
   #localFor(topic: string): LocalRule | undefined {
     return this.#local.find(({ filter }) => matchesFilter(filter, topic));
+  }
+
+  /** Whether the application itself has a rule for a topic. */
+  hasOwnRule(topic: string): boolean {
+    return this.#localFor(topic) !== undefined;
   }
 
   /** `undefined` for a topic whose payloads are not sealed. */
@@ -87,6 +105,12 @@ export class Rules {
     const keyring = this.#keyring();
     const local = this.#localFor(topic);
     const group = keyring.ruleFor(topic);
+    if (
+      local === undefined &&
+      group === undefined &&
+      this.#formerly.some((filter) => matchesFilter(filter, topic))
+    )
+      return { mode: "encrypted", maxAgeSeconds: undefined, retained: false, keys: {} };
     if (local === undefined) {
       return (
         group && {

@@ -1,4 +1,5 @@
-import { createPrivateKey, createPublicKey, randomBytes } from "node:crypto";
+import { createPrivateKey, randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { open, type RefusalCode } from "@postern/seal/envelope/open";
 import type { Header } from "@postern/seal/envelope/header";
@@ -7,7 +8,7 @@ import { structureOf } from "@postern/seal/envelope/structure";
 import { keyPackageTopic, type PackageRefusal } from "@postern/seal/groups/key-package";
 import { Keyring } from "@postern/seal/groups/keyring";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
-import { signingKey, verifyingKey, type SigningKey } from "@postern/seal/keys/signature";
+import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
 import type { ReplayGuard } from "@postern/seal/replay/replay-guard";
 import { RetainedOnce } from "@postern/seal/replay/retained-once";
 import { SequenceCounter } from "@postern/seal/replay/sequence-counter";
@@ -18,13 +19,21 @@ import type { OutgoingMessage } from "../outbound.ts";
 import { Rules, type SealRule } from "./rules.ts";
 import { SealState } from "./state.ts";
 
-export interface SealOptions {
-  /** A directory of this device's own: how far it has counted, what it has accepted, its newest keys. */
+/** What the content type of a sealed payload is. @see RFC 9052 §8 */
+export const sealedContentType = "application/cose";
+
+/** In the place of an identifier, for messages without one. */
+const unnamed = 0;
+
+/** How long a message waits for the first keys of this device. */
+const firstKeysMs = 10_000;
+
+export interface SealSettings {
+  /** A directory of this device's own. */
   readonly state: string;
-  /** What is to be sealed, whatever the key authority says, or before it has said anything. */
-  readonly rules?: readonly SealRule[];
-  /** Public keys or certificates (PEM) of those who may give this device keys of groups, over `$keys/<device>`. */
-  readonly authorities?: readonly string[];
+  readonly rules: readonly SealRule[];
+  /** Who may give this device keys of groups, over `$keys/<device>`. */
+  readonly authorities: readonly VerifyingKey[];
 }
 
 export interface SealIdentity {
@@ -55,20 +64,22 @@ function placeOf({ epoch, sender, instance, sequence }: Header): string {
 /** Seals what a device publishes and opens what it receives, by rules. What a rule wants sealed is never taken or sent as it is. */
 export class Sealing {
   readonly #identity: SealIdentity;
-  readonly #options: SealOptions;
+  readonly #options: SealSettings;
   readonly #state: SealState;
   readonly #rules: Rules;
   readonly #guard: ReplayGuard;
   readonly #counter: SequenceCounter;
-  readonly #retained = new Map<string, RetainedOnce>();
+  /** By the identifier of the subscription. */
+  readonly #retained = new Map<number, RetainedOnce>([[unnamed, new RetainedOnce()]]);
   /** Handed on, and not finished: it is remembered for good when the application is done with it. */
   readonly #inHand = new Set<string>();
+  readonly #firstKeys = Promise.withResolvers<void>();
   #keyring: Keyring;
   #signing: SigningKey | undefined;
 
   private constructor(
     identity: SealIdentity,
-    options: SealOptions,
+    options: SealSettings,
     kept: { readonly state: SealState; readonly counter: SequenceCounter },
   ) {
     this.#identity = identity;
@@ -77,13 +88,13 @@ export class Sealing {
     this.#counter = kept.counter;
     this.#guard = kept.state.loadGuard();
     this.#keyring = this.#newKeyring(identity.key);
-    this.#rules = new Rules(options.rules ?? [], () => this.#keyring);
+    this.#rules = new Rules(options.rules, () => this.#keyring, kept.state.loadFilters());
     const known = kept.state.loadPackage();
     if (known !== undefined) this.#keyring.update(known);
   }
 
   /** @throws {DeviceFileError}, and {TypeError} or {RangeError} for rules and keys that cannot be. */
-  static async start(identity: SealIdentity, options: SealOptions): Promise<Sealing> {
+  static async start(identity: SealIdentity, options: SealSettings): Promise<Sealing> {
     const state = new SealState(options.state);
     const store = state.counter;
     const counter = await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes });
@@ -92,7 +103,7 @@ export class Sealing {
 
   /** Where packages of keys come from; `undefined` when nobody may give us any. */
   get keysTopic(): string | undefined {
-    const { authorities = [] } = this.#options;
+    const { authorities } = this.#options;
     return authorities.length === 0 ? undefined : keyPackageTopic(this.#identity.device);
   }
 
@@ -106,7 +117,7 @@ export class Sealing {
     this.#signing = key === undefined ? undefined : signingKey(createPrivateKey(key));
     const own = [key, this.#state.loadFormerKey()].filter((pem) => pem !== undefined);
     const decryption = own.flatMap(decryptionKeys);
-    const authorities = (this.#options.authorities ?? []).map((pem) => verifyingKey(createPublicKey(pem)));
+    const { authorities } = this.#options;
     return new Keyring({ tenant, device, authorities, decryption, now: Date.now });
   }
 
@@ -118,9 +129,30 @@ export class Sealing {
     if (known !== undefined) this.#keyring.update(known);
   }
 
+  /** Whether it is not known yet which topics are those of groups: a broker that keeps our keys back must gain nothing by it. */
+  get #isWaiting(): boolean {
+    return this.keysTopic !== undefined && this.#keyring.serial < 0;
+  }
+
+  /** Waits a while for the first keys. @throws {SealError} when none come. */
+  async #keysOrNever(topic: string): Promise<void> {
+    if (!this.#isWaiting) return;
+    const over = new AbortController();
+    await Promise.race([
+      this.#firstKeys.promise,
+      delay(firstKeysMs, undefined, { signal: over.signal }).catch(() => {}),
+    ]);
+    over.abort();
+    if (this.#isWaiting)
+      throw new SealError(
+        `the message to "${topic}" was not sent: the bundle says whose keys to take, and none have come on ${this.keysTopic}`,
+      );
+  }
+
   /** @returns the message as it is to be sent. @throws {SealError} where it must be sealed and cannot be. */
   async seal(message: OutgoingMessage): Promise<OutgoingMessage> {
     const { topic, payload, properties } = message;
+    if (!this.#rules.hasOwnRule(topic)) await this.#keysOrNever(topic);
     if (this.#rules.demandOn(topic) === undefined) return message;
     const choice = this.#rules.sealing(topic, this.#signing);
     if (typeof choice === "string")
@@ -131,21 +163,27 @@ export class Sealing {
     const binding = { tenant, topic, sender, epoch: choice.epoch };
     const sealed = seal(choice.protection, binding, position, payload, dated);
     const { payloadFormatIndicator: _binary, ...others } = properties;
-    return { ...message, payload: sealed, properties: { ...others, contentType: "application/cose" } };
+    return { ...message, payload: sealed, properties: { ...others, contentType: sealedContentType } };
   }
 
   /** To be called when a filter is subscribed to: the server sends its retained messages again. */
   beginRetained(identifier: number): void {
-    this.#retained.set(String(identifier), new RetainedOnce());
+    this.#retained.set(identifier, new RetainedOnce());
+    this.#retained.set(unnamed, new RetainedOnce());
   }
 
   /** Opens a message on a topic with a rule; any other stays as it is. `settled` is to be called when it is finished. */
   open(message: Message, identifiers: readonly number[]): Opening {
-    const demand = this.#rules.demandOn(message.topic);
-    if (demand === undefined) return { kind: "message", message, settled: () => {} };
     const { topic, payload, retained, qos } = message;
-    const once = this.#retained.get(identifiers.join(" ")) ?? new RetainedOnce();
-    if (identifiers.length > 0) this.#retained.set(identifiers.join(" "), once);
+    const demand = this.#rules.demandOn(topic);
+    if (demand === undefined) {
+      if (!this.#isWaiting) return { kind: "message", message, settled: () => {} };
+      const reason = "no keys of groups have come, which would say whether it must be sealed";
+      return { kind: "refused", refusal: { topic, code: "no-key", reason, claimedSender: undefined } };
+    }
+    const [identifier = unnamed] = identifiers;
+    // What a server names that nobody here gave a subscription is as if it named none.
+    const once = this.#retained.get(identifier) ?? this.#retained.get(unnamed);
     const opened = open(payload, { tenant: this.#identity.tenant, topic }, demand.keys, {
       modes: [demand.mode],
       delivery: { retained, mayRepeat: qos === 1 },
@@ -208,7 +246,10 @@ export class Sealing {
       const { code, reason } = result;
       return { topic, code: `keys-${code}`, reason, claimedSender: undefined };
     }
+    const filters = this.#rules.note(this.#keyring.rules.flatMap((rule) => rule.filters));
+    if (filters !== undefined) this.#state.saveFilters(filters);
     this.#state.savePackage(bytes);
+    this.#firstKeys.resolve();
     return undefined;
   }
 
@@ -216,6 +257,7 @@ export class Sealing {
   async close(): Promise<void> {
     await this.#counter.close();
     this.#state.saveGuard(this.#guard, { atEnd: true });
+    this.#state.release();
   }
 }
 
