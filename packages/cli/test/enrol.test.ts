@@ -157,6 +157,30 @@ describe("a device that enrols and renews", () => {
     assert.notEqual(read("siren.json").key, key);
   });
 
+  it("renews by itself in an application, which may give the bundle as an object", async () => {
+    for (const [name, bundle] of [
+      ["bell", `"bell.json"`],
+      ["gong", `JSON.parse(readFileSync("gong.json", "utf8")), { bundleFile: "gong.json" }`],
+    ] as const) {
+      assert.equal((await enrol(name)).code, 0);
+      const { key } = read(`${name}.json`);
+      const program = `
+        import { readFileSync } from "node:fs";
+        import { connect } from ${JSON.stringify(import.meta.resolve("@postern/device/index"))};
+        const device = await connect(${bundle});
+        device.on("renewed", async (until) => {
+          console.log("good until", until.toISOString());
+          await device.close();
+        });`;
+      const node = ["--input-type=module", "--eval", program];
+      await using application = new PosternProcess(node, { script: false, cwd: place.path, env: later(29) });
+      const { code, stdout, stderr } = await application.ended;
+      assert.deepEqual([code, stderr], [0, ""]);
+      assert.match(stdout, /^good until 20/);
+      assert.notEqual(read(`${name}.json`).key, key);
+    }
+  });
+
   it("sends its token to nobody but the server that it trusts", async () => {
     const { root } = await issueCertificates();
     writeFileSync(file("other.crt"), root.certificate);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { createServer as createTlsServer, type Server } from "node:tls";
 
+import { connect } from "@postern/device/index";
 import { openTransport } from "@postern/device/transport";
 import { issueServer, type KeyPair } from "@postern/pki/issue";
 import { encodeCertId } from "@postern/pki/ocsp/cert-id";
@@ -184,5 +185,32 @@ describe("attack 10: a server that cannot show that its certificate is good", ()
     assert.equal(ended.code, 3, ended.stderr);
     assert.match(ended.stderr.replaceAll("\n", " "), /must-staple.*none came/);
     assert.equal(impostor.spokenTo, false);
+  });
+
+  it("is refused by applications where it was revoked, and where they ask for proof and none comes", async () => {
+    using place = scratch();
+    const plant = await Plant.make(place.path);
+    const request = { hosts: ["localhost"], validity: days(-1, 1), issuer: plant.issuing };
+    const pair = await issueServer(request);
+    const good: Staple = { status: { kind: "good" } };
+    const revoked: Staple = { status: { kind: "revoked", revokedAtMs: Date.now() - hourMs, reason: 1 } };
+    const rows: readonly (readonly ["soft" | "require", Staple | undefined, RegExp | undefined])[] = [
+      ["soft", revoked, /was revoked at/],
+      ["require", revoked, /was revoked at/],
+      ["require", undefined, /we ask for proof.*none came/],
+      ["require", { ...good, fromMs: Date.now() - 2 * hourMs }, /we ask for proof.*out of date/],
+      ["require", { status: { kind: "unknown" } }, /we ask for proof.*does not know/],
+      ["require", good, undefined],
+      ["soft", undefined, undefined],
+    ];
+    for (const [staple, answer, reason] of rows) {
+      await using impostor = await Impostor.start("mqtts", plant, pair, answer);
+      const servers = [{ url: impostor.url }];
+      const bundle = { postern: 1, device: "d", servers, ca: plant.root.certificate, password: "p" } as const;
+      const connecting = connect({ ...bundle, servers }, { staple, connectTimeoutMs: 5_000 });
+      if (reason === undefined) await (await connecting).close();
+      else await assert.rejects(connecting, reason);
+      assert.equal(impostor.spokenTo, reason === undefined);
+    }
   });
 });
