@@ -47,6 +47,8 @@ export const bundleSchema = z.object({
       secret: z.base64().length(88),
       /** The service to ask for. */
       service: z.int().min(0).max(65_535),
+      /** The service to ask for before the certificate is renewed, where the enrolment server is hidden too. */
+      enrolment: z.int().min(0).max(65_535).optional(),
       /** Which address packets are for: the device's own, or the one that they are seen to come from. */
       address: z.enum(["own", "seen"]),
       /** The device has no clock. */

@@ -72,6 +72,39 @@ export function knockSettings(bundle: Bundle, file: string | undefined): KnockSe
   };
 }
 
+/** How somebody who has no bundle yet knocks at a hidden enrolment server. */
+export interface EnrolmentKnock {
+  readonly gate: string;
+  readonly port: number;
+  /** 64 bytes in base64. */
+  readonly secret: string;
+  readonly service: number;
+}
+
+/** Knocks for an enrolment: nobody knows yet which address the device is seen from. */
+export function enrolmentSettings({ gate, port, secret, service }: EnrolmentKnock): KnockSettings {
+  return {
+    gate,
+    port,
+    keys: knockKeys(Buffer.from(secret, "base64")),
+    service,
+    address: "seen",
+    counterFile: undefined,
+    certBind: undefined,
+    publicAddress: new PublicAddress(undefined),
+  };
+}
+
+/** How a device knocks before it renews its certificate; `undefined` where the enrolment server is not hidden. `file` is the bundle's. */
+export function renewalSettings(bundle: Bundle, file: string | undefined): KnockSettings | undefined {
+  const service = bundle.knock?.enrolment;
+  const settings = service === undefined ? undefined : knockSettings(bundle, file);
+  // First it shows the old certificate, then the new one.
+  return settings === undefined || service === undefined
+    ? undefined
+    : { ...settings, service, certBind: undefined };
+}
+
 let lastCounter = 0;
 
 /** Grows with the clock, and by one where the clock does not; a device without one counts in a file. */

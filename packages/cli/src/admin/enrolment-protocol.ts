@@ -9,6 +9,14 @@ export const newTokenRequest = z.strictObject({
   lifeMs: z.number(),
 });
 
+/** How somebody knocks who has no bundle yet, where the enrolment server is hidden. */
+export const enrolmentKnock = z.object({
+  gate: z.string().min(1),
+  port: z.int().min(1).max(65_535),
+  secret: z.base64().length(88),
+  service: z.int().min(0).max(65_535),
+});
+
 export const newTokenResult = z.object({
   id: z.string(),
   device: z.string(),
@@ -19,6 +27,7 @@ export const newTokenResult = z.object({
   urls: z.array(z.string()),
   /** SHA-256 of the root certificate, by which the device knows the server at its first visit. */
   fingerprint: z.string(),
+  knock: enrolmentKnock.optional(),
 });
 export type NewTokenResult = z.infer<typeof newTokenResult>;
 
@@ -66,6 +75,7 @@ export const claimFile = z.object({
   ca: z.string(),
   certificate: z.string(),
   key: z.string(),
+  knock: enrolmentKnock.optional(),
 });
 export type NewClaimResult = z.infer<typeof claimFile>;
 

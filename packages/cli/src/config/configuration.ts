@@ -70,6 +70,8 @@ export interface EstConfiguration {
   readonly renewalGraceDays: number;
   /** Whether a renewal may keep the key. */
   readonly sameKeyRenewal: boolean;
+  /** Whether a gate hides it too, where other machines could reach it. */
+  readonly hidden: boolean;
 }
 
 /** The configuration in force: what was given, and the default for what was not. */
@@ -271,16 +273,16 @@ function metricsOf({ metrics }: GivenConfiguration): Configuration["metrics"] {
 
 /** Beside the default listeners on their address, beside others only where asked for. */
 function estOf({ est = {}, listeners }: GivenConfiguration, bind: string): EstConfiguration | undefined {
-  const { url, certificateDays = 30, renewalGraceDays = 30, sameKeyRenewal = false } = est;
+  const { url, certificateDays = 30, renewalGraceDays = 30, sameKeyRenewal = false, hidden = true } = est;
   if (url === "off" || (url === undefined && listeners !== undefined)) return undefined;
   const place = url === undefined ? { host: bind, port: defaultEstPort } : parseHttpUrl(url);
-  return { ...place, required: url !== undefined, certificateDays, renewalGraceDays, sameKeyRenewal };
+  return { ...place, required: url !== undefined, certificateDays, renewalGraceDays, sameKeyRenewal, hidden };
 }
 
-function estWarnings(est: EstConfiguration | undefined): string[] {
-  if (est === undefined || isLoopback(est.host)) return [];
+function estWarnings(est: EstConfiguration | undefined, gate: GateConfiguration | undefined): string[] {
+  if (est === undefined || isLoopback(est.host) || (gate !== undefined && est.hidden)) return [];
   const url = `https://${hostAndPort(est.host, est.port)}`;
-  return [`${url} can be reached from other machines, and nothing hides it yet`];
+  return [`${url} can be reached from other machines, and nothing hides it`];
 }
 
 /** @throws {ConfigError} when EST is to be on a listener's port. */
@@ -371,7 +373,7 @@ export function resolveConfiguration(
     responseInformation: given.responseInformation,
     warnings: [
       ...listeners.flatMap((listener) => listenerWarnings(listener, gate !== undefined)),
-      ...estWarnings(est),
+      ...estWarnings(est, gate),
       ...gateWarnings(gate),
     ],
   };

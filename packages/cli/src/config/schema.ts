@@ -93,6 +93,7 @@ const estSchema = z.strictObject({
   certificateDays: days.optional(),
   renewalGraceDays: z.number().min(0).max(400).optional(),
   sameKeyRenewal: z.boolean().optional(),
+  hidden: z.boolean().optional(),
 });
 
 const httpUrl = /^http:\/\/(\[[0-9A-Fa-f:.]+\]|[^/:@?#[\]\s]+):(\d{1,5})\/?$/;

@@ -16,6 +16,7 @@ import { selectConfiguration, type Selection, type SelectOptions } from "../conf
 import { UsageError } from "../errors.ts";
 import { knockOf } from "../gate/bundle-knock.ts";
 import { readGateIdentity } from "../gate/gate-files.ts";
+import { estIsHidden } from "../gate/guard.ts";
 import { gateImpossible } from "../gate/privileges.ts";
 import { bundleServers, estServers, thisMachine } from "../server/addresses.ts";
 import { givenCertificateFiles, serverCaOf } from "../server/given-certificate.ts";
@@ -72,7 +73,7 @@ async function performHere<Request extends object, Answer>(
       servers,
       serverCa: () => serverCaOf(givenCertificateFiles(configuration, cwd), authority.rootPem),
       est: () => renewals,
-      knock: knockOf(configuration.gate, readGateIdentity(directory.path)),
+      knock: knockOf(configuration.gate, readGateIdentity(directory.path), estIsHidden(configuration)),
       brokerKey: readBrokerPublicKey(directory.pki),
       issueToken: async (device, life) => (await DeviceTokens.open(directory.pki)).issue(device, life),
       clock: systemClock,

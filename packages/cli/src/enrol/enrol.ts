@@ -16,6 +16,7 @@ import {
 import { checkIssued, fetchAuthorities, type Authorities } from "@postern/device/est/issued";
 import { keyPem, newKey, type KeyType } from "@postern/device/est/keys";
 import { trustPem } from "@postern/device/est/trust";
+import { enrolmentSettings, type EnrolmentKnock } from "@postern/device/knock";
 import { moveIntoPlace, writePrivateFile } from "@postern/identity/files";
 import { createRequest } from "@postern/pki/csr-create";
 import { isDeviceName } from "@postern/pki/device-uri";
@@ -25,6 +26,7 @@ import { readInput, readSecretInput, type FilePorts } from "../client/credential
 import { targetOfUrl } from "../client/target.ts";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
+import { parseKnock } from "./knock-line.ts";
 import { trustFingerprint } from "./trust.ts";
 
 export interface EnrolOptions {
@@ -57,15 +59,15 @@ interface Identity {
   readonly key: string;
 }
 
-function placeOf(url: string): EstPlace {
+function placeOf(url: string, knock: EnrolmentKnock | undefined): EstPlace {
   const place = parseEstUrl(url);
   if (place === undefined) throw new UsageError(notAnEstUrl(url));
-  return place;
+  return knock === undefined ? place : { ...place, knock: enrolmentSettings(knock) };
 }
 
-/** The token of a file: `device:secret`, or the secret alone when the device is named. */
+/** The token of a file: `device:secret`, or the secret alone when the device is named; below it, how to knock. */
 function readToken(tokenFile: string, device: string | undefined, ports: FilePorts) {
-  const [line = ""] = readSecretInput(tokenFile, "the token", ports).split(/\r?\n/, 1);
+  const [line = "", ...more] = readSecretInput(tokenFile, "the token", ports).split(/\r?\n/);
   const [, written, secret = ""] = /^(?:([^:]*):)?([^:]+)$/.exec(line.trim()) ?? [];
   const name = written ?? device ?? "";
   if (secret === "") throw new UsageError(`${tokenFile} holds no enrolment token in its first line`);
@@ -73,14 +75,18 @@ function readToken(tokenFile: string, device: string | undefined, ports: FilePor
     throw new UsageError(`the token in ${tokenFile} is for "${name}", not for "${device}"`);
   if (!isDeviceName(name))
     throw new UsageError(`${tokenFile} does not say for which device its token is: name it with --device`);
-  return { name, secret };
+  return {
+    name,
+    secret,
+    knock: more.map((each) => parseKnock(each.trim())).find((each) => each !== undefined),
+  };
 }
 
 function startWithToken(tokenFile: string, options: EnrolOptions, ports: FilePorts): Start {
   const { url, ca, fingerprint } = options;
   if (url === undefined) throw new UsageError("say where: --url https://host:port");
-  const place = placeOf(url);
-  const { name, secret } = readToken(tokenFile, options.device, ports);
+  const { name, secret, knock } = readToken(tokenFile, options.device, ports);
+  const place = placeOf(url, knock);
   if ((ca === undefined) === (fingerprint === undefined)) {
     throw new UsageError(
       "say whom to trust: --ca FILE (the authority's certificate) or --fingerprint SHA-256 (as `postern up` and `postern device enrol` show it)",
@@ -115,7 +121,7 @@ function startWithClaim(
   }
   const parsed = claimFile.safeParse(value);
   if (!parsed.success) throw new UsageError(`${file} is no claim as \`postern device claim\` writes it`);
-  const { est, ca: pem, certificate, key, prefix } = parsed.data;
+  const { est, ca: pem, certificate, key, prefix, knock } = parsed.data;
   if (device === undefined || !isDeviceName(device) || !device.startsWith(prefix))
     throw new UsageError(
       `name the device with --device: ${file} makes devices whose names begin with "${prefix}"`,
@@ -124,7 +130,7 @@ function startWithClaim(
   const identity = { cert: certificate, key };
   checkCredentials({ ca: pem, ...identity }, file);
   return {
-    places: est.map((place) => placeOf(place.url)),
+    places: est.map((place) => placeOf(place.url, knock)),
     device,
     trust: () => Promise.resolve(trusted),
     proof: { kind: "claim", ...identity },

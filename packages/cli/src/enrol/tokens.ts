@@ -13,6 +13,7 @@ import {
 import { resolveDataDirectory } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
 import { warnOfUnknownRoles } from "../devices/unknown-roles.ts";
+import { formatKnock } from "./knock-line.ts";
 import { shellWord } from "../server/banner.ts";
 
 interface Options {
@@ -40,15 +41,20 @@ function deviceCommand(made: NewTokenResult, tokenFile: string, { program }: Com
   return `${program} enrol ${where} --token-file ${shellWord(tokenFile)} --bundle ${device}.json`;
 }
 
+/** The token and, where the server is hidden, how to knock there: both belong into the file. */
+function tokenLines({ token, knock }: NewTokenResult): string[] {
+  return knock === undefined ? [token] : [token, formatKnock(knock)];
+}
+
 function renderToken(made: NewTokenResult, { out }: TokenOptions, context: CommandContext): string {
-  const { device, token, expires } = made;
+  const { device, expires } = made;
   const tokenFile = out ?? `${device}.token`;
   const where =
     out === undefined
       ? [
           `${device} gets a certificate once until ${expires} for this token, which is shown only now:`,
           "",
-          `  ${token}`,
+          ...tokenLines(made).map((line) => `  ${line}`),
           "",
           `On the device, with the token in the file ${tokenFile}:`,
         ]
@@ -69,15 +75,18 @@ export async function createToken(options: TokenOptions, context: CommandContext
     body: { device, tenant, roles, groups, lifeMs },
     answer: newTokenResult,
   });
-  if (out !== undefined) replacePrivateFile(resolve(context.cwd, out), `${made.token}\n`);
+  if (out !== undefined) replacePrivateFile(resolve(context.cwd, out), `${tokenLines(made).join("\n")}\n`);
   warnOfUnknownRoles(roles, directoryOf(options, context), context);
   if (json !== true) {
     context.stdout.write(renderToken(made, options, context));
     return;
   }
-  const { token, ...rest } = made;
+  const { token, knock, ...rest } = made;
   const command = deviceCommand(made, out ?? `${device}.token`, context);
-  const shown = out === undefined ? { ...rest, token, command } : { ...rest, tokenFile: out, command };
+  const shown =
+    out === undefined
+      ? { ...rest, token: tokenLines({ ...made, token, knock }).join("\n"), command }
+      : { ...rest, tokenFile: out, command };
   context.stdout.write(`${JSON.stringify(shown)}\n`);
 }
 

@@ -4,7 +4,7 @@ import { deriveKnockSecret } from "@postern/knock/spa1/keys";
 
 import type { GateConfiguration } from "../config/gate.ts";
 import type { GateIdentity } from "./gate-files.ts";
-import { mqttService } from "./guard.ts";
+import { enrolmentService, mqttService } from "./guard.ts";
 
 /** How a device knocks, for its bundle. */
 export type KnockOf = (device: Device) => Bundle["knock"];
@@ -13,6 +13,7 @@ export type KnockOf = (device: Device) => Bundle["knock"];
 export function knockOf(
   gate: GateConfiguration | undefined,
   identity: GateIdentity | undefined,
+  hidesEnrolment: boolean,
 ): KnockOf | undefined {
   if (gate === undefined || identity === undefined) return undefined;
   const policies = new Map(gate.devices.map((policy) => [policy.name, policy]));
@@ -24,6 +25,7 @@ export function knockOf(
       port: gate.port,
       secret: deriveKnockSecret(identity.master, owner).toString("base64"),
       service: mqttService,
+      ...(hidesEnrolment ? { enrolment: enrolmentService } : {}),
       address: roaming && !clockless ? "seen" : "own",
       ...(clockless ? { clockless } : {}),
     };

@@ -12,6 +12,7 @@ import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
 import { certBindOf } from "@postern/knock/spa1/cert-bind";
 
 import type { GateConfiguration } from "../config/gate.ts";
+import { Visitors } from "./visitors.ts";
 
 export interface DoorOptions {
   readonly gate: GateConfiguration;
@@ -23,6 +24,8 @@ export interface DoorOptions {
 
 /** The broker's side of the gate: lets in from other machines only who knocked, and tells the gate what it must know. */
 export class Door implements Doorkeeper, Disposable {
+  /** Who may knock before there is a bundle. */
+  readonly visitors: Visitors;
   readonly #link: BrokerLink;
   readonly #registry: DeviceRegistry;
   readonly #stack: DisposableStack;
@@ -45,11 +48,17 @@ export class Door implements Doorkeeper, Disposable {
         addresses: policy?.addresses === undefined ? null : [...policy.addresses],
       };
     };
+    this.visitors = stack.use(
+      new Visitors({
+        came: (visitor) => this.#link.device(visitor),
+        left: (name) => this.#link.forget(name),
+      }),
+    );
     this.#link = stack.use(
       new BrokerLink({
         path: socket,
         source: {
-          devices: () => [...registry.all()].filter(isInUse).map(told),
+          devices: () => [...[...registry.all()].filter(isInUse).map(told), ...this.visitors.all()],
           connections: () => this.#connections(),
         },
         nowMs: () => systemClock.wallMs(),
@@ -65,6 +74,15 @@ export class Door implements Doorkeeper, Disposable {
       }),
     );
     this.#stack = stack.move();
+  }
+
+  /** Whether the enrolment server may answer somebody there who shows this certificate, or none: a visitor or this very device knocked. */
+  mayEnrol(address: string, certificate: Uint8Array | undefined): boolean {
+    if (isOwn(address)) return true;
+    const from = parseIpAddress(address);
+    if (from === undefined) return false;
+    const device = this.#deviceOf({ certificate, pskIdentity: undefined });
+    return this.#link.admitsSome(from, (name) => name === device || this.visitors.has(name));
   }
 
   mayConnect(address: string): boolean {
@@ -123,7 +141,7 @@ export class Door implements Doorkeeper, Disposable {
   }
 
   /** The device that TLS has shown to be there, before it says anything. */
-  #deviceOf({ certificate, pskIdentity }: Peer): string | undefined {
+  #deviceOf({ certificate, pskIdentity }: Pick<Peer, "certificate" | "pskIdentity">): string | undefined {
     if (pskIdentity !== undefined) return this.#registry.findByPskIdentity(pskIdentity)?.name;
     if (certificate === undefined) return undefined;
     const { fingerprint256 } = new X509Certificate(certificate);

@@ -17,7 +17,7 @@ import { unixSocketPath } from "../admin/socket-path.ts";
 import type { Configuration } from "../config/configuration.ts";
 import type { GateConfiguration } from "../config/gate.ts";
 import { gateFiles, gateSocketName, obtainGateIdentity } from "./gate-files.ts";
-import { guardPlan, hiddenPorts } from "./guard.ts";
+import { guardPlan, hiddenPorts, servicePorts } from "./guard.ts";
 import { createVerifiers } from "./verifiers.ts";
 
 /** Where knocks come from: all addresses of the machine. */
@@ -60,7 +60,8 @@ export async function startGate(options: GateProcessOptions): Promise<AsyncDispo
   bans.restore(nowMs);
   const ports = hiddenPorts(configuration);
   const file = configuration.file ?? "";
-  const verifiers = createVerifiers({ gate: settings, gateId, memory, ports, file, nowMs });
+  const services = servicePorts(configuration);
+  const verifiers = createVerifiers({ gate: settings, gateId, memory, ports, services, file, nowMs });
   const gate = stack.use(
     new Gate({ clock: systemClock, log, firewall, memory, bans, spa1: verifiers.spa1, master }),
   );

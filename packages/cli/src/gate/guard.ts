@@ -10,6 +10,32 @@ import type { GateConfiguration } from "../config/gate.ts";
 
 /** The service that devices ask for: all MQTT listeners. */
 export const mqttService = 1;
+/** The service that they ask for before they get or renew a certificate. */
+export const enrolmentService = 2;
+
+/** Whether the enrolment server is hidden: its clients must knock. */
+export function estIsHidden({ est, gate }: Pick<Configuration, "est" | "gate">): boolean {
+  return gate !== undefined && est !== undefined && est.hidden && !isLoopback(est.host);
+}
+
+/** The ports of each service that devices may ask for. */
+export function servicePorts(configuration: Configuration): Map<number, readonly number[]> {
+  const services = new Map<number, readonly number[]>([[mqttService, hiddenPorts(configuration)]]);
+  const { est, file } = configuration;
+  if (est !== undefined && estIsHidden(configuration))
+    services.set(enrolmentService, [checkedPort(est.port, file)]);
+  return services;
+}
+
+function checkedPort(port: number, file: string | undefined): number {
+  if (port !== 0) return port;
+  throw new ConfigError(
+    "est.url needs a port of its own where the gate is to hide it: give it one instead of 0",
+    {
+      file: file ?? "the configuration",
+    },
+  );
+}
 
 /** The ports that are hidden: those of listeners that other machines could reach. */
 export function hiddenPorts({ listeners, file }: Pick<Configuration, "listeners" | "file">): number[] {
@@ -49,7 +75,7 @@ function knockPorts({ port, fwknop, thesis }: GateConfiguration): KnockPort[] {
 export function guardPlan(configuration: Configuration, gate: GateConfiguration): GuardPlan {
   const plan = {
     ...defaultGuardPlan,
-    hiddenPorts: hiddenPorts(configuration),
+    hiddenPorts: [...new Set([...servicePorts(configuration).values()].flat())],
     knockPorts: knockPorts(gate),
     bansStopKnocks: gate.bans.strict,
     ...(gate.registered === undefined ? {} : { registeredSources: gate.registered }),

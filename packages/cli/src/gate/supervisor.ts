@@ -5,7 +5,7 @@ import type { SelectOptions } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
 import { Child } from "./children.ts";
 import type { Patience } from "./heartbeat.ts";
-import { hiddenPorts } from "./guard.ts";
+import { servicePorts } from "./guard.ts";
 import { runAs, withOnly } from "./privileges.ts";
 
 /** A new gate is there within a second, and what is open stays so little time that nothing is lost by another. */
@@ -42,7 +42,9 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
   const args = Object.entries({ ...select, data }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );
-  const privileged = hiddenPorts(configuration).some((port) => port < privilegedPortEnd);
+  const privileged = [...servicePorts(configuration).values()]
+    .flat()
+    .some((port) => port < privilegedPortEnd);
   const interruption = context.interruption();
   const gate = new Child({
     name: "gate",

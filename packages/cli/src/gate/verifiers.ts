@@ -10,7 +10,6 @@ import { ThesisVerifier } from "@postern/knock/thesis/verifier";
 
 import { ConfigError } from "../config/errors.ts";
 import type { GateConfiguration } from "../config/gate.ts";
-import { mqttService } from "./guard.ts";
 
 /** Refusals of unknown devices in a second that cost what those of known ones do: some 3 % of a core. */
 const disguisedPerSecondMax = 1_000;
@@ -19,8 +18,10 @@ export interface VerifierOptions {
   readonly gate: GateConfiguration;
   readonly gateId: string;
   readonly memory: AcceptedMemory;
-  /** The ports that a knock opens. */
+  /** The ports that a knock of another format opens. */
   readonly ports: readonly number[];
+  /** Those of each service that SPA1 asks for. */
+  readonly services: ReadonlyMap<number, readonly number[]>;
   /** The configuration's file, which paths in it are relative to. */
   readonly file: string;
   readonly nowMs: number;
@@ -35,7 +36,7 @@ export interface Verifiers {
 
 /** @throws {ConfigError} for a file that cannot be read or holds no key. */
 export function createVerifiers(options: VerifierOptions): Verifiers {
-  const { gate, gateId, memory, ports, nowMs } = options;
+  const { gate, gateId, memory, services, nowMs } = options;
   const limits = { windowSecondsDefault: gate.windowSeconds, windowSecondsMax: gate.windowSecondsMax };
   const { lostAtMs } = memory;
   const spa1 = new Spa1Verifier(
@@ -43,7 +44,7 @@ export function createVerifiers(options: VerifierOptions): Verifiers {
       ...limits,
       gateId,
       counters: memory,
-      services: new Map([[mqttService, ports]]),
+      services,
       countersLostAtMs: lostAtMs,
       disguisedPerSecondMax,
     },

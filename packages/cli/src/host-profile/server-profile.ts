@@ -42,9 +42,10 @@ export function serverProfile(options: LockdownOptions, context: CommandContext)
   return { kind: "server", in: [...own, ...listed.in], out: listed.out };
 }
 
-function servicesOf({ listeners }: Pick<Configuration, "listeners">): number[] {
-  const ports = listeners.flatMap(({ address }) =>
-    address.kind === "unix" || isLoopback(address.host) || address.port === 0 ? [] : [address.port],
+function servicesOf({ listeners, est }: Pick<Configuration, "listeners" | "est">): number[] {
+  const places = listeners.flatMap(({ address }) => (address.kind === "unix" ? [] : [address]));
+  const ports = [...places, ...(est === undefined ? [] : [est])].flatMap(({ host, port }) =>
+    isLoopback(host) || port === 0 ? [] : [port],
   );
   return [...new Set(ports)];
 }

@@ -10,13 +10,22 @@ import type { DataDirectory } from "@postern/identity/data-directory";
 import { refusalOfDevice, type Device } from "@postern/identity/device";
 import { EnrolmentClaims, claimState, type NewClaim } from "@postern/identity/enrolment/claims";
 import { EnrolmentDesk } from "@postern/identity/enrolment/desk";
-import { EnrolmentTokens, isFromBefore, tokenState, type NewToken } from "@postern/identity/enrolment/tokens";
+import {
+  EnrolmentTokens,
+  isFromBefore,
+  tokenState,
+  type EnrolmentToken,
+  type NewToken,
+} from "@postern/identity/enrolment/tokens";
 import { EnrolmentError } from "@postern/identity/errors";
+import type { EnrolmentKnock } from "@postern/device/knock";
 import { decodeCertificate } from "@postern/pki/certificate";
 
 import type { ClaimList, NewClaimResult, NewTokenResult, TokenList } from "../admin/enrolment-protocol.ts";
 import type { Configuration } from "../config/configuration.ts";
 import type { KnockOf } from "../gate/bundle-knock.ts";
+import type { EnrolmentDoor } from "../gate/open-door.ts";
+import type { Visitor } from "../gate/visitors.ts";
 import { estServers, type Machine } from "./addresses.ts";
 import type { FileAuditLog } from "./audit-log.ts";
 import type { Certificates } from "./certificates.ts";
@@ -37,8 +46,21 @@ export interface EnrolmentOptions {
   readonly servers: () => Bundle["servers"];
   /** How a device knocks, where a gate hides the broker. */
   readonly knock?: KnockOf | undefined;
+  /** Where the gate hides this server too. */
+  readonly door?: EnrolmentDoor | undefined;
   /** Told what the person who started the server should know. */
   readonly warn: (sentence: string) => void;
+}
+
+/** A device that has just got its certificate asks once more, with that. */
+const afterUseMs = 60_000;
+
+function tokenVisitor({ id, tenant }: EnrolmentToken): Visitor {
+  return { name: `enrolment:${id}`, tenant };
+}
+
+function claimVisitor({ name, tenant }: { readonly name: string; readonly tenant: string }): Visitor {
+  return { name: `claim:${name}`, tenant };
 }
 
 /** Certificates for devices over the network: the tokens for it, and the server when there is one. */
@@ -57,6 +79,7 @@ export class Enrolment implements AsyncDisposable {
   /** @throws {PkiFileError} when the tokens are damaged; {@link ListenError} when an address that was asked for cannot be had. */
   static async start(options: EnrolmentOptions): Promise<Enrolment> {
     const enrolment = new Enrolment(options);
+    options.door?.door.visitors.follow(() => enrolment.#visitors());
     try {
       enrolment.#server = await enrolment.#listen();
     } catch (thrown) {
@@ -99,7 +122,9 @@ export class Enrolment implements AsyncDisposable {
     const { fingerprint } = decodeCertificate(serverCa) ?? authority.root;
     const detail = `token ${id}, good until ${expires}`;
     audit.recordEnrolment({ kind: "enrolment-token-made", address: "", identity: device, detail });
+    const knock = this.#welcome(tokenVisitor(token));
     return {
+      ...(knock === undefined ? {} : { knock }),
       id,
       device,
       token: `${device}:${secret}`,
@@ -141,6 +166,7 @@ export class Enrolment implements AsyncDisposable {
     const nowMs = clock.wallMs();
     const meant = this.tokens.list().filter(({ id, device }) => id === which || device === which);
     const cancelled = meant.flatMap(({ id }) => this.tokens.cancel(id, nowMs) ?? []);
+    this.#options.door?.door.visitors.look();
     if (cancelled.length === 0) {
       throw new EnrolmentError(`there is no open token of "${which}": see \`postern device enrolments\``);
     }
@@ -161,7 +187,9 @@ export class Enrolment implements AsyncDisposable {
     const detail = `claim "${name}" for ${devicesMax} devices "${prefix}…", good until ${expires}`;
     audit.recordEnrolment({ kind: "enrolment-claim-made", address: "", identity: name, detail });
     const est = urls.map((url) => ({ url }));
+    const knock = this.#welcome(claimVisitor(claim));
     return {
+      ...(knock === undefined ? {} : { knock }),
       postern: 1,
       claim: name,
       prefix,
@@ -199,8 +227,29 @@ export class Enrolment implements AsyncDisposable {
     const claim = this.claims.revoke(name, clock.wallMs());
     if (claim === undefined)
       throw new EnrolmentError(`there is no claim "${name}": see \`postern device claims\``);
+    this.#options.door?.door.visitors.look();
     const detail = `claim "${name}" after ${claim.devices} devices`;
     audit.recordEnrolment({ kind: "enrolment-claim-revoked", address: "", identity: name, detail });
+  }
+
+  /** Lets somebody who has no bundle yet knock. @returns how; `undefined` when nobody needs to. */
+  #welcome(visitor: Visitor): EnrolmentKnock | undefined {
+    const { door } = this.#options;
+    door?.door.visitors.look();
+    return door?.knockOf(visitor);
+  }
+
+  /** Whoever holds a token or claim that is good. */
+  *#visitors(): IterableIterator<Visitor> {
+    const nowMs = this.#options.clock.wallMs();
+    for (const token of this.tokens.list()) {
+      const usedMs = token.used === undefined ? Infinity : nowMs - Date.parse(token.used.at);
+      if (tokenState(token, nowMs) === "open" || usedMs < afterUseMs) yield tokenVisitor(token);
+    }
+    for (const claim of this.claims.list()) {
+      const state = claimState(claim, nowMs);
+      if (state === "open" || state === "exhausted") yield claimVisitor(claim);
+    }
   }
 
   /** To be called when the server's certificate is another. */
@@ -228,7 +277,8 @@ export class Enrolment implements AsyncDisposable {
   }
 
   async #listen(): Promise<EstServer | undefined> {
-    const { configuration, certificates, audit, failures, clock, log, servers, knock, warn } = this.#options;
+    const { configuration, certificates, audit, failures, clock, log, servers, knock, door, warn } =
+      this.#options;
     const { est } = configuration;
     if (est === undefined) return undefined;
     const { host, port, certificateDays, renewalGraceDays, sameKeyRenewal } = est;
@@ -249,7 +299,7 @@ export class Enrolment implements AsyncDisposable {
     const places = (device: Device) => ({ servers: servers(), est: this.places, knock: knock?.(device) });
     try {
       return await startEstServer(
-        { host, port, tls, clock, log },
+        { host, port, tls, clock, log, door: door?.door },
         { desk, authority, serverCa, places, record, failures },
       );
     } catch (thrown) {

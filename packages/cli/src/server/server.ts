@@ -19,7 +19,6 @@ import type { ExplainRequest, Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
 import type { ListenerAddress } from "../config/listener-url.ts";
-import type { KnockOf } from "../gate/bundle-knock.ts";
 import { openDoor, type OpenDoor } from "../gate/open-door.ts";
 import { version } from "../version.ts";
 import { bundleServers, certificateHosts, thisMachine, type Machine } from "./addresses.ts";
@@ -196,7 +195,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
   const servers = bundleServers(configuration, ports, machine);
   foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
-  const enrolment = await startEnrolment(parts, { machine, servers, knock: door.knock });
+  const enrolment = await startEnrolment(parts, { machine, servers, door });
   const provide = () =>
     provideBundles({
       directory,
@@ -353,14 +352,14 @@ async function startEnrolment(
   {
     machine,
     servers,
-    knock,
-  }: { readonly machine: Machine; readonly servers: Bundle["servers"]; readonly knock: KnockOf | undefined },
+    door: { knock, enrolment: door },
+  }: { readonly machine: Machine; readonly servers: Bundle["servers"]; readonly door: OpenDoor },
 ): Promise<Enrolment> {
   const { configuration, log } = options;
   const warn = (sentence: string): void => void warnings.push(sentence);
   const { failures } = authentication;
   const parts = { configuration, directory, certificates, audit, failures, machine, clock: systemClock, log };
-  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, knock, warn }));
+  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, knock, door, warn }));
 }
 
 /** @returns the URL; `undefined` when metrics are off, or their default port is taken. @throws {ListenError} */

@@ -43,6 +43,8 @@ export interface HiddenServerOptions {
   readonly gate?: readonly string[];
   /** Files beside the configuration. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Where devices enrol; nowhere unless given. */
+  readonly est?: string;
   /** More of the server's environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** What is done to the data directory before the server starts for the first time. */
@@ -52,6 +54,7 @@ export interface HiddenServerOptions {
 export async function hiddenServer({
   gate = [],
   files = {},
+  est = "off",
   env = {},
   prepare,
 }: HiddenServerOptions = {}): Promise<HiddenServer> {
@@ -69,7 +72,7 @@ export async function hiddenServer({
   );
   const config = join(directory, "postern.yaml");
   const lines = ["gate:", "  mode: on", ...gate.map((line) => `  ${line}`), 'metrics: { url: "off" }'];
-  writeFileSync(config, `${lines.join("\n")}\nest: { url: "off" }\n`);
+  writeFileSync(config, `${lines.join("\n")}\nest: { url: "${est}" }\n`);
   for (const [name, text] of Object.entries(files)) {
     writeFileSync(join(directory, name), text, { mode: 0o600 });
   }

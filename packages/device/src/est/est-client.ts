@@ -7,6 +7,8 @@ import { decodeCertsOnly } from "@postern/pki/pkcs7";
 import type { TlsCredentials } from "../credentials.ts";
 import { ConnectionError, EnrolmentAnswerError, EnrolmentRefusedError } from "../errors.ts";
 import { streamError } from "../explain.ts";
+import type { KnockSettings } from "../knock.ts";
+import { KnockingSocket } from "../knocking-socket.ts";
 import { visible } from "../visible.ts";
 
 /** As in the broker: an import statement would load all of undici. */
@@ -24,6 +26,8 @@ export interface EstPlace {
   readonly port: number;
   /** `https://host:port`, for messages. */
   readonly url: string;
+  /** How to knock first; `undefined` where it is not hidden. */
+  readonly knock?: KnockSettings | undefined;
 }
 
 export interface EstRequest {
@@ -61,12 +65,14 @@ export interface EstTls extends TlsCredentials {
 }
 
 /** @throws {ConnectionError} */
-function openSocket({ host, port, url }: EstPlace, tls: EstTls): Promise<TLSSocket> {
+function openSocket({ host, port, url, knock }: EstPlace, tls: EstTls): Promise<TLSSocket> {
   const { ca, cert, key, anyServer } = tls;
   return new Promise((resolve, reject) => {
+    const hidden = knock === undefined ? undefined : new KnockingSocket(host, port, knock);
     const socket = connect({
       host,
       port,
+      ...(hidden === undefined ? {} : { socket: hidden }),
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
@@ -77,6 +83,9 @@ function openSocket({ host, port, url }: EstPlace, tls: EstTls): Promise<TLSSock
       timeout: timeoutMs,
     });
     const target = { kind: "tls", host, port, url } as const;
+    hidden?.once("error", (error) => socket.destroy(error));
+    // Node does so by itself only for a socket that it made.
+    if (hidden !== undefined) socket.setTimeout(timeoutMs);
     socket.once("secureConnect", () => resolve(socket));
     socket.once("error", (error) => reject(streamError(error, target, { tls, expiredSince: undefined })));
     socket.once("timeout", () => {

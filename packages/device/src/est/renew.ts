@@ -5,6 +5,7 @@ import { decodeCertificate, deviceOf, renewalDueMs, type Certificate } from "@po
 import { createRequest } from "@postern/pki/csr-create";
 
 import { ConnectionError, NotRenewableError } from "../errors.ts";
+import { renewalSettings } from "../knock.ts";
 import { replacePrivateFile } from "../private-file.ts";
 import { fetchPlaces } from "./device-places.ts";
 import { askEst, certificatesOf, granted, notAnEstUrl, parseEstUrl, type EstPlace } from "./est-client.ts";
@@ -36,10 +37,11 @@ export function readRenewable(path: string, name: string, url?: string): Renewab
     throw new NotRenewableError(
       `${name} does not say where to renew: name the enrolment server with --url https://host:port`,
     );
+  const knock = renewalSettings(bundle, path);
   const places = urls.map((asked) => {
     const place = parseEstUrl(asked);
     if (place === undefined) throw new NotRenewableError(notAnEstUrl(asked));
-    return place;
+    return { ...place, knock };
   });
   return { text, bundle, certificate, places, dueMs: renewalDueMs(certificate) };
 }

@@ -90,6 +90,11 @@ export class BrokerLink implements Disposable {
     return this.#someWindow(address, (window) => fits(window.certBind, certBind));
   }
 
+  /** Whether somebody of these knocked from there. */
+  admitsSome(address: IpAddress, which: (device: string) => boolean): boolean {
+    return this.#someWindow(address, ({ device }) => device !== undefined && which(device));
+  }
+
   #someWindow(address: IpAddress, suits: (window: KnownWindow) => boolean): boolean {
     if (this.#exposed) return false;
     const nowMs = this.#options.nowMs();

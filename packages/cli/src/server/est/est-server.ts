@@ -1,4 +1,5 @@
 import type { Server } from "node:https";
+import type { Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 
 import Fastify, { type FastifyError, type FastifyInstance } from "fastify";
@@ -9,6 +10,7 @@ import { hostAndPort } from "@postern/core/host";
 import type { Log } from "@postern/core/log";
 import { DataDirectoryError } from "@postern/identity/errors";
 
+import { channelOf } from "./channel.ts";
 import { estRoutes, type EstPorts } from "./est-routes.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -31,6 +33,13 @@ export interface EstServerOptions {
   readonly tls: () => SecureContextOptions;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where a gate hides this server: who may come, asked for each connection and again when TLS has shown a certificate. */
+  readonly door?:
+    | {
+        mayConnect(address: string): boolean;
+        mayEnrol(address: string, certificate: Uint8Array | undefined): boolean;
+      }
+    | undefined;
 }
 
 export interface EstServer extends AsyncDisposable {
@@ -69,7 +78,7 @@ function handleErrors(app: EstApp, log: Log): void {
  * its bytes. @throws the system's error when the address cannot be bound.
  */
 export async function startEstServer(
-  { host, port, tls, clock, log }: EstServerOptions,
+  { host, port, tls, clock, log, door }: EstServerOptions,
   ports: EstPorts,
 ): Promise<EstServer> {
   const app = Fastify({
@@ -97,6 +106,15 @@ export async function startEstServer(
   app.addContentTypeParser("application/pkcs10", { parseAs: "buffer" }, (_request, body, done) =>
     done(null, body),
   );
+  app.server.on("connection", (socket: Socket) => {
+    if (door?.mayConnect(socket.remoteAddress ?? "") === false) socket.destroy();
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    if (door === undefined) return;
+    const { address, certificate } = channelOf(request.raw.socket);
+    if (door.mayEnrol(address, certificate)) return;
+    await reply.status(403).type("text/plain").send("this device did not knock from this address\n");
+  });
   const throttle = new Throttle(clock);
   app.addHook("onRequest", async (request, reply) => {
     const waitSeconds = throttle.request(request.raw.socket.remoteAddress ?? "");
