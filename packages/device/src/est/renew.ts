@@ -5,7 +5,7 @@ import { decodeCertificate, deviceOf, renewalDueMs, type Certificate } from "@po
 import { createRequest } from "@postern/pki/csr-create";
 
 import { ConnectionError, NotRenewableError } from "../errors.ts";
-import { renewalSettings } from "../knock.ts";
+import { renewalSettings, type KnockSettings } from "../knock.ts";
 import { replacePrivateFile } from "../private-file.ts";
 import { fetchPlaces } from "./device-places.ts";
 import { askEst, certificatesOf, granted, notAnEstUrl, parseEstUrl, type EstPlace } from "./est-client.ts";
@@ -21,6 +21,8 @@ export interface Renewable {
   readonly certificate: Certificate;
   /** Where to renew, the preferred address first. */
   readonly places: readonly EstPlace[];
+  /** How to knock there first; `undefined` where it is not hidden. */
+  readonly knock: KnockSettings | undefined;
   /** When two thirds of the certificate's life are over, wall clock ms. */
   readonly dueMs: number;
 }
@@ -41,9 +43,9 @@ export function readRenewable(path: string, name: string, url?: string): Renewab
   const places = urls.map((asked) => {
     const place = parseEstUrl(asked);
     if (place === undefined) throw new NotRenewableError(notAnEstUrl(asked));
-    return { ...place, knock };
+    return place;
   });
-  return { text, bundle, certificate, places, dueMs: renewalDueMs(certificate) };
+  return { text, bundle, certificate, places, knock, dueMs: renewalDueMs(certificate) };
 }
 
 /** What became of a renewal; `otherwise` when another process renewed the same file meanwhile. */
@@ -51,8 +53,9 @@ export type Renewal =
   | { readonly kind: "renewed"; readonly certificate: Certificate }
   | { readonly kind: "otherwise" };
 
-async function renewAt(place: EstPlace, path: string, renewable: Renewable, nowMs: number): Promise<Renewal> {
-  const { bundle, certificate, text } = renewable;
+async function renewAt(found: EstPlace, path: string, renewable: Renewable, nowMs: number): Promise<Renewal> {
+  const { bundle, certificate, text, knock } = renewable;
+  const place = { ...found, knock };
   const authorities = await fetchAuthorities(place, trustPem(bundle.ca, "the bundle"));
   const key = newKeyLike(bundle.key);
   const named = deviceOf(certificate);
