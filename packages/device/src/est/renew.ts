@@ -54,8 +54,8 @@ export type Renewal =
   | { readonly kind: "otherwise" };
 
 async function renewAt(found: EstPlace, path: string, renewable: Renewable, nowMs: number): Promise<Renewal> {
-  const { bundle, certificate, text, knock } = renewable;
-  const place = { ...found, knock };
+  const { bundle, certificate, text } = renewable;
+  const place = { ...found, knock: renewable.knock };
   const authorities = await fetchAuthorities(place, trustPem(bundle.ca, "the bundle"));
   const key = newKeyLike(bundle.key);
   const named = deviceOf(certificate);
