@@ -9,8 +9,10 @@ import { keyLoadKey, keyTransportKey } from "./security/link-key.ts";
 import { securityLevel } from "./security/levels.ts";
 import { createNonce, setMacNonce, setZigbeeNonce } from "./security/nonce.ts";
 
-/** Frames of one kind that a candidate is tried on: the first tells, the others confirm. */
+/** Frames that one key opens, or several of one network do: the first tells, the others confirm. */
 const targetsMax = 8;
+/** Networks and pairs of devices whose keys are looked for at a time. */
+const groupsMax = 64;
 const keyBytes = 16;
 /** Levels with an integrity code: without one, nothing tells a right key from a wrong one. */
 const usualLevel = 5;
@@ -22,6 +24,12 @@ type TargetKind = "network" | "link" | "link-transport" | "link-load" | "mac";
 interface Target {
   readonly input: CcmStarInput;
   readonly frame: number;
+}
+
+/** Frames that belong together. */
+interface Group {
+  readonly kind: TargetKind;
+  targets: readonly Target[];
 }
 
 /** A key that was found in a dump. */
@@ -40,7 +48,7 @@ export interface HuntedKey {
 /** Looks for the keys of a capture in the memory of a device. @see thesis 6.6 Key storage */
 export class KeyHunt {
   readonly #level: number;
-  readonly #targets = new Map<TargetKind, Target[]>();
+  readonly #groups = new Map<string, Group>();
   readonly #output = new Uint8Array(2_048);
 
   /** `level`: of NWK and APS frames, where it is not the usual one. Throws `RangeError` for one without integrity code. */
@@ -75,7 +83,7 @@ export class KeyHunt {
         patchOffset: -1,
         patchValue: 0,
       };
-      this.#add("mac", { input, frame: frame.number });
+      this.#add("mac", source, { input, frame: frame.number });
     } else if (dissection.nwkProtection === "unopened" && nwk !== undefined) {
       this.#addZigbee("network", dissection, { bytes: macPayload, ...nwk });
     } else if (dissection.apsProtection === "unopened" && aps !== undefined) {
@@ -87,7 +95,7 @@ export class KeyHunt {
 
   /** How many frames there are to try candidates on. */
   get targetCount(): number {
-    return [...this.#targets.values()].reduce((sum, { length }) => sum + length, 0);
+    return [...this.#groups.values()].reduce((sum, { targets }) => sum + targets.length, 0);
   }
 
   /**
@@ -107,13 +115,13 @@ export class KeyHunt {
   }
 
   *#try(bytes: Uint8Array, offset: number, reversed: boolean): Generator<HuntedKey> {
-    for (const [kind, targets] of this.#targets) {
+    const keys = new Map<TargetKind, AesKey>();
+    for (const { kind, targets } of this.#groups.values()) {
       const [first] = targets;
-      if (first === undefined) continue;
-      const key = createAesKey(derived(kind, bytes));
-      // Several networks or devices may be among the targets, so that each may be the one that this key is for.
+      const key = keys.get(kind) ?? createAesKey(derived(kind, bytes));
+      keys.set(kind, key);
+      if (first === undefined || !this.#opens(key, first.input)) continue;
       const frames = targets.filter(({ input }) => this.#opens(key, input)).map(({ frame }) => frame);
-      if (frames.length === 0) continue;
       yield { offset, reversed, use: useOf(kind), bytes: bytes.slice(), frames, tried: targets.length };
     }
   }
@@ -124,7 +132,7 @@ export class KeyHunt {
 
   #addZigbee(
     kind: TargetKind,
-    { frame }: Dissection,
+    { frame, mac }: Dissection,
     at: {
       readonly bytes: Uint8Array;
       readonly start: number;
@@ -149,15 +157,19 @@ export class KeyHunt {
       patchOffset: auxiliary.controlOffset,
       patchValue: control,
     };
-    this.#add(kind, { input, frame: frame.number });
+    // All devices of a network share its key; a link key belongs to a pair.
+    const owner = kind === "network" ? `${mac.destinationPan} ${auxiliary.keySequence}` : auxiliary.source;
+    this.#add(kind, owner, { input, frame: frame.number });
   }
 
   /** Short frames are tried fastest: of many, the shortest stay. */
-  #add(kind: TargetKind, target: Target): void {
-    const targets = this.#targets.get(kind) ?? [];
-    targets.push(target);
-    targets.sort((a, b) => a.input.payloadEnd - b.input.payloadEnd);
-    this.#targets.set(kind, targets.slice(0, targetsMax));
+  #add(kind: TargetKind, owner: string, target: Target): void {
+    const name = `${kind} ${owner}`;
+    const group = this.#groups.get(name) ?? { kind, targets: [] };
+    if (!this.#groups.has(name) && this.#groups.size >= groupsMax) return;
+    const sorted = [...group.targets, target].sort((a, b) => a.input.payloadEnd - b.input.payloadEnd);
+    group.targets = sorted.slice(0, targetsMax);
+    this.#groups.set(name, group);
   }
 }
 

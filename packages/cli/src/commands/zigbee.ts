@@ -6,12 +6,13 @@ import type { ChecklistCommandOptions } from "../zigbee/checklist-command.ts";
 import type { KeyhuntCommandOptions } from "../zigbee/keyhunt-command.ts";
 import type { LabCommandOptions } from "../zigbee/lab-command.ts";
 import type { SimCommandOptions } from "../zigbee/sim-command.ts";
+import type { WatchCommandOptions } from "../zigbee/watch-command.ts";
 
 function collected(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-/** `postern zigbee audit|sim|lab|keyhunt|checklist`. */
+/** `postern zigbee audit|sim|lab|keyhunt|checklist|watch`. */
 export function registerZigbee(program: Command, context: CommandContext): void {
   const zigbee = program.command("zigbee").description("look at the security of Zigbee networks");
   zigbee
@@ -122,5 +123,33 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .action(async (file: string, options: ChecklistCommandOptions) => {
       const { checklistCommand } = await import("../zigbee/checklist-command.ts");
       await checklistCommand(file, options, context);
+    });
+  zigbee
+    .command("watch")
+    .description(
+      "apply the rules of the audit to what a sniffer sends, and tell each finding when it appears",
+    )
+    .option(
+      "--zep <[address:]port>",
+      "listen for ZEP datagrams (usually 17754) instead of reading standard input",
+    )
+    .option("--key-file <file>", "keys and install codes, one to a line")
+    .option("--inventory <file>", "which devices, networks and keys are expected (JSON)")
+    .option("--minutes <number>", "how far back frames are kept", "10")
+    .option("--every <seconds>", "how often they are looked at", "5")
+    .option("--severity <severity>", "tell from this one on: info … critical", "low")
+    .option("--json", "a line of JSON for each finding")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Examples:",
+        "  tcpdump -i wpan0 -U -w - | postern zigbee watch --key-file keys.txt",
+        "  postern zigbee watch --zep 17754 --json | postern pub --bundle alerts.json alerts/zigbee --lines",
+      ].join("\n"),
+    )
+    .action(async (options: WatchCommandOptions) => {
+      const { watchCommand } = await import("../zigbee/watch-command.ts");
+      await watchCommand(options, context);
     });
 }

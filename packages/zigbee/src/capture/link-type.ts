@@ -1,4 +1,10 @@
-import { type Encapsulated, frameInEthernet, frameInIp, frameInLinuxCooked } from "./encapsulation.ts";
+import {
+  type Encapsulated,
+  frameInEthernet,
+  frameInIp,
+  frameInLinuxCooked,
+  frameInZep,
+} from "./encapsulation.ts";
 import { frameCheckMatches, type FrameCheckFormat, tiMetadata } from "../mac/frame-check.ts";
 import { type CapturedFrame } from "./captured-frame.ts";
 
@@ -56,6 +62,11 @@ export function frameOfRecord(record: Uint8Array, info: RecordInfo): CapturedFra
     default:
       return undefined;
   }
+}
+
+/** The frame in a datagram of the Zigbee Encapsulation Protocol, or `undefined` when it carries none. */
+export function frameOfZep(datagram: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
+  return encapsulatedFrame(frameInZep(datagram), info);
 }
 
 function encapsulatedFrame(found: Encapsulated | undefined, info: RecordInfo): CapturedFrame | undefined {

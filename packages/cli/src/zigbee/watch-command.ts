@@ -1,0 +1,139 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { resolve } from "node:path";
+
+import { type Finding, frameRanges, isAtLeast, severities, type Severity } from "@postern/audit/finding";
+import { Watch } from "@postern/audit/zigbee/watch";
+import { errorText } from "@postern/core/errors";
+import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
+import { frameOfZep } from "@postern/zigbee/capture/link-type";
+
+import type { CommandContext } from "../context.ts";
+import { ExitCode, UsageError } from "../errors.ts";
+import { loadInventory } from "./inventory.ts";
+import { createKeyring } from "./keys.ts";
+import { wholeNumber } from "./sim-command.ts";
+
+/** The options of `postern zigbee watch`, as they stand on the command line. */
+export interface WatchCommandOptions {
+  readonly zep?: string;
+  readonly keyFile?: string;
+  readonly inventory?: string;
+  readonly minutes: string;
+  readonly every: string;
+  readonly severity: string;
+  readonly json?: boolean;
+}
+
+/** Frames that are kept at most: some minutes of a channel that is fully used. */
+const framesMax = 50_000;
+const againUs = 3_600_000_000;
+
+/** Watches a capture that comes on stdin, or ZEP datagrams, and tells each finding when it appears. Runs until the end, or a signal. */
+export async function watchCommand(options: WatchCommandOptions, context: CommandContext): Promise<void> {
+  const from = severities.find((severity) => severity === options.severity);
+  if (from === undefined) {
+    throw new UsageError(
+      `--severity is ${JSON.stringify(options.severity)}, not one of ${severities.join(", ")}`,
+    );
+  }
+  const minutes = wholeNumber("--minutes", options.minutes, 1, 1_440);
+  const everySeconds = wholeNumber("--every", options.every, 1, 3_600);
+  const { inventory, keyFile } = options;
+  const expected =
+    inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
+  const keyring = createKeyring({
+    keys: [],
+    installCodes: [],
+    file: keyFile === undefined ? undefined : resolve(context.cwd, keyFile),
+  });
+  const watch = new Watch({
+    keyring,
+    showKeys: false,
+    windowUs: minutes * 60_000_000,
+    framesMax,
+    againUs,
+    ...(expected === undefined ? {} : { expected }),
+  });
+  const look = async (): Promise<void> => {
+    for (const finding of await watch.look()) tell(finding, from, options.json === true, context);
+  };
+  const signal = context.interruption();
+  const looking = setInterval(() => void look(), everySeconds * 1_000);
+  try {
+    if (options.zep === undefined) await watchInput(watch, context, signal);
+    else await watchZep(watch, options.zep, context, signal);
+  } finally {
+    clearInterval(looking);
+  }
+  await look();
+  if (signal.aborted) context.exitCode = ExitCode.interrupted;
+}
+
+function tell(finding: Finding, from: Severity, json: boolean, context: CommandContext): void {
+  if (!isAtLeast(finding.severity, from)) return;
+  const { id, severity, confidence, subject, summary, frames, thesis, mend } = finding;
+  const line = json
+    ? JSON.stringify({
+        id,
+        severity,
+        confidence,
+        subject,
+        summary,
+        frames: frameRanges(frames),
+        thesis,
+        mend,
+      })
+    : `${severity.toUpperCase()}  ${id}  ${subject}: ${summary} (frames ${frameRanges(frames.slice(0, 20))})`;
+  context.stdout.write(`${line}\n`);
+}
+
+async function watchInput(watch: Watch, context: CommandContext, signal: AbortSignal): Promise<void> {
+  const reader = new CaptureReader({ onFrame: (frame) => watch.add(frame) });
+  const stop = (): void => void context.stdin.destroy();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    for await (const chunk of context.stdin) {
+      if (chunk instanceof Uint8Array) reader.push(chunk);
+      if (reader.problem !== undefined) break;
+    }
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+  if (signal.aborted) return;
+  reader.end();
+  if (reader.problem === undefined) return;
+  context.stderr.write(`postern: standard input: ${reader.problem.reason}\n`);
+  context.exitCode = ExitCode.usage;
+}
+
+async function watchZep(
+  watch: Watch,
+  place: string,
+  context: CommandContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const [, host = "127.0.0.1", port = ""] = /^(?:(.+):)?(\d{1,5})$/.exec(place) ?? [];
+  const portNumber = wholeNumber("--zep", port, 0, 65_535);
+  const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+  let number = 0;
+  socket.on("message", (packet) => {
+    const timeUs = Math.round((performance.timeOrigin + performance.now()) * 1_000);
+    const frame = frameOfZep(packet, { number: ++number, timeUs, linkType: 195, frameCheck: "crc" });
+    if (frame !== undefined) watch.add(frame);
+  });
+  const closed = once(socket, "close");
+  try {
+    socket.bind(portNumber, host.replace(/^\[|\]$/g, ""));
+    await once(socket, "listening");
+  } catch (thrown) {
+    throw new UsageError(`cannot listen for ZEP at ${place}: ${errorText(thrown)}`, { cause: thrown });
+  }
+  const { address, port: bound } = socket.address();
+  context.stderr.write(`Listening for ZEP at ${address}:${bound}\n`);
+  if (signal.aborted) socket.close();
+  else signal.addEventListener("abort", () => socket.close(), { once: true });
+  await closed;
+}
