@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 
-import type { StoredMessage } from "@postern/core/session-store";
+import type { AcceptedState, StoredMessage } from "@postern/core/session-store";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { AuthenticationStep, BrokerPorts, Bus, PayloadRule, PayloadRules } from "../src/ports.ts";
@@ -390,6 +390,46 @@ describe("payload rules port", () => {
     assert.equal((await leaver.expect("connack")).reasonCode, 0);
     await leaver.drop();
     assert.equal((await subscriber.receive()).payload, "1");
+  });
+
+  it("keeps what was accepted in one group with the messages that are stored, and otherwise within moments", async () => {
+    const store = new MemorySessionStore({ journal: true });
+    let changed: AcceptedState[] = [];
+    const opened = openBroker({
+      store,
+      ports: {
+        payloadRules: {
+          ruleOn: () => ({
+            confidential: false,
+            fits: () => true,
+            check(bytes) {
+              const payload = Buffer.from(bytes);
+              changed = [{ sender: "device", state: payload }];
+              return { kind: "accepted", payload, checks: 0 };
+            },
+          }),
+          load() {},
+          takeAccepted: () => changed.splice(0),
+        },
+      },
+    });
+    brokers.push(opened);
+    const { port } = await opened.listen();
+    await using raw = await client(
+      { host: "127.0.0.1", port },
+      { clientId: "durable", clean: false, properties: [property.sessionExpiryInterval(60)] },
+    );
+    const kept = () =>
+      Array.from(store.afterCrash().loadAccepted(), ({ state }) => Buffer.from(state).toString());
+    await raw.subscribe("stored", 1);
+    assert.equal(await raw.publish({ topic: "stored", payload: "first", qos: 1 }), 0);
+    // PUBACK came, so both are on disk.
+    assert.deepEqual(kept(), ["first"]);
+    await raw.publish({ topic: "for nobody", payload: "second" });
+    const deadline = performance.now() + 8_000;
+    while (kept()[0] !== "second" && performance.now() < deadline)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(kept(), ["second"]);
   });
 
   it("reads nothing for a while from who has too much checked, and keeps it open", async () => {

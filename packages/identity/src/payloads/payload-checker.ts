@@ -158,9 +158,9 @@ class CheckedRule {
     }
   }
 
-  /** What is done with public keys: a key that is agreed on costs as much as two signatures. */
+  /** What is done with public keys: to open what is encrypted to one costs as much as four signatures. */
   #checksOf({ mode }: Structure): number {
-    const opening = this.#demand.deliver === undefined ? 0 : 2;
+    const opening = this.#demand.deliver === undefined ? 0 : 4;
     return mode === "signed" ? 1 : opening + (mode === "signed+encrypted" && opening > 0 ? 1 : 0);
   }
 
