@@ -5,7 +5,7 @@ import type { IpSource } from "@postern/knock/ip-address";
 import type { Firewall } from "./firewall.ts";
 import { bansSchema } from "./link/messages.ts";
 import type { Judgement, Sentry } from "./sentry.ts";
-import { decodeLine, encodeLine, readStateFile, replaceStateFile } from "./state-file.ts";
+import { decodeLine, encodeLine, readStateFile, replaceStateFileLater } from "./state-file.ts";
 
 export interface BanListOptions {
   /** The file that bans are kept in across restarts. */
@@ -16,10 +16,11 @@ export interface BanListOptions {
 }
 
 /** Bans: decided by the sentry, carried out by the firewall, kept in a file with the time when they end. */
-export class BanList {
+export class BanList implements AsyncDisposable {
   readonly sentry: Sentry;
   readonly #options: BanListOptions;
   #changed = false;
+  #writing: Promise<void> | undefined;
 
   constructor(options: BanListOptions) {
     this.#options = options;
@@ -66,22 +67,30 @@ export class BanList {
     return banned;
   }
 
-  /** Forgets what is over, and writes what changed. */
+  /** Forgets what is over, and has what changed written; knocks do not wait for the disk. */
   sweep(nowMs: number): void {
     this.sentry.sweep(nowMs);
-    this.save(nowMs);
+    if (!this.#changed || this.#writing !== undefined) return;
+    this.#writing = this.#write(nowMs).finally(() => {
+      this.#writing = undefined;
+    });
   }
 
-  /** Writes the list where it changed. A disk that does not take it costs the bans a restart, nothing else. */
-  save(nowMs = 0): void {
-    if (!this.#changed) return;
+  /** Writes what is not written yet. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writing;
+    if (this.#changed) await this.#write(0);
+  }
+
+  /** A disk that does not take it costs the bans a restart, nothing else. */
+  async #write(nowMs: number): Promise<void> {
     const { path, log } = this.#options;
     this.#changed = false;
+    const bans = this.sentry
+      .bans(nowMs)
+      .map(({ source, untilMs }) => ({ source, untilMs: Math.ceil(untilMs) }));
     try {
-      const bans = this.sentry
-        .bans(nowMs)
-        .map(({ source, untilMs }) => ({ source, untilMs: Math.ceil(untilMs) }));
-      replaceStateFile(path, encodeLine(bans));
+      await replaceStateFileLater(path, encodeLine(bans));
     } catch (thrown) {
       log.error({ error: errorText(thrown) }, "the list of bans could not be written");
     }

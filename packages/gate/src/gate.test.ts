@@ -155,6 +155,34 @@ describe("the gate", () => {
     }
   });
 
+  it("accepts nothing again that a loss of power made it forget, and locks nobody out for that", async () => {
+    await using test = await world();
+    const path = join(test.directory, "accepted-knocks");
+    const onDisk = readFileSync(path);
+    const packet = knockOf("pump", test.clock.nowMs);
+    test.gate.knock(packet);
+    await until(() => test.open());
+    await test.gate[Symbol.asyncDispose]();
+    // The machine stopped before the line of this packet came to the disk, and was started again.
+    writeFileSync(path, onDisk);
+    test.gate = await testGate({
+      directory: test.directory,
+      clock: test.clock,
+      isNew: false,
+      boot: "next boot",
+    });
+    await test.ready();
+    for (let count = 0; count < 10; count++) test.gate.knock(packet);
+    assert.equal((await test.status()).counters["unsure"], 10);
+    assert.equal((await test.status()).bans, 0);
+    assert.ok(!test.open());
+    test.clock.nowMs += 20_001;
+    test.gate.knock(packet);
+    assert.equal((await test.status()).counters["unsure"], 11);
+    test.gate.knock(knockOf("pump", test.clock.nowMs));
+    await until(() => test.open());
+  });
+
   it("opens nothing while the broker is away, and goes on when it is back", async () => {
     await using test = await world();
     test.gate.knock(knockOf("pump", test.clock.nowMs));

@@ -120,7 +120,7 @@ export class Gate implements AsyncDisposable {
     await this.#link?.[Symbol.asyncDispose]();
     this.#roster[Symbol.dispose]();
     await this.#windows.end();
-    this.#parts.bans.save();
+    await this.#parts.bans[Symbol.asyncDispose]();
     await this.#parts.memory[Symbol.asyncDispose]();
   }
 

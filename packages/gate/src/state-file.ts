@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 
@@ -47,6 +48,20 @@ export function replaceStateFile(path: string, text: string): void {
     } finally {
       closeSync(directory);
     }
+  } catch (thrown) {
+    throw stateError(`write ${path}`, thrown);
+  }
+}
+
+/** The same, while others have their turn: one at a time for one file. @throws {GateStateError} */
+export async function replaceStateFileLater(path: string, text: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  try {
+    await rm(temporary, { force: true });
+    await writeFile(temporary, text, { mode: 0o600, flag: "wx", flush: true });
+    await rename(temporary, path);
+    await using directory = await open(dirname(path), "r");
+    await directory.sync();
   } catch (thrown) {
     throw stateError(`write ${path}`, thrown);
   }

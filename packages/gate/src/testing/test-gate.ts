@@ -89,15 +89,17 @@ export interface TestGateOptions {
   readonly clock: Clock;
   readonly log?: Log;
   readonly isNew?: boolean;
+  /** Names the time since the machine was started. */
+  readonly boot?: string;
   readonly rule?: Partial<SentryOptions>;
 }
 
 /** A gate with its files in the directory, and a firewall in memory. */
 export async function testGate({ directory, clock, ...options }: TestGateOptions): Promise<TestGate> {
-  const { log = silentLog, isNew = true, rule = {} } = options;
+  const { log = silentLog, isNew = true, boot = "boot", rule = {} } = options;
   const nowMs = () => clock.wallMs();
   const firewall = new MemoryFirewall({ clock });
-  const memory = new AcceptedMemory(join(directory, "accepted-knocks"), { isNew, nowMs });
+  const memory = new AcceptedMemory(join(directory, "accepted-knocks"), { isNew, nowMs, boot });
   const sentry = new Sentry({ ...defaultBanRule, strict: false, ...rule });
   const bans = new BanList({ path: join(directory, "bans"), sentry, firewall, log });
   bans.restore(nowMs());
