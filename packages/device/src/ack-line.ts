@@ -15,9 +15,10 @@ export class AckLine {
   #line: Unacknowledged[] = [];
   /** Of the connection before, whose messages come again. */
   #former = new Map<number, Unacknowledged>();
-  readonly #write: (packetId: number) => void;
+  readonly #write: (packetId: number) => boolean;
 
-  constructor(write: (packetId: number) => void) {
+  /** @param write returns whether there is a connection; without one the acknowledgement is due when the message comes again. */
+  constructor(write: (packetId: number) => boolean) {
     this.#write = write;
   }
 
@@ -44,10 +45,8 @@ export class AckLine {
 
   /** Writes the acknowledgements of the messages at the front that were taken. */
   flush(): void {
-    while (this.#line[0]?.takers === 0) {
-      const entry = this.#line.shift();
-      if (entry !== undefined) this.#write(entry.packetId);
-    }
+    for (let first = this.#line[0]; first?.takers === 0 && this.#write(first.packetId); first = this.#line[0])
+      this.#line.shift();
   }
 
   /** After each CONNACK: over the new connection the server sends again what was not acknowledged, if it knows the session. */

@@ -79,8 +79,9 @@ export class Inbound {
     this.#lines = {
       1: new AckLine((packetId) => this.#write(PacketType.puback, packetId)),
       2: new AckLine((packetId) => {
-        this.#unreleased.add(packetId);
-        this.#write(PacketType.pubrec, packetId);
+        const written = this.#write(PacketType.pubrec, packetId);
+        if (written) this.#unreleased.add(packetId);
+        return written;
       }),
     };
   }
@@ -206,11 +207,13 @@ export class Inbound {
     this.#unclaimed.add(unclaimed);
   }
 
-  #write(type: typeof PacketType.puback | typeof PacketType.pubrec, packetId: number): void {
-    if (this.#client?.connected !== true) return;
+  /** @returns whether there is a connection. */
+  #write(type: typeof PacketType.puback | typeof PacketType.pubrec, packetId: number): boolean {
+    if (this.#client?.connected !== true) return false;
     this.#client.stream.write(
       encodeAck(5, type, { packetId, reasonCode: ReasonCode.success, properties: {} }),
     );
+    return true;
   }
 }
 
