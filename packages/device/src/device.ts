@@ -70,6 +70,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
   readonly #connection: Connection;
   #renewal: BackgroundRenewal | undefined;
   #state: DeviceState = "connecting";
+  #toldOfKey = false;
   #refusedCount = 0;
   #closing: Promise<void> | undefined;
 
@@ -132,6 +133,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
       onRenewed: ({ notAfterMs }) => {
         const key = this.#parts.settings.latestTls?.().key;
         if (key !== undefined) this.#parts.sealing?.renewKey(key);
+        void this.#tellOfNewKey();
         this.emit("renewed", new Date(notAfterMs));
       },
       onFailed: (error) => this.emit("renewalFailed", error),
@@ -246,6 +248,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
   #onConnected(sessionPresent: boolean): void {
     this.#state = "connected";
     this.#subscribeToKeys();
+    if (!this.#toldOfKey) void this.#tellOfNewKey();
     for (const entry of this.#inbound.entries()) this.#subscribe(entry);
     const { status } = this.#parts;
     if (status !== undefined) void this.#say(status.online, status);
@@ -263,6 +266,19 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
         this.emit("warning", new ServerRefusedError(text, code));
       }
     });
+  }
+
+  /** Our key authority must know the key of our newest certificate, or what we sign soon counts for nothing. */
+  async #tellOfNewKey(): Promise<void> {
+    this.#toldOfKey = true;
+    const succession = this.#parts.sealing?.succession;
+    if (succession === undefined) return;
+    try {
+      const message = { ...succession, qos: 1, retain: true, properties: {} } as const;
+      await this.#outbound.publish(message, undefined);
+    } catch (thrown) {
+      if (this.#closing === undefined && thrown instanceof Error) this.emit("warning", thrown);
+    }
   }
 
   async #say(text: string, { topic }: StatusOptions): Promise<void> {

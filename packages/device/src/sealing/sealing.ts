@@ -1,4 +1,4 @@
-import { createPrivateKey, randomBytes } from "node:crypto";
+import { createPrivateKey, createPublicKey, randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { open, type RefusalCode } from "@postern/seal/envelope/open";
@@ -6,6 +6,7 @@ import type { Header } from "@postern/seal/envelope/header";
 import { seal } from "@postern/seal/envelope/seal";
 import { structureOf } from "@postern/seal/envelope/structure";
 import { keyPackageTopic, type PackageRefusal } from "@postern/seal/groups/key-package";
+import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { Keyring } from "@postern/seal/groups/keyring";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
 import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
@@ -76,6 +77,8 @@ export class Sealing {
   readonly #firstKeys = Promise.withResolvers<void>();
   #keyring: Keyring;
   #signing: SigningKey | undefined;
+  /** The private key (PEM) of the certificate in use. */
+  #key: string | undefined;
 
   private constructor(
     identity: SealIdentity,
@@ -83,6 +86,7 @@ export class Sealing {
     kept: { readonly state: SealState; readonly counter: SequenceCounter },
   ) {
     this.#identity = identity;
+    this.#key = identity.key;
     this.#options = options;
     this.#state = kept.state;
     this.#counter = kept.counter;
@@ -121,12 +125,31 @@ export class Sealing {
     return new Keyring({ tenant, device, authorities, decryption, now: Date.now });
   }
 
-  /** After a renewal: what is encrypted to the key before still opens. */
+  /** After a renewal: what is encrypted to the key before still opens. `succession` tells our key authority of the new one. */
   renewKey(key: string): void {
-    if (this.#identity.key !== undefined) this.#state.saveFormerKey(this.#identity.key);
+    const former = this.#key;
+    if (former === key) return;
+    this.#key = key;
+    if (former !== undefined) {
+      this.#state.saveFormerKey(former);
+      this.#state.saveSuccession(this.#succeeded(former, key));
+    }
     this.#keyring = this.#newKeyring(key);
     const known = this.#state.loadPackage();
     if (known !== undefined) this.#keyring.update(known);
+  }
+
+  #succeeded(former: string, next: string): Buffer {
+    return continueSuccession(this.#state.loadSuccession(), this.#identity, {
+      former: createPrivateKey(former),
+      next: createPublicKey(next),
+    });
+  }
+
+  /** What is to be published, retained, so that our key authority follows us to the key of our newest certificate; `undefined` when it was never renewed. */
+  get succession(): { readonly topic: string; readonly payload: Buffer } | undefined {
+    const payload = this.keysTopic === undefined ? undefined : this.#state.loadSuccession();
+    return payload && { topic: successionTopic(this.#identity.device), payload };
   }
 
   /** Whether it is not known yet which topics are those of groups: a broker that keeps our keys back must gain nothing by it. */

@@ -120,6 +120,15 @@ export class SealState {
     this.#write("former.key", pem);
   }
 
+  /** What was published last of new keys; continued at the next renewal. */
+  loadSuccession(): Buffer | undefined {
+    return this.#read("succession");
+  }
+
+  saveSuccession(bytes: Uint8Array): void {
+    this.#write("succession", bytes);
+  }
+
   #read(name: string): Buffer | undefined {
     const path = join(this.#directory, name);
     try {
