@@ -219,7 +219,7 @@ describe("postern up", () => {
     await using first = await up(configured(directory.path, config), {});
     assert.match(
       first.process.stdout,
-      /warning: mqtts:\/\/0\.0\.0\.0:0 can be reached from other machines, and nothing hides it yet/,
+      /warning: mqtts:\/\/0\.0\.0\.0:0 can be reached from other machines, and nothing hides it: "gate: {}" would/,
     );
     using other = scratch();
     await using second = await up(configured(other.path, tlsOnly.replace("metrics: { url: off }", "")));

@@ -32,9 +32,9 @@ describe("configuration in force", () => {
       ["mqtts://[::]:8883", "wss://[::]:8884"],
     );
     assert.deepEqual(warnings, [
-      "mqtts://[::]:8883 can be reached from other machines, and nothing hides it yet",
-      "wss://[::]:8884 can be reached from other machines, and nothing hides it yet",
-      "https://[::]:8885 can be reached from other machines, and nothing hides it yet",
+      'mqtts://[::]:8883 can be reached from other machines, and nothing hides it: "gate: {}" would',
+      'wss://[::]:8884 can be reached from other machines, and nothing hides it: "gate: {}" would',
+      'https://[::]:8885 can be reached from other machines, and nothing hides it: "gate: {}" would',
     ]);
   });
 
@@ -114,7 +114,7 @@ describe("configuration in force", () => {
   });
 
   it("gives certificates to devices beside the default listeners, elsewhere where asked, or not at all", () => {
-    const defaults = { certificateDays: 30, renewalGraceDays: 30, sameKeyRenewal: false };
+    const defaults = { certificateDays: 30, renewalGraceDays: 30, sameKeyRenewal: false, hidden: true };
     const standard = { host: "127.0.0.1", port: 8885, required: false, ...defaults };
     assert.deepEqual(resolveConfiguration(undefined).est, standard);
     assert.deepEqual(resolve("est: { certificateDays: 1 }\n").est, { ...standard, certificateDays: 1 });

@@ -248,7 +248,7 @@ function listenerWarnings(listener: ListenerConfiguration, hidden: boolean): str
   if (address.kind !== "unix" && !isLoopback(address.host) && !(hidden && danger === undefined)) {
     warnings.push(
       danger === undefined
-        ? `${url} can be reached from other machines, and nothing hides it yet`
+        ? unhidden(url)
         : `${url} can be reached from other machines and ${danger}: ${consequence}`,
     );
   }
@@ -282,7 +282,11 @@ function estOf({ est = {}, listeners }: GivenConfiguration, bind: string): EstCo
 function estWarnings(est: EstConfiguration | undefined, gate: GateConfiguration | undefined): string[] {
   if (est === undefined || isLoopback(est.host) || (gate !== undefined && est.hidden)) return [];
   const url = `https://${hostAndPort(est.host, est.port)}`;
-  return [`${url} can be reached from other machines, and nothing hides it`];
+  return [unhidden(url)];
+}
+
+function unhidden(url: string): string {
+  return `${url} can be reached from other machines, and nothing hides it: "gate: {}" would`;
 }
 
 /** @throws {ConfigError} when EST is to be on a listener's port. */

@@ -43,7 +43,7 @@ describe("docs/CONFIGURATION.md", () => {
     const { listeners, warnings } = resolveConfiguration(parseConfig(example, "example"));
     assert.equal(listeners.length, 2);
     assert.deepEqual(warnings, [
-      "mqtts://0.0.0.0:8883 can be reached from other machines, and nothing hides it yet",
+      'mqtts://0.0.0.0:8883 can be reached from other machines, and nothing hides it: "gate: {}" would',
     ]);
   });
 });
