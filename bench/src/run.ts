@@ -49,6 +49,9 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(`\n# ${name}`);
     const more = name === comparison ? scenarios.filter((scenario) => scenario !== "all") : [];
     const child = spawn(process.execPath, [known.get(name) ?? "", ...more, ...options], { stdio: "inherit" });
+    // Ctrl-C reaches it by itself; whoever ends this program alone means it, too.
+    const pass = (signal: NodeJS.Signals): boolean => child.kill(signal);
+    process.once("SIGTERM", pass).once("SIGINT", pass);
     const [code] = await once(child, "close");
     if (code !== 0) return typeof code === "number" ? code : 1;
   }

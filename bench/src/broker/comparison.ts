@@ -94,9 +94,14 @@ function jobOf(scenario: Scenario, peer: Peer, { warmSeconds, seconds }: Compari
 }
 
 function targetOf({ job, transport, shared, resumption }: Scenario, peer: Peer) {
-  const qos = job.kind === "messages" ? job.load.qos : job.kind === "connections" ? 0 : 1;
+  const qos =
+    job.kind === "messages" ? job.load.qos : job.kind === "connections" || job.kind === "idle" ? 0 : 1;
   const target = peer.targetFor({ transport, version: job.load.version, qos, shared, resumption });
-  return target?.speaks === "relay" && job.kind !== "messages" ? undefined : target;
+  if (target?.speaks !== "relay" || job.kind === "messages") return target;
+  // It answers CONNECT and SUBSCRIBE, and no more.
+  return job.kind === "connections" || job.kind === "idle"
+    ? { ...target, speaks: "mqtt" as const }
+    : undefined;
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 
+import { endOnSignals } from "../support/signals.ts";
 import { z } from "zod";
 
 import { Generator } from "./load/generator.ts";
@@ -29,6 +30,7 @@ const modes: Readonly<Record<string, string>> = {
   "500-pairs-tls": "pairs",
 };
 
+endOnSignals();
 const { values: options } = parseArgs({ options: { mqload: { type: "string" } } });
 
 const said = z.object({ out_per_s: z.number(), broker_us_per_out: z.number(), gen_cpu: z.number() });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { endOnSignals } from "../support/signals.ts";
 import { growths } from "./growth.ts";
 import { Generator } from "./load/generator.ts";
 import { writeDocument } from "./report/document.ts";
@@ -18,6 +19,7 @@ const help = `Usage: npm run bench -- growth [OPTIONS]
   --write-docs           writes docs/benchmarks.md anew, with these figures
 `;
 
+endOnSignals();
 const { values: options } = parseArgs({
   options: {
     help: { type: "boolean", default: false },

@@ -9,6 +9,11 @@ import { createServer as createTlsServer } from "node:tls";
 
 const [serverFile, caFile] = process.argv.slice(2);
 const helloBytes = 5;
+/** A client that says CONNECT gets the least of a broker that it takes to be content: what comes and goes, or is idle, costs the runtime this. */
+const connect = 0x10;
+const connack = Buffer.from([0x20, 2, 0, 0]);
+const subscribe = 0x82;
+const suback = Buffer.from([0x90, 3, 0, 1, 0]);
 const everything = 0xffffffff;
 const subscribers = new Map<number, Set<Socket>>();
 const nobody: ReadonlySet<Socket> = new Set();
@@ -17,12 +22,19 @@ function serve(socket: Socket): void {
   let receivers: readonly ReadonlySet<Socket>[] | undefined;
   socket.setNoDelay(true);
   socket.on("error", () => socket.destroy());
+  let answers = false;
   socket.on("data", (bytes: Buffer) => {
+    if (answers || (receivers === undefined && bytes[0] === connect)) {
+      answers = true;
+      if (bytes[0] === connect) socket.write(connack);
+      else if (bytes[0] === subscribe) socket.write(suback);
+      return;
+    }
     let rest = bytes;
     if (receivers === undefined) {
       const role = bytes.toString("latin1", 0, 1);
       const index = bytes.readUInt32LE(1);
-      if (role === "s") subscribe(socket, index);
+      if (role === "s") receive(socket, index);
       receivers = role === "s" ? [] : [setOf(index), setOf(everything)];
       rest = bytes.subarray(helloBytes);
       if (rest.length === 0) return;
@@ -31,7 +43,7 @@ function serve(socket: Socket): void {
   });
 }
 
-function subscribe(socket: Socket, index: number): void {
+function receive(socket: Socket, index: number): void {
   const sockets = setOf(index);
   sockets.add(socket);
   socket.once("close", () => sockets.delete(socket));

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { endOnSignals } from "../support/signals.ts";
 import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
 import { peerNames, Peers } from "./peers/all.ts";
@@ -35,6 +36,7 @@ const help = `Usage: npm run bench -- [SCENARIO…] [OPTIONS]
   --profile DIRECTORY    writes a processor profile of postern there, for the developer tools of a browser
 `;
 
+endOnSignals();
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {

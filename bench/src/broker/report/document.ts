@@ -145,7 +145,7 @@ const method = `## Method
 - **The same TLS.** All have the same certificates (P-256), TLS 1.3 alone, and ask for the client's. Postern and the Node servers agree on X25519 with ML-KEM, which Debian's Mosquitto does not know:
   their handshakes do more.
 - **The relay** passes on the bytes of the same messages and looks at none of them, with nothing but Node's sockets. It shows what the runtime costs before a broker does anything. It does not wait for the end
-  of a turn as the broker does, and so can cost more where many send to one.
+  of a turn as the broker does, and so can cost more where many send to one. To connections that come and go, or are idle, it answers CONNECT and SUBSCRIBE and no more.
 - **The load generator** (\`bench/src/broker/load\`) is one process that builds its packets before the load begins, reads in bulk, and says what it costs itself. It keeps a bound on what is on its way: 64 messages for
   each publisher, 4 with 500 pairs. Latency is from the write to the read, under that load; in \`latency\` scenarios from when the message was due.
 - **Checked against another generator.** \`gcc -O2 mqload.c -lssl -lcrypto -o mqload\` makes an independent one in C; \`npm run bench -- generators --mqload PATH\` measures the same with both.
