@@ -32,7 +32,7 @@ const help = `Usage: npm run bench -- [SCENARIO…] [OPTIONS]
   --against DIRECTORY    another copy of this repository, to see what a change is worth
   --json FILE            writes all figures there
   --svg FILE             writes a plot there
-  --write-docs           writes docs/benchmarks.md anew, with these figures
+  --write-docs           writes docs/benchmarks.md anew, with these figures in the place of the same scenarios'
   --profile DIRECTORY    writes a processor profile of postern there, for the developer tools of a browser
 `;
 

@@ -19,7 +19,8 @@ export function writeDocument(measured: {
   readonly growth?: GrowthReport;
 }): void {
   mkdirSync(folder, { recursive: true });
-  if (measured.scenarios !== undefined) writeJson(scenarioFile, measured.scenarios);
+  if (measured.scenarios !== undefined)
+    writeJson(scenarioFile, joined(readScenarioReport(scenarioFile), measured.scenarios));
   if (measured.growth !== undefined) writeJson(growthFile, measured.growth);
   const report = readScenarioReport(scenarioFile);
   const growth = readGrowthReport(growthFile);
@@ -31,6 +32,18 @@ export function writeDocument(measured: {
     );
   }
   writeFileSync(join(docs, "benchmarks.md"), textOf(report, growth));
+}
+
+/** What was measured again takes the place of what stood there; other scenarios stay. */
+function joined(before: ScenarioReport | undefined, now: ScenarioReport): ScenarioReport {
+  const again = new Set(now.summaries.map(({ scenario }) => scenario));
+  const kept = (before?.summaries ?? []).filter(({ scenario }) => !again.has(scenario));
+  const all = [...kept, ...now.summaries];
+  return {
+    ...now,
+    versions: { ...before?.versions, ...now.versions },
+    summaries: scenarios.flatMap(({ name }) => all.filter(({ scenario }) => scenario === name)),
+  };
 }
 
 export function asJson(value: ScenarioReport | GrowthReport): string {
@@ -61,7 +74,7 @@ function scenariosSection(report: ScenarioReport): string {
     "## Brokers side by side",
     "",
     `\`npm run bench -- --write-docs\` on ${machine.date} UTC: ${machine.processor}, ${machine.cores} cores, ${machine.memoryGigabytes} GB, ${machine.system}, Node ${machine.node}, commit ${machine.commit}; load of the machine before the run ${machine.loadBefore}.`,
-    `${rounds} rounds of ${seconds} s each. ${peers.map((name) => `${name} ${versions[name]}`).join(", ")}. All figures: [scenarios.json](benchmarks/scenarios.json).`,
+    `Rounds of ${seconds} s, of each scenario as many as stand in scenarios.json; the last run had ${rounds}. ${peers.map((name) => `${name} ${versions[name]}`).join(", ")}. All figures: [scenarios.json](benchmarks/scenarios.json).`,
     "",
     "![Processor time of the server for each delivered message](benchmarks/shapes.svg)",
     "",
