@@ -32,7 +32,7 @@ export interface Measurements {
 export type Charges = ReadonlyMap<string, number>;
 
 /** What each sleeping device has taken until now, in microcoulombs. */
-export function charges({ devices, queue }: Simulation): Charges {
+function charges({ devices, queue }: Simulation): Charges {
   const sleeping = devices.filter(({ plan }) => plan.sleeps);
   return new Map(sleeping.map(({ plan, mac }) => [plan.name, mac.radio.energy.charge(queue.nowUs)]));
 }
