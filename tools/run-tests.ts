@@ -15,7 +15,8 @@ const { values: options, positionals: files } = parseArgs({
 
 const events = run({
   files,
-  concurrency: Math.max(2, Math.min(4, availableParallelism())),
+  // One more than there are cores: a third of the time of a test of processes is waiting.
+  concurrency: Math.min(5, availableParallelism() + 1),
   timeout: Number(options["timeout-ms"]),
 });
 events.on("test:summary", ({ success }) => {

@@ -95,10 +95,10 @@ metrics: { url: off }
 
   it("let nobody resume a TLS session unless the configuration says so, and check the certificate's bytes again if it does", async () => {
     for (const resumption of [false, true]) {
+      using directory = scratch();
+      const config = `listeners: [{ url: mqtts://127.0.0.1:0 }]\ntls: { sessionResumption: ${resumption} }\nmetrics: { url: off }\n`;
+      await using server = await up(configured(directory.path, config));
       for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-        using directory = scratch();
-        const config = `listeners: [{ url: mqtts://127.0.0.1:0 }]\ntls: { sessionResumption: ${resumption} }\nmetrics: { url: off }\n`;
-        await using server = await up(configured(directory.path, config));
         const versions = { minVersion: version, maxVersion: version };
         const first = await handshake(server, versions);
         let session = first.getSession();
