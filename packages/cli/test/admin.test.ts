@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -62,6 +63,20 @@ async function stopped(server: TestServer): Promise<void> {
   assert.equal(code, 0, stderr);
 }
 
+/** The status that a wish for another log level is answered with. */
+async function answerTo(socketPath: string, body: string): Promise<number | undefined> {
+  const headers = { "content-type": "application/json" };
+  const sent = request({ socketPath, method: "PUT", path: "/log/level", headers });
+  return new Promise((resolve, reject) => {
+    sent.on("error", reject);
+    sent.on("response", (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    sent.end(body);
+  });
+}
+
 describe("a running server", () => {
   const directory = scratch();
   let server: TestServer;
@@ -115,6 +130,11 @@ describe("a running server", () => {
   it("keeps its admin socket to its own user", async () => {
     assert.equal(statSync(join(server.data, "run", "admin.sock")).mode & 0o777, 0o600);
     assert.equal(statSync(join(server.data, "run")).mode & 0o777, 0o700);
+  });
+
+  it("answers what is no request with 400, also what is not JSON", async () => {
+    for (const body of ["{", "[]", '{"level":"loud"}'])
+      assert.equal(await answerTo(join(server.data, "run", "admin.sock"), body), 400, body);
   });
 
   it("changes its log level while it runs", async () => {

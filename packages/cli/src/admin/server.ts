@@ -55,6 +55,14 @@ function routes(app: FastifyInstance, server: Administered): void {
   });
 }
 
+/** 400 and the like for requests that are wrong, by their content or, as Fastify says itself, by not being JSON or too long. */
+function statusOf(thrown: unknown): number {
+  if (thrown instanceof z.ZodError) return 400;
+  const status =
+    typeof thrown === "object" && thrown !== null && "statusCode" in thrown ? thrown.statusCode : undefined;
+  return typeof status === "number" && status >= 400 && status < 500 ? status : 500;
+}
+
 /**
  * The admin API: HTTP with JSON on a Unix socket that only the server's user can reach. There is nothing else to prove: who can
  * open the socket can read the keys beside it. `more` adds the routes of parts that have their own.
@@ -67,12 +75,12 @@ export async function startAdminServer(
 ): Promise<AsyncDisposable> {
   const app = Fastify({ bodyLimit: bodyBytesMax, logger: false });
   app.setErrorHandler(async (thrown, _request, reply) => {
-    const wrong = thrown instanceof z.ZodError;
     const code = thrown instanceof PosternError ? thrown.code : "ADMIN_REQUEST";
-    const message = wrong
-      ? `not a request this server understands: ${thrown.issues[0]?.message ?? ""}`
-      : errorText(thrown);
-    await reply.status(wrong ? 400 : 500).send({ code, message });
+    const message =
+      thrown instanceof z.ZodError
+        ? `not a request this server understands: ${thrown.issues[0]?.message ?? ""}`
+        : errorText(thrown);
+    await reply.status(statusOf(thrown)).send({ code, message });
   });
   routes(app, server);
   more(app);

@@ -2,20 +2,9 @@ import type { Command } from "commander";
 
 import type { CaOptions, ExportOptions, PassphraseOptions, RenewOptions } from "../ca/ca-commands.ts";
 import type { CommandContext } from "../context.ts";
+import { withPlace } from "./values.ts";
 
 const load = () => import("../ca/ca-commands.ts");
-
-function withPlace(command: Command): Command {
-  return command
-    .optionsGroup("Which server:")
-    .option("--data <directory>", "its data directory (default: ./postern-data)")
-    .option(
-      "--config <file>",
-      "its configuration (default: postern.yaml in the data directory, when there is one)",
-    )
-    .optionsGroup("Output:")
-    .option("--json", "for programs");
-}
 
 const passphrase = [
   "--passphrase-file <file>",

@@ -10,7 +10,7 @@ import type {
   SetOptions,
 } from "../devices/device-commands.ts";
 import { wholeNumber } from "../client/options.ts";
-import { collected, duration } from "./values.ts";
+import { collected, duration, withPlace } from "./values.ts";
 
 const credentialKinds = ["certificate", "password", "psk", "token"] as const;
 const keyTypes = ["P-256", "Ed25519"] as const;
@@ -30,18 +30,6 @@ function choiceOf(flags: string, description: string, choices: readonly string[]
     if (!choices.includes(text)) throw new InvalidArgumentError(`It must be one of ${choices.join(", ")}.`);
     return [...(Array.isArray(before) ? before : []), text];
   });
-}
-
-function withPlace(command: Command): Command {
-  return command
-    .optionsGroup("Which server:")
-    .option("--data <directory>", "its data directory (default: ./postern-data)")
-    .option(
-      "--config <file>",
-      "its configuration (default: postern.yaml in the data directory, when there is one)",
-    )
-    .optionsGroup("Output:")
-    .option("--json", "for programs");
 }
 
 function withCredentials(command: Command): Command {

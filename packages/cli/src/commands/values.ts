@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, type Command } from "commander";
 
 const tenYearsSeconds = 315_360_000;
 const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
@@ -14,4 +14,17 @@ export function duration(text: string): number {
 /** A parser for commander: an option that may be given again. */
 export function collected(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+/** Options of commands that work on a server, running or not: which one, and `--json`. */
+export function withPlace(command: Command): Command {
+  return command
+    .optionsGroup("Which server:")
+    .option("--data <directory>", "its data directory (default: ./postern-data)")
+    .option(
+      "--config <file>",
+      "its configuration (default: postern.yaml in the data directory, when there is one)",
+    )
+    .optionsGroup("Output:")
+    .option("--json", "for programs");
 }
