@@ -18,14 +18,14 @@ const slowestCount = 15;
 export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string | Buffer> {
   const inner = new spec();
   const omitted: Omitted[] = [];
-  const closing: string[] = [];
+  const closing = new Map<string, number>();
   const times: FileTime[] = [];
 
   const fed = (async () => {
     for await (const event of events) {
-      // What a test says of itself has a file; the closing lines have none.
-      if (event.type === "test:diagnostic" && event.data.file === undefined) {
-        closing.push(`ℹ ${event.data.message}\n`);
+      const total = event.type === "test:diagnostic" ? totalIn(event.data) : undefined;
+      if (total !== undefined) {
+        closing.set(total.name, (closing.get(total.name) ?? 0) + total.number);
         continue;
       }
       if (event.type === "test:pass" || event.type === "test:fail") omitted.push(...leftOut(event.data));
@@ -43,7 +43,7 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   if (survivors.length > 0) yield `\n${survivorLines(survivors)}\n`;
   if (times.length > 1) yield `\n${slowestLines(times)}\n`;
   yield "\n";
-  yield* closing;
+  for (const [name, number] of closing) yield `ℹ ${name} ${number}\n`;
 }
 
 function leftOut({ file, name, skip, todo }: ResultData): Omitted[] {
@@ -53,6 +53,14 @@ function leftOut({ file, name, skip, todo }: ResultData): Omitted[] {
   const where = `${file === undefined ? "" : `${relative(root, file)}: `}${name}`;
   return [{ label, where, reason: typeof given === "string" && given !== "" ? given : "no reason given" }];
 }
+
+/** A closing line of one of the runs that this one is made of. What a test says of itself has a file. */
+function totalIn({ file, message }: DiagnosticData): { name: string; number: number } | undefined {
+  const [, name, number] = /^(\w+) ([\d.]+)$/.exec(message) ?? [];
+  return file !== undefined || name === undefined ? undefined : { name, number: Number(number) };
+}
+
+type DiagnosticData = Extract<TestEvent, { type: "test:diagnostic" }>["data"];
 
 type ResultData = Extract<TestEvent, { type: "test:pass" | "test:fail" }>["data"];
 

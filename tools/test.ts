@@ -19,6 +19,12 @@ const timeoutMs = options.slow ? 3_600_000 : 180_000;
 /** The built program that tests start; it finds the native packages in `node_modules` above it. */
 const built = join(root, "dist", "test");
 
+/** They measure how long others wait while a server is flooded: other tests beside them would be measured too. */
+const alone = [
+  "packages/cli/test/attacks/51-53-slow-clients.test.ts",
+  "packages/cli/test/attacks/58-60-floods.test.ts",
+];
+
 /**
  * Those that start processes first: they take seconds where others take a moment, and no core waits for a long one at the end.
  */
@@ -36,7 +42,8 @@ function selected(): string[] {
 }
 
 async function runTests(files: readonly string[], env: Readonly<Record<string, string>>): Promise<number> {
-  return runTool("run-tests.ts", [`--timeout-ms=${timeoutMs}`, ...files], env);
+  const args = [`--timeout-ms=${timeoutMs}`, ...alone.map((path) => `--alone=${path}`), ...files];
+  return runTool("run-tests.ts", args, env);
 }
 
 /** Runs a file of this folder and lets it write where we do. Every process of a run compiles the same modules. */
