@@ -5,7 +5,7 @@ import { ReplayGuard, type GuardVerdict } from "@postern/seal/replay/replay-guar
 import type { Position } from "@postern/seal/envelope/position";
 
 /** Senders whose accepted messages are remembered, up to a kilobyte each. Beyond that, nothing of further ones is accepted. */
-export const acceptedSendersMax = 100_000;
+const acceptedSendersMax = 100_000;
 
 /** A message as far as accepting it once goes. */
 export interface AcceptedPlace extends Position {
