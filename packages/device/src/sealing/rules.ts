@@ -44,6 +44,11 @@ export interface Demand {
   readonly maxAgeSeconds: number | undefined;
   readonly retained: boolean;
   readonly keys: OpeningKeys;
+  /**
+   * Whose claims are told apart from what is proved, and from the claims of others: whoever has the key of one group can name any sender,
+   * and must not use up the numbers of what that one says to another. `undefined` where the sender is proved.
+   */
+  readonly claimedIn: string | undefined;
 }
 
 function verifying(pem: string): VerifyingKey {
@@ -110,7 +115,7 @@ export class Rules {
       group === undefined &&
       this.#formerly.some((filter) => matchesFilter(filter, topic))
     )
-      return { mode: "encrypted", maxAgeSeconds: undefined, retained: false, keys: {} };
+      return { mode: "encrypted", maxAgeSeconds: undefined, retained: false, keys: {}, claimedIn: undefined };
     if (local === undefined) {
       return (
         group && {
@@ -118,6 +123,7 @@ export class Rules {
           maxAgeSeconds: group.maxAgeSeconds,
           retained: group.retained,
           keys: keyring,
+          claimedIn: claimedIn(group.mode, `group ${group.name}`),
         }
       );
     }
@@ -125,12 +131,16 @@ export class Rules {
       mode: local.mode,
       maxAgeSeconds: local.maxAgeSeconds ?? group?.maxAgeSeconds,
       retained: local.retained,
+      claimedIn: claimedIn(
+        local.mode,
+        local.keys === undefined && group !== undefined ? `group ${group.name}` : `own ${local.mode}`,
+      ),
       keys: {
         groupKey: (name, epoch) =>
           local.keys === undefined ? keyring.groupKey(name, epoch) : keyOf(local.keys, epoch),
         signers: (name, sender) =>
           local.signers === undefined ? keyring.signers(name, sender) : (local.signers.get(sender) ?? []),
-        decryption: keyring.decryption,
+        decryption: takesOwn(local, keyring, group !== undefined) ? keyring.ownKeys : undefined,
       },
     };
   }
@@ -149,6 +159,24 @@ export class Rules {
       return `the key authority gives keys for "${choice.protection.mode}", and the rule wants "${wanted.mode}"`;
     return { ...choice, dated: choice.dated || wanted?.maxAgeSeconds !== undefined };
   }
+}
+
+function claimedIn(mode: SealMode, scope: string): string | undefined {
+  return mode === "signed" || mode === "signed+encrypted" ? undefined : scope;
+}
+
+/**
+ * Whether what is encrypted to this device's public key counts on a topic. Everybody can do that: where a group's key is expected it is no
+ * proof of anything, and a broker that keeps the keys of the group back must not gain by it.
+ */
+function takesOwn(
+  { mode, keys, recipients, signers }: LocalRule,
+  keyring: Keyring,
+  hasGroup: boolean,
+): boolean {
+  if (keys !== undefined) return false;
+  if (recipients !== undefined || (mode === "signed+encrypted" && signers !== undefined)) return true;
+  return !hasGroup && !keyring.hasAuthority;
 }
 
 function needsGroup({ mode, recipients }: LocalRule): boolean {

@@ -10,14 +10,14 @@ import { continueSuccession, successionTopic } from "@postern/seal/groups/succes
 import { Keyring } from "@postern/seal/groups/keyring";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
 import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
-import type { ReplayGuard } from "@postern/seal/replay/replay-guard";
+import type { MessagePlace, ReplayGuard } from "@postern/seal/replay/replay-guard";
 import { RetainedOnce } from "@postern/seal/replay/retained-once";
 import { SequenceCounter } from "@postern/seal/replay/sequence-counter";
 
 import { SealError } from "../errors.ts";
 import { Message } from "../message.ts";
 import type { OutgoingMessage } from "../outbound.ts";
-import { Rules, type SealRule } from "./rules.ts";
+import { Rules, type Demand, type SealRule } from "./rules.ts";
 import { SealState } from "./state.ts";
 
 /** What the content type of a sealed payload is. @see RFC 9052 §8 */
@@ -58,8 +58,18 @@ export type Opening =
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
 /** Messages that are accepted, and not finished by the application. */
-function placeOf({ epoch, sender, instance, sequence }: Header): string {
+function placeOf({ epoch, sender, instance, sequence }: MessagePlace): string {
   return `${epoch} ${Buffer.from(instance).toString("hex")} ${sequence} ${sender}`;
+}
+
+/** What counts a message: a window of its own for what is only claimed to be of a sender. Names of senders have no such character. */
+function inWindow({ epoch, sender, instance, sequence }: Header, { claimedIn }: Demand): MessagePlace {
+  return {
+    epoch,
+    instance,
+    sequence,
+    sender: claimedIn === undefined ? sender : `${sender}\n${claimedIn}`,
+  };
 }
 
 /** Seals what a device publishes and opens what it receives, by rules. What a rule wants sealed is never taken or sent as it is. */
@@ -223,9 +233,10 @@ export class Sealing {
     const structure = structureOf(payload);
     if (structure.kind !== "sealed") throw new Error("what was opened is not sealed");
     const { header } = structure.structure;
-    const refusal = this.#replayed(header, message);
+    const numbered = inWindow(header, demand);
+    const refusal = this.#replayed(numbered, message, header.sender);
     if (refusal !== undefined) return { kind: "refused", refusal };
-    const place = placeOf(header);
+    const place = placeOf(numbered);
     this.#inHand.add(place);
     const { mode, sender, epoch, sealedAtMs } = opened;
     return {
@@ -239,23 +250,23 @@ export class Sealing {
         properties: message.properties,
         sealed: { mode, sender, epoch, sealedAtMs },
       }),
-      settled: () => this.#accept(place, header),
+      settled: () => this.#accept(place, numbered),
     };
   }
 
-  #replayed(header: Header, { topic, retained, qos }: Message): Refusal | undefined {
-    const { sender, sequence } = header;
-    const verdict = this.#inHand.has(placeOf(header)) ? "replayed" : this.#guard.judge(header);
+  #replayed(numbered: MessagePlace, { topic, retained, qos }: Message, sender: string): Refusal | undefined {
+    const { sequence } = numbered;
+    const verdict = this.#inHand.has(placeOf(numbered)) ? "replayed" : this.#guard.judge(numbered);
     // The broker keeps a retained message for every new subscription: that it was seen before says nothing.
     if (verdict === "fresh" || (retained && verdict !== "too-many-senders")) return undefined;
     const code = verdict === "replayed" && qos === 1 ? "duplicate" : verdict;
     return { topic, code, reason: `message ${sequence} of "${sender}": ${code}`, claimedSender: sender };
   }
 
-  #accept(place: string, header: Header): void {
+  #accept(place: string, numbered: MessagePlace): void {
     this.#inHand.delete(place);
-    if (this.#guard.judge(header) !== "fresh") return;
-    this.#guard.accept(header);
+    if (this.#guard.judge(numbered) !== "fresh") return;
+    this.#guard.accept(numbered);
     if (this.#guard.mustStore) {
       this.#guard.forget((epoch) => this.#keyring.isLive(epoch) || this.#keyring.serial < 0);
       this.#state.saveGuard(this.#guard);

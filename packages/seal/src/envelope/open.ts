@@ -59,8 +59,8 @@ export interface OpeningKeys {
   groupKey?(topic: string, epoch: number): GroupKey | MissingKey;
   /** The keys of a sender who may sign on that topic: of its certificate, and of the one before while both are in use. */
   signers?(topic: string, sender: string): readonly VerifyingKey[];
-  /** One's own keys, for what is encrypted to recipients. */
-  readonly decryption?: readonly DecryptionKey[];
+  /** One's own keys, for what is encrypted to recipients; absent where only the key of a group counts, since everybody can encrypt to a public key. */
+  readonly decryption?: readonly DecryptionKey[] | undefined;
 }
 
 /** How a message came. */
@@ -230,8 +230,11 @@ function checkSignature(place: Place, structure: Structure, keys: OpeningKeys): 
 
 function decrypt(place: Place, structure: Structure, keys: OpeningKeys): Proved {
   const { header, headerBytes, content, recipients } = structure;
-  if (recipients !== undefined)
-    return decryptAsRecipient(place, { ...structure, recipients }, keys.decryption ?? []);
+  if (recipients !== undefined) {
+    return keys.decryption === undefined
+      ? refused("wrong-mode", "it is encrypted to recipients, and not with the key of a group", header)
+      : decryptAsRecipient(place, { ...structure, recipients }, keys.decryption);
+  }
   const group = groupOf(place, header, keys);
   if ("kind" in group) return group;
   const encryption = group.encryptionOf(header.sender, header.instance);

@@ -152,6 +152,19 @@ describe("the keys of groups", () => {
     assert.equal(panel.verdict("plant/boiler/cmd", await boiler.seal("plant/boiler/cmd")), "unknown-sender");
   });
 
+  it("are all that counts on its topics: what anybody encrypts to the certificate of a member is not taken", async () => {
+    const { boiler, panel } = plant();
+    const topic = "plant/boiler/temperature";
+    const recipients = [recipientKey(panel.key.publicKey)];
+    const position = { instance: Buffer.alloc(8, 0xee), sequence: 1 };
+    for (const epoch of [0, 1, 3]) {
+      const binding = { tenant, topic, sender: "boiler", epoch };
+      const forged = seal({ mode: "encrypted", recipients }, binding, position, Buffer.from("999"));
+      assert.equal(panel.verdict(topic, forged), "wrong-mode");
+    }
+    assert.equal(panel.verdict(topic, await boiler.seal(topic, "80")), "80");
+  });
+
   it("are those of the group with the most exact filter", () => {
     const filters = ["#", "plant/#", "plant/+/cmd", "plant/boiler/+", "plant/boiler/cmd"];
     assert.deepEqual(

@@ -15,7 +15,7 @@ import type { PackagedGroup } from "./package-content.ts";
 export interface KeyringOptions extends PackageAddress {
   /** The keys of the key authority: of the one that is in use, and of the next. */
   readonly authorities: readonly VerifyingKey[];
-  /** One's own keys. */
+  /** One's own keys, which packages are encrypted to. */
   readonly decryption: readonly DecryptionKey[];
   readonly now: () => number;
 }
@@ -44,11 +44,11 @@ export interface SealingChoice {
 }
 
 /**
- * The keys of a device's groups, from the packages that its key authority publishes for it. To keep it over a restart, keep the bytes of
+ * The keys of a device's groups, from the packages that its key authority publishes for it. As what `open` is given it has no `decryption`:
+ * everybody can encrypt to a public key, and on the topics of a group only what is sealed with its key shall count. To keep it over a restart, keep the bytes of
  * the newest package: they are encrypted to the device.
  */
 export class Keyring implements OpeningKeys {
-  readonly decryption: readonly DecryptionKey[];
   readonly #options: KeyringOptions;
   #serial = -1;
   #groups: readonly Held[] = [];
@@ -57,12 +57,21 @@ export class Keyring implements OpeningKeys {
 
   constructor(options: KeyringOptions) {
     this.#options = options;
-    this.decryption = options.decryption;
   }
 
   /** The serial number of the package in use; -1 when there is none. */
   get serial(): number {
     return this.#serial;
+  }
+
+  /** Whether there is anybody who may give this device keys. */
+  get hasAuthority(): boolean {
+    return this.#options.authorities.length > 0;
+  }
+
+  /** The device's own keys, for topics that are of no group. */
+  get ownKeys(): readonly DecryptionKey[] {
+    return this.#options.decryption;
   }
 
   get rules(): readonly GroupRule[] {
@@ -71,7 +80,7 @@ export class Keyring implements OpeningKeys {
 
   /** Takes a package in the place of the one before. One that was altered, is for somebody else, or is older changes nothing. */
   update(bytes: Uint8Array): UpdateResult {
-    const result = openKeyPackage(bytes, this.#options, { ...this.#options, decryption: this.decryption });
+    const result = openKeyPackage(bytes, this.#options, this.#options);
     if (result.kind === "refused") return result;
     const { serial, groups } = result.content;
     if (serial < this.#serial) {
