@@ -5,7 +5,7 @@ import { ReasonCode } from "@postern/mqtt/reason-codes";
 import { isTopicFilter, isTopicName, parseSharedFilter } from "@postern/mqtt/topics";
 
 import { Connection } from "./connection.ts";
-import { ClosedError, ServerRefusedError, reasonText } from "./errors.ts";
+import { ClosedError, DeviceFileError, ServerRefusedError, reasonText } from "./errors.ts";
 import { BackgroundRenewal } from "./est/background-renewal.ts";
 import { Inbound, type FilterEntry, type Inspected } from "./inbound.ts";
 import type { Message } from "./message.ts";
@@ -163,15 +163,27 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     const { sealing } = this.#parts;
     if (sealing === undefined) return { message, settled: () => {} };
     if (message.topic === sealing.keysTopic) {
-      const problem = sealing.takeKeys(message.topic, message.payload);
+      const problem = this.#orWarn(() => sealing.takeKeys(message.topic, message.payload));
       if (problem === undefined) this.emit("keys", sealing.keysSerial);
       else this.#refuse(problem);
       return undefined;
     }
     const opening = sealing.open(message, identifiers);
-    if (opening.kind === "message") return opening;
+    if (opening.kind === "message")
+      return { message: opening.message, settled: () => this.#orWarn(opening.settled) };
     this.#refuse(opening.refusal);
     return undefined;
+  }
+
+  /** A full disk must not end the device: what cannot be written is tried again with the next message. */
+  #orWarn<Result>(work: () => Result): Result | undefined {
+    try {
+      return work();
+    } catch (thrown) {
+      if (!(thrown instanceof DeviceFileError)) throw thrown;
+      this.emit("warning", thrown);
+      return undefined;
+    }
   }
 
   #refuse(refusal: Refusal): void {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync, randomBytes, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { cpSync, rmSync } from "node:fs";
+import { mkdirSync, cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -317,6 +317,37 @@ describe("attack 70: a member that was removed, after the key changed", () => {
     );
     await alice.publish("plant/3", "still");
     assert.equal(await nextText(atBob), "still");
+  });
+});
+
+describe("a device that can write nothing any more", () => {
+  it("goes on with the keys that come, says so, and does not accept a message twice", async () => {
+    const authority = new KeyAuthority({ name: "plant", filters: ["plant/#"], mode: "encrypted" });
+    const bundle = await middle.bundle("full70");
+    authority.add("full70", bundle.certificate);
+    const state = newState();
+    await using device = await member("full70", { state, bundle, authorities: [authority.publicKey] });
+    const warnings: string[] = [];
+    device.on("warning", ({ message }) => warnings.push(message));
+    for (const name of ["keys.tmp", "filters.tmp", "accepted.tmp"]) mkdirSync(join(state, name));
+    const taken = once(device, "keys");
+    const payload = authority.packageFor("full70", bundle.certificate);
+    middle.inject("full70", { topic: "$keys/full70", payload });
+    await taken;
+    const messages = device.subscribe("plant/#");
+    await messages.ready;
+    const sent = await seen(device, "plant/1", "still");
+    assert.equal(await nextText(messages), "still");
+    await device.publish("plant/1", "again");
+    assert.equal(await nextText(messages), "again");
+    const again = { topic: "plant/1", payload: bytesOf(sent) };
+    assert.match(
+      await refusalAfter(device, () => middle.inject("full70", again)),
+      /^(?:replayed|duplicate)$/,
+    );
+    assert.match(warnings.join("\n"), /cannot write .*filters[^]*cannot write .*accepted/);
+    for (const name of ["keys.tmp", "filters.tmp", "accepted.tmp"])
+      rmSync(join(state, name), { recursive: true });
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -57,5 +57,20 @@ describe("a device whose certificate is renewed with another key", () => {
     assert.deepEqual(followSuccession(continued, address, spki(first)), [spki(second), spki(third)]);
     assert.deepEqual(followSuccession(continued, address, spki(second)), [spki(third)]);
     await again.close();
+  });
+});
+
+describe("a directory for sealing", () => {
+  it("is free again after a start that failed", async () => {
+    const state = mkdtempSync(join(tmpdir(), "postern-sealing-"));
+    const start = () =>
+      Sealing.start({ tenant: "plant", device: "boiler", key: key() }, { state, rules: [], authorities: [] });
+    writeFileSync(join(state, "accepted"), "damaged");
+    await assert.rejects(start, /accepted is damaged.*remove it to begin anew/);
+    rmSync(join(state, "accepted"));
+    const sealing = await start();
+    await assert.rejects(start, /in use by the process/);
+    await sealing.close();
+    rmSync(state, { recursive: true });
   });
 });

@@ -85,6 +85,8 @@ export class Sealing {
   /** Handed on, and not finished: it is remembered for good when the application is done with it. */
   readonly #inHand = new Set<string>();
   readonly #firstKeys = Promise.withResolvers<void>();
+  /** Whether what was accepted could not be written the last time. */
+  #isUnsaved = false;
   #keyring: Keyring;
   #signing: SigningKey | undefined;
   /** The private key (PEM) of the certificate in use. */
@@ -110,9 +112,14 @@ export class Sealing {
   /** @throws {DeviceFileError}, and {TypeError} or {RangeError} for rules and keys that cannot be. */
   static async start(identity: SealIdentity, options: SealSettings): Promise<Sealing> {
     const state = new SealState(options.state);
-    const store = state.counter;
-    const counter = await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes });
-    return new Sealing(identity, options, { state, counter });
+    try {
+      const store = state.counter;
+      const counter = await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes });
+      return new Sealing(identity, options, { state, counter });
+    } catch (thrown) {
+      state.release();
+      throw thrown;
+    }
   }
 
   /** Where packages of keys come from; `undefined` when nobody may give us any. */
@@ -205,7 +212,7 @@ export class Sealing {
     this.#retained.set(unnamed, new RetainedOnce());
   }
 
-  /** Opens a message on a topic with a rule; any other stays as it is. `settled` is to be called when it is finished. */
+  /** Opens a message on a topic with a rule; any other stays as it is. `settled` is to be called when it is finished; it throws {DeviceFileError} when that cannot be written. */
   open(message: Message, identifiers: readonly number[]): Opening {
     const { topic, payload, retained, qos } = message;
     const demand = this.#rules.demandOn(topic);
@@ -267,31 +274,39 @@ export class Sealing {
     this.#inHand.delete(place);
     if (this.#guard.judge(numbered) !== "fresh") return;
     this.#guard.accept(numbered);
-    if (this.#guard.mustStore) {
+    if (this.#guard.mustStore || this.#isUnsaved) {
       this.#guard.forget((epoch) => this.#keyring.isLive(epoch) || this.#keyring.serial < 0);
+      this.#isUnsaved = true;
       this.#state.saveGuard(this.#guard);
+      this.#isUnsaved = false;
     }
   }
 
-  /** Takes a package of keys. @returns what is wrong with it, or `undefined` when it is in use now. */
+  /**
+   * Takes a package of keys. @returns what is wrong with it, or `undefined` when it is in use now.
+   * @throws {DeviceFileError} when it is in use and could not be written.
+   */
   takeKeys(topic: string, bytes: Uint8Array): Refusal | undefined {
     const result = this.#keyring.update(bytes);
     if (result.kind === "refused") {
       const { code, reason } = result;
       return { topic, code: `keys-${code}`, reason, claimedSender: undefined };
     }
+    this.#firstKeys.resolve();
     const filters = this.#rules.note(this.#keyring.rules.flatMap((rule) => rule.filters));
     if (filters !== undefined) this.#state.saveFilters(filters);
     this.#state.savePackage(bytes);
-    this.#firstKeys.resolve();
     return undefined;
   }
 
-  /** At an orderly end: nothing is reserved or taken for accepted that was not. */
+  /** At an orderly end: nothing is reserved or taken for accepted that was not. @throws {DeviceFileError} */
   async close(): Promise<void> {
-    await this.#counter.close();
-    this.#state.saveGuard(this.#guard, { atEnd: true });
-    this.#state.release();
+    try {
+      await this.#counter.close();
+      this.#state.saveGuard(this.#guard, { atEnd: true });
+    } finally {
+      this.#state.release();
+    }
   }
 }
 

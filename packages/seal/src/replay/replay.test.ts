@@ -170,6 +170,30 @@ describe("the sequence counter", () => {
     }
   });
 
+  it("gives out no number twice where two processes have the same store, whichever ends first", async () => {
+    const store = new MemoryStore();
+    const given = new Set<number>();
+    const take = async (counter: SequenceCounter, count: number): Promise<void> => {
+      for (let taken = 0; taken < count; taken++) {
+        const { sequence } = await counter.next();
+        assert.equal(given.has(sequence), false, `${sequence} a second time`);
+        given.add(sequence);
+      }
+    };
+    const open = () => SequenceCounter.open({ store, ...counterOptions, ahead: 16 });
+    const first = await open();
+    await take(first, 3);
+    const second = await open();
+    await take(second, 20);
+    await take(first, 40);
+    await take(second, 20);
+    await first.close();
+    await take(await open(), 20);
+    await take(second, 40);
+    await second.close();
+    await take(await open(), 20);
+  });
+
   it("goes on with the next number after an orderly end", async () => {
     const store = new MemoryStore();
     const first = await SequenceCounter.open({ store, ...counterOptions });

@@ -27,7 +27,8 @@ export const reservedAhead = 1_024;
  * Gives each message of a sender a position that no other has, also after a crash: numbers are reserved on disk before they are used.
  * A sender whose counter is lost or damaged begins a new instance, under which the keys of groups are others: no nonce repeats.
  *
- * Two processes of one device must not share a store: one of them needs a counter of its own (`newInstance`).
+ * Two processes of one device must not share a store. Should they all the same, such as in two containers that do not see each other's
+ * locks, each goes on behind what the other one has reserved.
  */
 export class SequenceCounter {
   readonly instance: Uint8Array;
@@ -82,8 +83,20 @@ export class SequenceCounter {
   /** Gives back what is reserved and not used, at an orderly end; no number may be asked for afterwards. */
   async close(): Promise<void> {
     await this.#reserving;
+    const stored = await this.#stored();
+    // What another process has reserved behind ours must stay so.
+    if (stored !== undefined && stored !== this.#reserved) return;
     this.#reserved = this.#next;
     await this.#store?.save(encodeState(this.instance, this.#next));
+  }
+
+  /** The number that is next for whoever opens the store; `undefined` where it holds nothing of this instance. */
+  async #stored(): Promise<number | undefined> {
+    const bytes = await this.#store?.load();
+    const state = bytes === undefined ? undefined : decodeState(bytes);
+    return state !== undefined && Buffer.compare(state.instance, this.instance) === 0
+      ? state.next
+      : undefined;
   }
 
   #reserve(): Promise<void> {
@@ -94,6 +107,8 @@ export class SequenceCounter {
   }
 
   async #save(): Promise<void> {
+    const stored = await this.#stored();
+    if (stored !== undefined && stored > this.#reserved) this.#next = Math.max(this.#next, stored);
     const reserved = Math.min(this.#next + this.#ahead, sequenceMax + 1);
     await this.#store?.save(encodeState(this.instance, reserved));
     this.#reserved = reserved;
