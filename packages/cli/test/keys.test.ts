@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -173,6 +173,23 @@ describe("postern keys", () => {
       refused.stderr,
       /has the mode "encrypted": the server checks MACs, of groups with --mode mac/,
     );
+  });
+
+  it("goes on where the file with MAC keys cannot be written, and does not note one that never could", async () => {
+    const missing = await keys("group", "mac-keys", "meters", "--file", join("nowhere", "meters.json"));
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /cannot write .*nowhere/);
+    const untouched = await keys("group", "rotate", "meters", "--no-publish");
+    assert.deepEqual([untouched.code, untouched.stderr], [0, ""]);
+
+    const away = join(place.path, "away");
+    mkdirSync(away);
+    await good("group", "mac-keys", "meters", "--file", join("away", "meters.json"));
+    rmSync(away, { recursive: true });
+    const warned = await keys("group", "rotate", "meters", "--no-publish");
+    assert.equal(warned.code, 0);
+    assert.match(warned.stderr, /cannot write .*away.*refuses MACs of newer keys of "meters"/);
+    await good("group", "mac-keys", "meters", "--file", "meters.json");
   });
 
   it("shows no secret, in any output", async () => {

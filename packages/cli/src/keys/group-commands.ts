@@ -110,13 +110,21 @@ export async function createGroupCommand(
   // A command must not be carried out because somebody subscribes.
   const retained = options.retained ?? mode !== "signed+encrypted";
   const rule = { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds };
-  show(await changed(path, (keys) => createGroup(keys, rule, Date.now())), options, context);
+  show(await changed(path, context, (keys) => createGroup(keys, rule, Date.now())), options, context);
 }
 
-async function changed(path: string, change: (keys: KeyDirectory) => Group): Promise<Group> {
+function warner({ stderr }: CommandContext): (sentence: string) => void {
+  return (sentence) => stderr.write(`postern: ${sentence}\n`);
+}
+
+async function changed(
+  path: string,
+  context: CommandContext,
+  change: (keys: KeyDirectory) => Group,
+): Promise<Group> {
   using keys = await KeyDirectory.open(path);
   const group = change(keys);
-  saveGroups(keys, Date.now());
+  saveGroups(keys, Date.now(), warner(context));
   return group;
 }
 
@@ -133,7 +141,7 @@ export async function membersCommand(
   const signers = addSigner.map((given) => deviceKeyOf(given, place));
   const found = [...readers, ...signers];
   if (grace !== undefined && remove.length === 0) throw new UsageError("--grace is for --remove");
-  const group = await changed(path, (keys) => {
+  const group = await changed(path, context, (keys) => {
     const nowMs = Date.now();
     for (const device of remove) {
       removeMember(keys, name, { device, graceMs: grace === undefined ? undefined : grace * 1_000, nowMs });
@@ -175,17 +183,21 @@ export async function rotateCommand(
     throw new UsageError("say which group is to have a new key, or --due for those whose time has come");
   }
   const nowMs = Date.now();
-  const groups = await rotatedGroups(path, name, nowMs);
+  const groups = await rotatedGroups(path, name, { nowMs, context });
   if (groups.length === 0) context.stderr.write("postern: no group is due for a new key\n");
   for (const group of groups) show(group, options, context);
   if (groups.length > 0) await publishChange(path, options, context);
 }
 
-async function rotatedGroups(path: string, name: string | undefined, nowMs: number): Promise<Group[]> {
+async function rotatedGroups(
+  path: string,
+  name: string | undefined,
+  { nowMs, context }: { readonly nowMs: number; readonly context: CommandContext },
+): Promise<Group[]> {
   using keys = await KeyDirectory.open(path);
   const names = name === undefined ? rotateDue(keys, { leadMs: leadMsDefault, nowMs }) : [name];
   if (name !== undefined) rotateGroup(keys, name, { leadMs: leadMsDefault, nowMs });
-  saveGroups(keys, nowMs);
+  saveGroups(keys, nowMs, warner(context));
   return names.map((each) => requireGroup(keys, each));
 }
 
@@ -212,8 +224,8 @@ export async function macKeysCommand(
   context: CommandContext,
 ): Promise<void> {
   const file = resolve(context.cwd, options.file);
-  const group = await changed(pathOf(options, context), (keys) => {
-    keepMacKeys(keys, name, file);
+  const group = await changed(pathOf(options, context), context, (keys) => {
+    keepMacKeys(keys, name, { file, nowMs: Date.now() });
     return requireGroup(keys, name);
   });
   const [newest] = group.epochs;
@@ -268,7 +280,7 @@ async function publishOnce(
   const connection = await connect({ bundle, key }, { context, reporter, stays: false });
   try {
     const published = await heardOf(connection, reporter);
-    const packages = await readyPackages(path, { bundle, published, nowMs: Date.now() });
+    const packages = await readyPackages(path, { bundle, published, reporter, nowMs: Date.now() });
     await publishPackages(connection, packages);
     return packages.length;
   } finally {

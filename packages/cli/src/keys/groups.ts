@@ -1,5 +1,6 @@
 import { createPublicKey, randomBytes } from "node:crypto";
 
+import { errorText } from "@postern/core/errors";
 import { replacePrivateFile } from "@postern/device/private-file";
 import { formatMacKeys } from "@postern/identity/payloads/group-keys-file";
 import {
@@ -89,27 +90,48 @@ function put({ state }: KeyDirectory, group: Group): void {
   state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group, file)];
 }
 
-/** Writes the directory, and the files of MAC keys that go with it. */
-export function saveGroups(keys: KeyDirectory, nowMs: number): void {
+/**
+ * Writes the directory, and the files of MAC keys that go with it. One that cannot be written is told of with `warn`: the change itself must
+ * not wait for it, or a device that was removed would keep its keys for as long.
+ */
+export function saveGroups(keys: KeyDirectory, nowMs: number, warn: (sentence: string) => void): void {
   keys.save();
   for (const stored of keys.state.groups) {
     if (stored.macKeysFile === undefined) continue;
-    const open = groupFrom(stored, keys.state.devices).epochs.filter(
-      ({ openUntilMs }) => (openUntilMs ?? Infinity) > nowMs,
-    );
-    const macs = open.map(({ secret, epoch }) => GroupKey.of(secret, epoch));
-    replacePrivateFile(stored.macKeysFile, formatMacKeys(stored.name, macs));
+    try {
+      writeMacKeys(stored.macKeysFile, groupFrom(stored, keys.state.devices), nowMs);
+    } catch (thrown) {
+      warn(
+        `${errorText(thrown)}; with the file as it is, the server refuses MACs of newer keys of "${stored.name}": name another one with keys group mac-keys ${stored.name} --file FILE`,
+      );
+    }
   }
 }
 
-/** Has a file written, now and with each new key, with which a broker checks the MACs of a group. @throws {UsageError} when it has none. */
-export function keepMacKeys(keys: KeyDirectory, name: string, file: string): void {
-  const { mode } = requireGroup(keys, name);
+/** @throws {DeviceFileError} */
+function writeMacKeys(file: string, { name, epochs }: Group, nowMs: number): void {
+  const open = epochs.filter(({ openUntilMs }) => (openUntilMs ?? Infinity) > nowMs);
+  const macs = open.map(({ secret, epoch }) => GroupKey.of(secret, epoch));
+  replacePrivateFile(file, formatMacKeys(name, macs));
+}
+
+/**
+ * Writes a file with which a broker checks the MACs of a group, and has it written with each new key.
+ * @throws {UsageError} when the group has none, {DeviceFileError} when the file cannot be written.
+ */
+export function keepMacKeys(
+  keys: KeyDirectory,
+  name: string,
+  { file, nowMs }: { readonly file: string; readonly nowMs: number },
+): void {
+  const group = requireGroup(keys, name);
+  const { mode } = group;
   if (mode !== "mac") {
     throw new UsageError(
       `the group "${name}" has the mode "${mode}": the server checks MACs, of groups with --mode mac, and needs no key for anything else`,
     );
   }
+  writeMacKeys(file, group, nowMs);
   for (const stored of keys.state.groups) if (stored.name === name) stored.macKeysFile = file;
 }
 

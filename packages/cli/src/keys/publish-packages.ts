@@ -117,9 +117,11 @@ export async function readyPackages(
   {
     bundle,
     published,
+    reporter,
     nowMs,
   }: {
     readonly bundle?: string;
+    readonly reporter: Reporter;
     readonly published: ReadonlyMap<string, Uint8Array>;
     readonly nowMs: number;
   },
@@ -129,7 +131,7 @@ export async function readyPackages(
   followDevices(keys, published);
   const packages = packagesOf(keys, nowMs);
   if (bundle !== undefined) keys.state.publisher = bundle;
-  saveGroups(keys, nowMs);
+  saveGroups(keys, nowMs, (sentence) => reporter.notice(sentence));
   return packages;
 }
 
@@ -151,7 +153,7 @@ async function wantedIn(
   const rotated = rotateDue(keys, { leadMs: leadMsDefault, nowMs });
   for (const group of rotated) reporter.notice(`the group "${group}" has a new key`);
   for (const device of renewed) reporter.notice(`"${device}" has a new certificate`);
-  if (renewed.length + rotated.length > 0) saveGroups(keys, nowMs);
+  if (renewed.length + rotated.length > 0) saveGroups(keys, nowMs, (sentence) => reporter.notice(sentence));
   return JSON.stringify([keys.state.groups, keys.state.devices]);
 }
 
@@ -174,7 +176,7 @@ export async function keepPublished(
   while (!signal.aborted) {
     const wanted = await wantedIn(path, { published, nowMs: Date.now(), reporter });
     if (wanted !== done) {
-      const packages = await readyPackages(path, { published, nowMs: Date.now() });
+      const packages = await readyPackages(path, { published, reporter, nowMs: Date.now() });
       await publishPackages(connection, packages);
       reporter.notice(
         `published the keys of ${packages.length} ${packages.length === 1 ? "device" : "devices"}`,
