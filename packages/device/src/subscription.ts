@@ -66,9 +66,10 @@ export class Subscription implements AsyncIterableIterator<Message, undefined>, 
 
   #dropOldest(): void {
     const index = this.#buffer.findIndex(({ message }) => message.qos === 0);
-    this.#buffer.splice(index, 1);
+    const [oldest] = this.#buffer.splice(index, 1);
     this.#buffered0--;
     this.#dropped++;
+    oldest?.settle();
     this.#ports.onDropped();
   }
 
