@@ -234,7 +234,7 @@ export class BrokerLink implements Disposable {
         return;
       }
       case "close":
-        return this.#forget(message.id);
+        return this.#close(message.id);
       case "exposed":
         this.#exposed = message.exposed;
         return;
@@ -243,6 +243,21 @@ export class BrokerLink implements Disposable {
         return;
     }
     message satisfies never;
+  }
+
+  /** Forgets a window at once, unless its time is over: who came in time may still be on the way through TLS and CONNECT. */
+  #close(id: number): void {
+    const window = this.#find(id);
+    if (window === undefined || window.untilMs > this.#options.nowMs()) return this.#forget(id);
+    setTimeout(() => {
+      // A new gate counts from the beginning: the number may be another window's by now.
+      if (this.#find(id) === window) this.#forget(id);
+    }, graceMs).unref();
+  }
+
+  #find(id: number): KnownWindow | undefined {
+    const address = this.#addressOf.get(id);
+    return address === undefined ? undefined : this.#windows.get(address)?.get(id);
   }
 
   #forget(id: number): void {

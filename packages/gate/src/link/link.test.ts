@@ -185,6 +185,39 @@ describe("the broker's end", () => {
     server.close();
   });
 
+  it("gives who came in time some more for his handshake when the window is over, and nobody when it was closed before", async () => {
+    using directory = temporaryDirectory();
+    const clock = new HandClock();
+    await using gate = await testGate({ directory: directory.path, clock });
+    using broker = new BrokerLink({
+      path: gate.socket,
+      source: { devices: () => [linkDevice("pump")], connections: () => [] },
+      nowMs: () => clock.nowMs,
+      log: silentLog,
+    });
+    await until(() => gate.spa1.table.size === 1);
+    const open = async (): Promise<number> => {
+      const answer = await askGate(gate.socket, { kind: "status" });
+      return answer.kind === "status" && answer.status.ready ? answer.status.windowCount : NaN;
+    };
+    await until(async () => (await open()) === 0);
+    const from = address("10.9.0.2");
+    const admitted = (): boolean => broker.admits(from, "pump", undefined);
+    gate.knock(knockOf("pump", clock.nowMs));
+    await until(admitted);
+    clock.nowMs += 11_000;
+    // Longer than a gate takes to look whose time is over, and to say so.
+    const end = performance.now() + 1_200;
+    await until(async () => (await open()) === 0 && performance.now() > end);
+    assert.ok(admitted());
+    clock.nowMs += 10_000;
+    assert.ok(!admitted());
+    gate.knock(knockOf("pump", clock.nowMs));
+    await until(admitted);
+    gate.knock(knockOf("pump", clock.nowMs, { action: "close" }));
+    await until(() => !admitted());
+  });
+
   it("knows of somebody who has not said who he is whether he may be one that knocked", async () => {
     using directory = temporaryDirectory();
     const clock = new HandClock();
