@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -185,5 +186,25 @@ describe("postern agent", refused === undefined ? {} : { skip: refused }, () => 
       (await device.run("bash", ["-c", `echo x > /dev/udp/192.168.1.126/${port}`])).code;
     assert.equal(await send(62_201), 0);
     assert.equal(await send(53), 1);
+  });
+
+  it("lets a device renew the certificate in its bundle", async () => {
+    using directory = temporaryDirectory();
+    await using network = await createNetwork(plan);
+    const device = network.host("client");
+    const bundle = join(directory.path, "pump.json");
+    const ca = "-----BEGIN CERTIFICATE-----\n…";
+    const servers = [{ url: "mqtts://192.168.1.126:8883" }];
+    const est = [{ url: "https://192.168.1.127:8885" }, { url: "https://192.168.1.128" }];
+    writeFileSync(bundle, JSON.stringify({ postern: 1, device: "pump", servers, est, ca, password: "x" }));
+    const { code, stdout, stderr } = await postern(device, "agent", "show", "--bundle", bundle);
+    assert.equal(code, 0, stderr);
+    for (const rule of [
+      'ip daddr 192.168.1.126 tcp dport 8883 accept comment "server"',
+      'ip daddr 192.168.1.127 udp dport 62201 accept comment "knock"',
+      'ip daddr 192.168.1.127 tcp dport 8885 accept comment "enrolment server"',
+      'ip daddr 192.168.1.128 tcp dport 443 accept comment "enrolment server"',
+    ])
+      assert.ok(stdout.includes(`\t\t${rule}\n`), stdout);
   });
 });

@@ -19,10 +19,16 @@ export interface AgentOptions extends ProfileOptions {
   readonly server?: readonly string[];
 }
 
-type Server = { readonly host: string; readonly port: number; readonly knockPort?: number | undefined };
+type Server = {
+  readonly host: string;
+  readonly port: number;
+  readonly knockPort?: number | undefined;
+  /** What is said of it in the rules. */
+  readonly is?: "server" | "enrolment server";
+};
 
 /**
- * The profile of a device: nothing comes in, and out go only knocks and connections to its servers. A server's name is looked
+ * The profile of a device: nothing comes in, and out go only knocks and connections to its servers, and to where its certificate is renewed. A server's name is looked
  * up now, and its addresses are what is let through. @throws {UsageError}
  */
 export async function deviceProfile(options: AgentOptions, context: CommandContext): Promise<HostProfile> {
@@ -33,7 +39,7 @@ export async function deviceProfile(options: AgentOptions, context: CommandConte
   if (servers.length === 0)
     throw new UsageError("Which servers may this device talk to? Name them with --bundle or --server.");
   const out = new Map<string, Endpoint>();
-  for (const { host, port, knockPort } of servers) {
+  for (const { host, port, knockPort, is = "server" } of servers) {
     for (const peer of await addressesOf(host)) {
       const purpose = isIP(host) === 0 ? host : undefined;
       const endpoints: Endpoint[] = [
@@ -43,7 +49,7 @@ export async function deviceProfile(options: AgentOptions, context: CommandConte
           peer,
           purpose: labelled("knock", purpose),
         },
-        { protocol: "tcp", port, peer, purpose: labelled("server", purpose) },
+        { protocol: "tcp", port, peer, purpose: labelled(is, purpose) },
       ];
       for (const endpoint of endpoints) out.set(`${endpoint.protocol} ${endpoint.port} ${peer}`, endpoint);
     }
@@ -63,15 +69,18 @@ function bundledServers(file: string, { cwd }: CommandContext): Server[] {
   } catch (thrown) {
     throw new UsageError(`${file} cannot be read: ${errorText(thrown)}`);
   }
-  const { servers, knock } = parseBundle(text, file);
-  return servers.map(({ url }) => {
+  const { servers, est = [], knock } = parseBundle(text, file);
+  const placed = ({ url }: { readonly url: string }): Server => {
     const { hostname, port, protocol } = new URL(url);
     return {
       host: hostname.replace(/^\[|\]$/g, ""),
-      port: port === "" ? (protocol === "wss:" ? 443 : 8883) : Number(port),
+      port: port === "" ? (protocol === "mqtts:" ? 8883 : 443) : Number(port),
       knockPort: knock?.port,
     };
-  });
+  };
+  // Without these the device would be shut out when its certificate ends.
+  const renewers = est.map((each): Server => ({ ...placed(each), is: "enrolment server" }));
+  return [...servers.map(placed), ...renewers];
 }
 
 function parseServer(text: string): Server {
