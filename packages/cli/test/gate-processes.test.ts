@@ -25,6 +25,9 @@ describe("gate and server", refused === undefined ? {} : { skip: refused }, () =
     assert.equal(rightsOf(childOf(pid, "gate")), netAdminOnly);
     assert.equal(getPriority(childOf(pid, "gate")), -10);
     assert.equal(rightsOf(childOf(pid, "--beside-gate")), none);
+    const server = test.network.host("server");
+    await using watching = server.start(process.execPath, [bin, "gate", "watch", "--data", test.data]);
+    await watching.until(/server +there for/);
     for (const part of ["gate\0run", "--beside-gate"]) {
       const before = childOf(pid, part);
       process.kill(before, "SIGKILL");
@@ -46,6 +49,8 @@ describe("gate and server", refused === undefined ? {} : { skip: refused }, () =
       "after all that",
     );
     assert.equal(published.code, 0, published.stderr);
+    // Who watches sees all of it.
+    await watching.until(/gate +away: [\s\S]*gate +running for[\s\S]*1 received, 1 accepted/);
     // Hidden remains hidden when everything is gone.
     process.kill(pid, "SIGKILL");
     await test.server.ended;

@@ -2,6 +2,7 @@ import { networkInterfaces } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { banTarget } from "@postern/gate/ban-target";
+import { GateLinkError } from "@postern/gate/errors";
 import { askGate } from "@postern/gate/link/operator-link";
 import { dataDirectoryAt } from "@postern/identity/data-directory";
 import { parseIpAddress, parseIpSource, type IpAddress, type IpSource } from "@postern/knock/ip-address";
@@ -53,15 +54,24 @@ export async function showStatus(options: GateOptions, context: CommandContext):
   );
 }
 
+/** Goes on while the gate is started again; only the first time must it be there. */
 export async function watch(options: GateOptions, context: CommandContext): Promise<void> {
   const signal = context.interruption();
+  const clear = context.stdout.isTTY === true ? clearScreen : "";
+  let text = await statusText(options, context);
   while (!signal.aborted) {
-    const answer = await ask(options, { kind: "status" }, context);
-    if (answer.kind !== "status") return;
-    const clear = context.stdout.isTTY === true ? clearScreen : "";
-    context.stdout.write(clear + renderGateStatus(answer.status, Date.now()));
+    context.stdout.write(clear + text);
     await delay(watchMs, undefined, { signal }).catch(() => undefined);
+    text = await statusText(options, context).catch((thrown: unknown) => {
+      if (thrown instanceof GateLinkError) return `gate       away: ${thrown.message}\n`;
+      throw thrown;
+    });
   }
+}
+
+async function statusText(options: GateOptions, context: CommandContext): Promise<string> {
+  const answer = await ask(options, { kind: "status" }, context);
+  return answer.kind === "status" ? renderGateStatus(answer.status, Date.now()) : "";
 }
 
 export async function listBans(options: GateOptions, context: CommandContext): Promise<void> {
