@@ -24,7 +24,7 @@ type Server = {
   readonly port: number;
   readonly knockPort?: number | undefined;
   /** What is said of it in the rules. */
-  readonly is?: "server" | "enrolment server";
+  readonly is?: "server" | "enrolment server" | undefined;
 };
 
 /**
@@ -70,17 +70,18 @@ function bundledServers(file: string, { cwd }: CommandContext): Server[] {
     throw new UsageError(`${file} cannot be read: ${errorText(thrown)}`);
   }
   const { servers, est = [], knock } = parseBundle(text, file);
-  const placed = ({ url }: { readonly url: string }): Server => {
+  const placed = (url: string, is: Server["is"]): Server => {
     const { hostname, port, protocol } = new URL(url);
     return {
       host: hostname.replace(/^\[|\]$/g, ""),
       port: port === "" ? (protocol === "mqtts:" ? 8883 : 443) : Number(port),
       knockPort: knock?.port,
+      is,
     };
   };
   // Without these the device would be shut out when its certificate ends.
-  const renewers = est.map((each): Server => ({ ...placed(each), is: "enrolment server" }));
-  return [...servers.map(placed), ...renewers];
+  const renewers = est.map(({ url }) => placed(url, "enrolment server"));
+  return [...servers.map(({ url }) => placed(url, "server")), ...renewers];
 }
 
 function parseServer(text: string): Server {
