@@ -26,6 +26,8 @@ describe("an enrolment server behind the gate", refused === undefined ? {} : { s
       return stdout;
     };
     assert.equal(await dial(), "silence");
+    // While nobody else may enrol from there.
+    await say(client, "renew", "--bundle", test.bundleFile, "--now");
     const token = at("boiler-7.token");
     const made = JSON.parse(
       await say(

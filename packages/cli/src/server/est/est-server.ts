@@ -26,6 +26,8 @@ const checkingMs = 1_000;
 
 export type EstApp = FastifyInstance<Server>;
 
+const authoritiesPath = "/.well-known/est/cacerts";
+
 export interface EstServerOptions {
   readonly host: string;
   readonly port: number;
@@ -112,6 +114,8 @@ export async function startEstServer(
   app.addHook("onRequest", async (request, reply) => {
     if (door === undefined) return;
     const { address, certificate } = channelOf(request.raw.socket);
+    // A device that renews asks for these without its certificate. They are no secret: TLS has shown them already.
+    if (certificate === undefined && request.url === authoritiesPath && door.mayConnect(address)) return;
     if (door.mayEnrol(address, certificate)) return;
     await reply.status(403).type("text/plain").send("this device did not knock from this address\n");
   });
