@@ -3,10 +3,14 @@ import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { root } from "./repository.ts";
 
-/** Stands in the environment of everything that is started from here, so that what was left behind can be found. */
+/**
+ * Stands in the environment of everything that is started from here, so that what was left behind can be found: one marker for
+ * each run that this one is within, its own last.
+ */
 const markerName = "POSTERN_RUN";
 const ownMarker = randomUUID();
 
@@ -15,7 +19,7 @@ const groups = new Set<number>();
 /** Our environment, with the pinned runtime and the installed tools first in the path. */
 export function environment(): NodeJS.ProcessEnv {
   const path = [join(root, "node_modules", ".bin"), process.env["PATH"] ?? ""].join(delimiter);
-  return { ...process.env, PATH: path, [markerName]: ownMarker };
+  return { ...process.env, PATH: path, [markerName]: [...inheritedMarkers(), ownMarker].join(",") };
 }
 
 /** Starts `command` from the root, as the head of a process group of its own, which ends when this process does. */
@@ -40,22 +44,40 @@ export async function ended(child: ChildProcess): Promise<number> {
 }
 
 /**
- * From now on, a signal that asks this process to end ends everything it has started first; then it dies of that
- * signal as it would have done.
+ * From now on, a signal that asks this process to end ends everything it has started first, and tidies up behind it; then it
+ * dies of that signal as it would have done.
  */
-export function takeChildrenAlong(): void {
+export function takeChildrenAlong(tidy: () => Promise<unknown> = async () => {}): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => {
       for (const group of groups) send(-group, "SIGKILL");
-      for (const { pid } of leftBehind()) send(pid, "SIGKILL");
-      process.kill(process.pid, signal);
+      void endLeftBehind()
+        .then(tidy)
+        .finally(() => process.kill(process.pid, signal));
     });
   }
 }
 
+/** How often is looked whether what was killed is gone. */
+const looksMax = 100;
+
+/** Kills what was started from here, and waits until it is gone. */
+async function endLeftBehind(): Promise<void> {
+  for (let look = 0; look < looksMax; look++) {
+    const left = leftBehind();
+    if (left.length === 0) return;
+    for (const { pid } of left) send(pid, "SIGKILL");
+    await delay(20);
+  }
+}
+
+function inheritedMarkers(): string[] {
+  return (process.env[markerName] ?? "").split(",").filter((marker) => marker !== "");
+}
+
 /** The run that this process was started by, or undefined. */
 export function inheritedMarker(): string | undefined {
-  return process.env[markerName];
+  return inheritedMarkers().at(-1);
 }
 
 /**
@@ -66,7 +88,14 @@ export function leftBehind(marker: string = ownMarker): { pid: number; command: 
   const pids = entries("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   return pids.flatMap((pid) => {
     const variables = text(`/proc/${pid}/environ`).split("\0");
-    if (!variables.includes(`${markerName}=${marker}`)) return [];
+    const markers = variables.find((variable) => variable.startsWith(`${markerName}=`));
+    if (
+      markers
+        ?.slice(markerName.length + 1)
+        .split(",")
+        .includes(marker) !== true
+    )
+      return [];
     return [{ pid: Number(pid), command: text(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim() }];
   });
 }

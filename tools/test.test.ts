@@ -93,6 +93,26 @@ describe("npm test", () => {
     assert.ok(await isGone(Number(pid)));
   });
 
+  it(
+    "finds what was left behind by a test that starts programs as a run does",
+    { skip: noProc },
+    async () => {
+      const file = testFile(
+        "nested",
+        `import { environment } from ${JSON.stringify(join(root, "tools", "processes.ts"))};`,
+        `it("leaks", () => {`,
+        `  const child = spawn("sleep", ["1001"], { detached: true, stdio: "ignore", env: environment() });`,
+        `  child.unref();`,
+        `});`,
+      );
+      const { code, lines } = await runTests(file);
+      const [, pid] = /^ {2}(\d+) sleep 1001$/m.exec(lines.join("\n")) ?? [];
+      assert.ok(pid !== undefined, lines.join("\n"));
+      assert.equal(code, 1);
+      assert.ok(await isGone(Number(pid)));
+    },
+  );
+
   it("takes everything it started along when it is interrupted", { skip: noProc }, async () => {
     const file = testFile(
       "endless",

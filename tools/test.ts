@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { hostsRefused, sweepLeftOvers } from "../packages/gate/src/hosts/namespaces.ts";
 import { installMissing, missing } from "./peers.ts";
 import { ended, environment, leftBehind, send, start, takeChildrenAlong } from "./processes.ts";
 import { find, root } from "./repository.ts";
@@ -98,5 +99,10 @@ async function main(): Promise<number> {
   return code === 0 && survivors.length > 0 ? 1 : code;
 }
 
-takeChildrenAlong();
+/** Network namespaces outlive who made them. */
+async function removeHosts(): Promise<void> {
+  if ((await hostsRefused()) === undefined) await sweepLeftOvers();
+}
+
+takeChildrenAlong(removeHosts);
 process.exitCode = await main();

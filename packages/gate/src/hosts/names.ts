@@ -6,12 +6,13 @@ import { readFileSync } from "node:fs";
  */
 const pattern = /^postern-(\d+)-(\d+)-\d+-[a-z0-9-]+$/;
 
-/** When a process began, in ticks since the machine did; `undefined` when there is no such process. */
+/** When a process began, in ticks since the machine did; `undefined` when there is no such process, or it has ended and nobody has waited for it. */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The second field is a file name in parentheses, which may hold anything.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
   } catch {
     return undefined;
   }
