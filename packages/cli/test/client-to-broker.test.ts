@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes, verify, X509Certificate } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { connect } from "@postern/device/index";
 import { brokerKeyContext } from "@postern/identity/payloads/broker-key";
+import { parseGroupKeys, type SealingKey } from "@postern/identity/payloads/group-keys-file";
 import { sealConnectPassword } from "@postern/seal/envelope/connect-password";
 import { open } from "@postern/seal/envelope/open";
 import { seal } from "@postern/seal/envelope/seal";
@@ -15,6 +17,7 @@ import { z } from "zod";
 
 import { lasting, TestClient } from "./support/mqttjs.ts";
 import { PermittedServer } from "./support/permitted-server.ts";
+import { command } from "./support/postern.ts";
 
 const configuration = `
 listeners:
@@ -34,10 +37,14 @@ payloads:
     require: encrypted
     deliver: sealed
     groupKeys: group.json
+  - topics: ["plant/#"]
+    require: encrypted
+    deliver: sealed
+    groupKeys: plant.json
 roles:
   device:
     rules:
-      - topics: ["#"]
+      - topics: ["#", "$keys/#"]
         allow: [publish, subscribe, will, retain, shared, persistentSession]
 `;
 
@@ -59,6 +66,8 @@ let password: string;
 before(async () => {
   server = await PermittedServer.start("roles: {}", configuration);
   writeFileSync(join(server.directory.path, "group.json"), groupFile, { mode: 0o600 });
+  await keys("create", "plant", "--topics", "plant/#");
+  await keys("group-keys", "plant", "--file", join("data", "plant.json"));
   await server.permit(permissions);
   await server.addDevice("console", ["device"]);
   const bundle = await server.addPasswordDevice("meter", ["device"]);
@@ -71,6 +80,12 @@ before(async () => {
   await delay(1_100);
 });
 after(() => server[Symbol.asyncDispose]());
+
+/** Runs `postern keys group` beside the server's data. */
+async function keys(...words: readonly string[]): Promise<void> {
+  const ended = await command(["keys", "group", ...words], { cwd: dirname(server.directory.path) });
+  assert.equal(ended.code, 0, ended.stderr);
+}
 
 function nextPosition() {
   lastSequence += 1;
@@ -178,6 +193,55 @@ describe("devices without TLS", () => {
     assert.ok(opened.kind === "opened", JSON.stringify(opened));
     assert.deepEqual([opened.sender, opened.epoch], ["meter", 4]);
     assert.match(Buffer.from(opened.payload).toString(), /^3\.[23]$/);
+  });
+
+  it("reach members with keys that commands give to both, none before its time, and none that somebody has who was removed", async () => {
+    const bundles = join(server.directory.path, "bundles");
+    for (const name of ["panel", "spare"]) {
+      const added = await command(["device", "add", name, "--data", server.directory.path]);
+      assert.equal(added.code, 0, added.stderr);
+    }
+    const file = join(server.directory.path, "plant.json");
+    const loaded = (): number => server.audited("permissions-loaded").length;
+    const change = async (...words: readonly string[]): Promise<void> => {
+      const before = loaded();
+      await keys(...words);
+      await server.until(() => loaded() > before, "the server to read the keys");
+    };
+    const publisher = ["--bundle", join(bundles, "panel.json")];
+    await change("members", "plant", "--add", "panel", "--add", "spare", "--data", "data", ...publisher);
+    await change("members", "plant", "--remove", "spare");
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+
+    await using panel = await connect(join(bundles, "panel.json"), { sessionExpirySeconds: 0 });
+    const messages = panel.subscribe("plant/#");
+    await messages.ready;
+    await using client = await inPlain();
+    const send = async (text: string): Promise<void> => {
+      await client.publish("plant/t", payload("plant/t", text));
+      const { value } = await messages.next();
+      assert.deepEqual([value?.text(), value?.sealed?.sender], [text, "meter"]);
+    };
+    const epochs = (): readonly SealingKey[] => {
+      const found = parseGroupKeys(readFileSync(file, "utf8"));
+      return typeof found === "object" ? found : assert.fail(found);
+    };
+    await send("3.4");
+    const [former] = epochs();
+    const nowMs = Date.now();
+    await change("rotate", "plant");
+    const [next, current] = epochs();
+    assert.equal(current?.key.epoch, former?.key.epoch);
+    assert.ok(
+      (next?.notBeforeMs ?? 0) >= nowMs + 10_000,
+      "members have a key before the server seals with it",
+    );
+    await send("3.5");
+    await change("members", "plant", "--add", "spare", "--data", "data");
+    await change("members", "plant", "--remove", "spare");
+    // What was sealed with an older key would open no more.
+    await send("3.6");
+    assert.equal(epochs().length, 1);
   });
 
   it("find the server's key signed by its authority, the same after a restart, which ends captured passwords", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { parseBundle } from "@postern/core/bundle";
-import { parseGroupKeys } from "@postern/identity/payloads/group-keys-file";
+import { parseMacKeys } from "@postern/identity/payloads/group-keys-file";
 import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { z } from "zod";
 
@@ -159,9 +159,9 @@ describe("postern keys", () => {
     await good("group", "create", "meters", "--topics", "meters/#", "--mode", "mac");
     await good("group", "mac-keys", "meters", "--file", "meters.json");
     const file = join(place.path, "meters.json");
-    const first = parseGroupKeys(readFileSync(file, "utf8"), "macKeys");
+    const first = parseMacKeys(readFileSync(file, "utf8"));
     await good("group", "rotate", "meters", "--no-publish");
-    const second = parseGroupKeys(readFileSync(file, "utf8"), "macKeys");
+    const second = parseMacKeys(readFileSync(file, "utf8"));
     assert.ok(typeof first === "object" && typeof second === "object");
     assert.deepEqual([[...first.keys()], [...second.keys()]], [[1], [2, 1]]);
     const state = readFileSync(join(place.path, "postern-keys", "groups.json"), "utf8");

@@ -5,7 +5,7 @@ import type { CommandContext } from "../context.ts";
 import type {
   CreateOptions,
   KeysOptions,
-  MacKeysOptions,
+  ServerKeysOptions,
   MembersOptions,
   RotateGroupOptions,
   WatchOptions,
@@ -176,8 +176,30 @@ With these keys the server can make MACs, too, and read nothing that is encrypte
 Example:
   postern keys group mac-keys meters --file postern-data/meters.mac.json`,
     )
-    .action(async (name: string, options: MacKeysOptions) =>
-      (await load()).macKeysCommand(name, options, context),
+    .action(async (name: string, options: ServerKeysOptions) =>
+      (await load()).serverKeysCommand(name, "macKeys", { options, context }),
+    );
+}
+
+function registerGroupKeys(group: Command, context: CommandContext): void {
+  const command = group
+    .command("group-keys")
+    .argument("<group>", "a group with the mode encrypted")
+    .description(
+      "write the keys with which the server seals for a group what devices without TLS send it, now and with each new key",
+    )
+    .requiredOption("--file <file>", "where to; permissions.yaml names it under payloads, as groupKeys");
+  withKeys(command)
+    .addHelpText(
+      "after",
+      `
+With these keys the server reads everything that is said in the group, as its members do.
+
+Example:
+  postern keys group group-keys telemetry --file postern-data/telemetry.keys.json`,
+    )
+    .action(async (name: string, options: ServerKeysOptions) =>
+      (await load()).serverKeysCommand(name, "groupKeys", { options, context }),
     );
 }
 
@@ -218,5 +240,6 @@ export function registerKeys(program: Command, context: CommandContext): void {
   registerRotate(group, context);
   registerList(group, context);
   registerMacKeys(group, context);
+  registerGroupKeys(group, context);
   registerPublish(keys, context);
 }

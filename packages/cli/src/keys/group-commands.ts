@@ -11,12 +11,10 @@ import {
   addMembers,
   createGroup,
   groupFrom,
-  keepMacKeys,
   removeMember,
   requireGroup,
   rotateDue,
   rotateGroup,
-  saveGroups,
   trustOf,
 } from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
@@ -25,9 +23,10 @@ import {
   heardOf,
   keepPublished,
   leadMsDefault,
-  publishPackages,
-  readyPackages,
+  publishKeys,
+  readyKeys,
 } from "./publish-packages.ts";
+import { keepServerKeys, saveGroups, type ServerUse } from "./server-keys.ts";
 import { groupView, renderGroup, renderGroups } from "./render.ts";
 
 /** The options of every command about keys. */
@@ -66,7 +65,7 @@ export interface MembersOptions extends ChangeOptions {
   readonly trust: boolean;
 }
 
-export interface MacKeysOptions extends KeysOptions {
+export interface ServerKeysOptions extends KeysOptions {
   readonly file: string;
 }
 
@@ -217,22 +216,27 @@ export async function listCommand(
   );
 }
 
-/** Runs `postern keys group mac-keys`. */
-export async function macKeysCommand(
+const kept: Readonly<Record<ServerUse, (group: string) => string>> = {
+  macKeys: (group) => `the MAC keys of "${group}", and is written anew with each new key`,
+  groupKeys: (group) => `the keys of "${group}", and is written anew when its members are given a new one`,
+};
+
+/** Runs `postern keys group mac-keys` and `group-keys`. */
+export async function serverKeysCommand(
   name: string,
-  options: MacKeysOptions,
-  context: CommandContext,
+  use: ServerUse,
+  { options, context }: { readonly options: ServerKeysOptions; readonly context: CommandContext },
 ): Promise<void> {
   const file = resolve(context.cwd, options.file);
   const group = await changed(pathOf(options, context), context, (keys) => {
-    keepMacKeys(keys, name, { file, nowMs: Date.now() });
+    keepServerKeys(keys, name, { use, file, nowMs: Date.now() });
     return requireGroup(keys, name);
   });
   const [newest] = group.epochs;
   const line =
     options.json === true
       ? JSON.stringify({ group: name, file, epoch: newest?.epoch ?? null })
-      : `${file} has the MAC keys of "${name}", and is written anew with each new key`;
+      : `${file} has ${kept[use](name)}`;
   context.stdout.write(`${line}\n`);
 }
 
@@ -280,9 +284,9 @@ async function publishOnce(
   const connection = await connect({ bundle, key }, { context, reporter, stays: false });
   try {
     const published = await heardOf(connection, reporter);
-    const packages = await readyPackages(path, { bundle, published, reporter, nowMs: Date.now() });
-    await publishPackages(connection, packages);
-    return packages.length;
+    const ready = await readyKeys(path, { bundle, published, reporter, nowMs: Date.now() });
+    await publishKeys(connection, ready, reporter);
+    return ready.packages.length;
   } finally {
     await connection.end();
   }

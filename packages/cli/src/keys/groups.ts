@@ -1,8 +1,5 @@
 import { createPublicKey, randomBytes } from "node:crypto";
 
-import { errorText } from "@postern/core/errors";
-import { replacePrivateFile } from "@postern/device/private-file";
-import { formatMacKeys } from "@postern/identity/payloads/group-keys-file";
 import {
   groupProblem,
   isRotationDue,
@@ -15,7 +12,6 @@ import {
 import { keyPackageTopic, sealKeyPackage } from "@postern/seal/groups/key-package";
 import { followSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { packagedFor } from "@postern/seal/groups/package-content";
-import { GroupKey } from "@postern/seal/keys/group-key";
 import { recipientKey } from "@postern/seal/keys/recipient";
 
 import { UsageError } from "../errors.ts";
@@ -50,7 +46,7 @@ export function groupFrom(stored: StoredGroup, devices: KeyState["devices"]): Gr
   };
 }
 
-function storedFrom(group: Group, macKeysFile: string | undefined): StoredGroup {
+function storedFrom(group: Group, files: Pick<StoredGroup, "macKeysFile" | "groupKeysFile">): StoredGroup {
   const { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds } = group;
   return {
     name,
@@ -60,7 +56,7 @@ function storedFrom(group: Group, macKeysFile: string | undefined): StoredGroup 
     filters: [...filters],
     ...(maxAgeSeconds === undefined ? {} : { maxAgeSeconds }),
     ...(rotateSeconds === undefined ? {} : { rotateSeconds }),
-    ...(macKeysFile === undefined ? {} : { macKeysFile }),
+    ...files,
     epochs: group.epochs.map(({ epoch, secret, notBeforeMs, openUntilMs }) => ({
       epoch,
       secret: Buffer.from(secret).toString("base64"),
@@ -86,53 +82,12 @@ export function requireGroup({ state }: KeyDirectory, name: string): Group {
 }
 
 function put({ state }: KeyDirectory, group: Group): void {
-  const file = state.groups.find(({ name }) => name === group.name)?.macKeysFile;
-  state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group, file)];
-}
-
-/**
- * Writes the directory, and the files of MAC keys that go with it. One that cannot be written is told of with `warn`: the change itself must
- * not wait for it, or a device that was removed would keep its keys for as long.
- */
-export function saveGroups(keys: KeyDirectory, nowMs: number, warn: (sentence: string) => void): void {
-  keys.save();
-  for (const stored of keys.state.groups) {
-    if (stored.macKeysFile === undefined) continue;
-    try {
-      writeMacKeys(stored.macKeysFile, groupFrom(stored, keys.state.devices), nowMs);
-    } catch (thrown) {
-      warn(
-        `${errorText(thrown)}; with the file as it is, the server refuses MACs of newer keys of "${stored.name}": name another one with keys group mac-keys ${stored.name} --file FILE`,
-      );
-    }
-  }
-}
-
-/** @throws {DeviceFileError} */
-function writeMacKeys(file: string, { name, epochs }: Group, nowMs: number): void {
-  const open = epochs.filter(({ openUntilMs }) => (openUntilMs ?? Infinity) > nowMs);
-  const macs = open.map(({ secret, epoch }) => GroupKey.of(secret, epoch));
-  replacePrivateFile(file, formatMacKeys(name, macs));
-}
-
-/**
- * Writes a file with which a broker checks the MACs of a group, and has it written with each new key.
- * @throws {UsageError} when the group has none, {DeviceFileError} when the file cannot be written.
- */
-export function keepMacKeys(
-  keys: KeyDirectory,
-  name: string,
-  { file, nowMs }: { readonly file: string; readonly nowMs: number },
-): void {
-  const group = requireGroup(keys, name);
-  const { mode } = group;
-  if (mode !== "mac") {
-    throw new UsageError(
-      `the group "${name}" has the mode "${mode}": the server checks MACs, of groups with --mode mac, and needs no key for anything else`,
-    );
-  }
-  writeMacKeys(file, group, nowMs);
-  for (const stored of keys.state.groups) if (stored.name === name) stored.macKeysFile = file;
+  const { macKeysFile, groupKeysFile } = state.groups.find(({ name }) => name === group.name) ?? {};
+  const files = {
+    ...(macKeysFile === undefined ? {} : { macKeysFile }),
+    ...(groupKeysFile === undefined ? {} : { groupKeysFile }),
+  };
+  state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group, files)];
 }
 
 /** @throws {UsageError} when there is one of this name, or it cannot be one. */

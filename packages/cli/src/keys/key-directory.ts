@@ -50,6 +50,8 @@ const stateSchema = z.strictObject({
       graceSeconds: z.int().min(0),
       /** The file with what a broker checks MACs with; written anew with each new key. */
       macKeysFile: z.string().optional(),
+      /** The file with what a server seals with; written anew when members are given a new key. */
+      groupKeysFile: z.string().optional(),
       epochs: z.array(
         z.strictObject({
           epoch: z.int().min(1),

@@ -8,15 +8,9 @@ import { successionTopic } from "@postern/seal/groups/succession";
 
 import { connectSettings } from "../client/settings.ts";
 import type { CommandContext } from "../context.ts";
-import {
-  followDevices,
-  packagesOf,
-  refreshDevices,
-  rotateDue,
-  saveGroups,
-  type ReadyPackage,
-} from "./groups.ts";
+import { followDevices, packagesOf, refreshDevices, rotateDue, type ReadyPackage } from "./groups.ts";
 import { KeyDirectory } from "./key-directory.ts";
+import { saveGroups, serverFiles, writeServerFiles, type ServerFile } from "./server-keys.ts";
 
 /** What a device publishes of its new keys has some kilobytes at the most. */
 const successionBytesMax = 16_384;
@@ -56,12 +50,23 @@ export function connect(
   return openConnection(settings, { reporter, signal: context.interruption() });
 }
 
-/** Publishes packages as retained messages, one after the other, each acknowledged. @throws {PublishRefusedError | UnsendableError} */
-export async function publishPackages(
+/** What members, and servers that seal for them, are to be given. */
+export interface ReadyKeys {
+  readonly packages: readonly ReadyPackage[];
+  readonly files: readonly ServerFile[];
+}
+
+/**
+ * Publishes packages as retained messages, one after the other, each acknowledged; then servers that seal are given the keys.
+ * @throws {PublishRefusedError | UnsendableError}
+ */
+export async function publishKeys(
   connection: Connection,
-  packages: readonly ReadyPackage[],
+  { packages, files }: ReadyKeys,
+  reporter: Reporter,
 ): Promise<void> {
   for (const each of packages) await connection.guard(publishOne(connection, each));
+  writeServerFiles(files, (sentence) => reporter.notice(sentence));
 }
 
 function publishOne({ client }: Connection, { device, topic, payload }: ReadyPackage): Promise<void> {
@@ -111,8 +116,8 @@ export async function heardOf(
   return published;
 }
 
-/** The packages of a directory, as they are to be published now; remembers with which bundle. */
-export async function readyPackages(
+/** The keys of a directory, as they are to be published now; remembers with which bundle. */
+export async function readyKeys(
   path: string,
   {
     bundle,
@@ -125,14 +130,14 @@ export async function readyPackages(
     readonly published: ReadonlyMap<string, Uint8Array>;
     readonly nowMs: number;
   },
-): Promise<readonly ReadyPackage[]> {
+): Promise<ReadyKeys> {
   using keys = await KeyDirectory.open(path);
   refreshDevices(keys);
   followDevices(keys, published);
   const packages = packagesOf(keys, nowMs);
   if (bundle !== undefined) keys.state.publisher = bundle;
   saveGroups(keys, nowMs, (sentence) => reporter.notice(sentence));
-  return packages;
+  return { packages, files: serverFiles(keys, "groupKeys", nowMs) };
 }
 
 /** What members are to have, as a text: packages are due when it has changed. Rotates what is due, and looks at the members' certificates. */
@@ -176,8 +181,9 @@ export async function keepPublished(
   while (!signal.aborted) {
     const wanted = await wantedIn(path, { published, nowMs: Date.now(), reporter });
     if (wanted !== done) {
-      const packages = await readyPackages(path, { published, reporter, nowMs: Date.now() });
-      await publishPackages(connection, packages);
+      const ready = await readyKeys(path, { published, reporter, nowMs: Date.now() });
+      await publishKeys(connection, ready, reporter);
+      const { packages } = ready;
       reporter.notice(
         `published the keys of ${packages.length} ${packages.length === 1 ? "device" : "devices"}`,
       );

@@ -28,7 +28,7 @@ const settleMs = 100;
 const goneMs = 1_000;
 
 /** How often it is looked whether files with keys have changed. */
-const keysLookMs = 2_000;
+const keysLookMs = 500;
 /** Of whoever is not in the registry. */
 const defaultTenant = "default";
 

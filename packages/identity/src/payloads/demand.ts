@@ -2,7 +2,7 @@ import { matchesFilter } from "@postern/mqtt/topics";
 import type { SealMode } from "@postern/seal/envelope/structure";
 
 import type { GivenPayload } from "../permissions/schema.ts";
-import type { GroupKeys } from "./group-keys-file.ts";
+import type { MacKeys, SealingKeys } from "./group-keys-file.ts";
 
 /** What the topics of one entry of the permissions file demand of payloads. */
 export interface PayloadDemand {
@@ -17,11 +17,11 @@ export interface PayloadDemand {
   /** As the file names it. */
   readonly macKeysFile: string | undefined;
   /** What that holds; without it the broker looks at the structure of MACs only. */
-  readonly macKeys: GroupKeys | undefined;
+  readonly macKeys: MacKeys | undefined;
   /** It is encrypted to the server's own key, opened, and handed on in plain text or sealed for a group. */
   readonly deliver: "plain" | "sealed" | undefined;
   readonly groupKeysFile: string | undefined;
-  readonly groupKeys: GroupKeys | undefined;
+  readonly groupKeys: SealingKeys | undefined;
 }
 
 /** `lineOf` says where the filter with this index stands. */

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 
 import { open } from "@postern/seal/envelope/open";
 import { seal, type Protection } from "@postern/seal/envelope/seal";
+import { structureOf } from "@postern/seal/envelope/structure";
 import { GroupKey } from "@postern/seal/keys/group-key";
 import { decryptionKey, recipientKey } from "@postern/seal/keys/recipient";
 import { signingKey, verifyingKey } from "@postern/seal/keys/signature";
@@ -11,7 +12,7 @@ import { testBinding, testKey, testNowMs, testParty, testPosition } from "@poste
 
 import { parsePolicy } from "../permissions/policy.ts";
 import type { PayloadDemand } from "./demand.ts";
-import type { GroupKeys } from "./group-keys-file.ts";
+import type { MacKeys, SealingKeys } from "./group-keys-file.ts";
 import { PayloadChecker, type CheckedSource } from "./payload-checker.ts";
 import { Resealer } from "./resealer.ts";
 
@@ -22,11 +23,16 @@ const brokerKey = testKey("X25519");
 const signed: Protection = { mode: "signed", signing: signingKey(device.privateKey) };
 const mac: Protection = { mode: "mac", group };
 
-function withKeys(demand: PayloadDemand, keys: GroupKeys | undefined): PayloadDemand {
-  return { ...demand, macKeys: keys, ...(demand.deliver === "sealed" ? { groupKeys: keys } : {}) };
+interface Keys {
+  readonly macKeys?: MacKeys;
+  readonly groupKeys?: SealingKeys;
 }
 
-function checker(payloads: string, macKeys?: GroupKeys): PayloadChecker {
+function withKeys(demand: PayloadDemand, keys: Keys): PayloadDemand {
+  return { ...demand, ...keys };
+}
+
+function checker(payloads: string, keys: Keys = {}): PayloadChecker {
   const parsed = parsePolicy(`payloads: ${payloads}\nroles: { r: {} }\n`);
   assert.ok(parsed.kind === "policy", JSON.stringify(parsed));
   const made = new PayloadChecker({
@@ -36,7 +42,7 @@ function checker(payloads: string, macKeys?: GroupKeys): PayloadChecker {
     tenantOf: () => tenant,
     isKnown: (name) => name !== "gone",
   });
-  made.use(parsed.policy.payloads.map((demand) => withKeys(demand, macKeys)));
+  made.use(parsed.policy.payloads.map((demand) => withKeys(demand, keys)));
   return made;
 }
 
@@ -60,6 +66,19 @@ function sealed(protection: Protection, binding = testBinding, sealedAtMs?: numb
 
 const onlySigned = "[{ topics: ['#'], require: signed }]";
 
+/** The epoch of the key that a message of a device without TLS is sealed with. */
+function epochSealedWith(nowMs: number, groupKeys: SealingKeys): number {
+  const payloads = "[{ topics: ['#'], require: encrypted, deliver: sealed, groupKeys: g.json }]";
+  const toServer: Protection = { mode: "encrypted", recipients: [recipientKey(brokerKey.publicKey)] };
+  const verdict = checker(payloads, { groupKeys })
+    .ruleOn(topic)
+    ?.check(sealed(toServer), { ...source, nowMs });
+  assert.ok(verdict?.kind === "accepted");
+  const found = structureOf(verdict.payload);
+  assert.ok(found.kind === "sealed");
+  return found.structure.header.epoch;
+}
+
 describe("a payload checker", () => {
   it("accepts every mode that is demanded, and refuses every other and plain text (attack 69)", () => {
     for (const [name, protection] of testParty().protections) {
@@ -82,7 +101,9 @@ describe("a payload checker", () => {
       ["mac", mac],
       ["encrypted", { mode: "encrypted", group }],
     ] as const) {
-      const rules = checker(`[{ topics: ['#'], require: ${require} }]`, new Map([[epoch, group]]));
+      const rules = checker(`[{ topics: ['#'], require: ${require} }]`, {
+        macKeys: new Map([[epoch, group]]),
+      });
       const forged = sealed(protection, { ...testBinding, sender: "boiler-8" });
       assert.equal(fate(rules, forged), "87 foreign-sender");
       assert.equal(fate(rules, sealed(protection), { publisher: "" }), "87 foreign-sender");
@@ -105,7 +126,7 @@ describe("a payload checker", () => {
   it("checks MACs with the group's keys where it has them, and their structure alone where not", () => {
     const wrong: Protection = { mode: "mac", group: GroupKey.of(Buffer.alloc(32, 8), epoch) };
     const macOnly = GroupKey.macOnly(group.exportMac(), epoch);
-    const rules = checker("[{ topics: ['#'], require: mac }]", new Map([[epoch, macOnly]]));
+    const rules = checker("[{ topics: ['#'], require: mac }]", { macKeys: new Map([[epoch, macOnly]]) });
     assert.equal(fate(rules, sealed(mac)), "accepted");
     assert.equal(fate(rules, sealed(wrong)), "87 not-authentic");
     for (const [other, word] of [
@@ -234,10 +255,9 @@ describe("a payload checker", () => {
     });
 
     it("seals them for a group where the file says so, each with a number of its own", () => {
-      const rules = checker(
-        "[{ topics: ['#'], require: encrypted, deliver: sealed, groupKeys: g.json }]",
-        new Map([[epoch, group]]),
-      );
+      const rules = checker("[{ topics: ['#'], require: encrypted, deliver: sealed, groupKeys: g.json }]", {
+        groupKeys: [{ key: group, notBeforeMs: 0 }],
+      });
       const rule = rules.ruleOn(topic);
       assert.equal(rule?.confidential, false);
       const guard = new ReplayGuard();
@@ -254,6 +274,15 @@ describe("a payload checker", () => {
         assert.equal(opened.sender, sender);
         assert.equal(Buffer.from(opened.payload).toString(), "21.5");
       }
+    });
+
+    it("seals with no key before its time, when members may not have it yet", () => {
+      const next = { key: GroupKey.of(Buffer.alloc(32, 8), epoch + 1), notBeforeMs: testNowMs + 10_000 };
+      const current = { key: group, notBeforeMs: testNowMs - 1 };
+      assert.equal(epochSealedWith(testNowMs, [next, current]), epoch);
+      assert.equal(epochSealedWith(testNowMs + 10_000, [next, current]), epoch + 1);
+      // A clock that is behind.
+      assert.equal(epochSealedWith(testNowMs - 60_000, [next, current]), epoch);
     });
   });
 });

@@ -8,7 +8,7 @@ import { decodeYamlText } from "@postern/core/yaml-document";
 import { PermissionsError } from "../errors.ts";
 import { fileError, readSecretIfThere } from "../files.ts";
 import type { PayloadDemand } from "../payloads/demand.ts";
-import { parseGroupKeys, type GroupKeys, type KeyUse } from "../payloads/group-keys-file.ts";
+import { parseGroupKeys, parseMacKeys } from "../payloads/group-keys-file.ts";
 import { parsePolicy, type Policy } from "./policy.ts";
 
 /** What a permissions file says; with `missing` and `empty` nobody may do anything. */
@@ -70,17 +70,28 @@ class KeyFiles {
     const line = filters[0]?.line;
     return {
       ...demand,
-      macKeys: this.#load(macKeysFile, "macKeys", line),
-      groupKeys: this.#load(groupKeysFile, "groupKeys", line),
+      macKeys: this.#load(macKeysFile, { use: "macKeys", parse: parseMacKeys, line }),
+      groupKeys: this.#load(groupKeysFile, { use: "groupKeys", parse: parseGroupKeys, line }),
     };
   }
 
-  #load(file: string | undefined, use: KeyUse, line: number | undefined): GroupKeys | undefined {
+  #load<Keys>(
+    file: string | undefined,
+    {
+      use,
+      parse,
+      line,
+    }: {
+      readonly use: string;
+      readonly parse: (text: string) => Keys | string;
+      readonly line: number | undefined;
+    },
+  ): Keys | undefined {
     if (file === undefined) return undefined;
     const path = resolve(this.#directory, file);
     const sentence = (problem: string): string => `cannot use ${file}, which ${use} names: ${problem}`;
     const text = this.#read(path, sentence, line);
-    const keys = parseGroupKeys(text, use);
+    const keys = parse(text);
     if (typeof keys === "string") throw this.#error(sentence(keys), line);
     this.paths.push(path);
     this.#hash.update(`${text.length}\n${text}`);
