@@ -28,3 +28,7 @@ describe("docs/ENROLMENT.md", () => {
 describe("docs/PERMISSIONS.md", () => {
   it("has commands that work as they stand", { timeout: 120_000 }, () => runDocument("docs/PERMISSIONS.md"));
 });
+
+describe("docs/SEALING.md", () => {
+  it("has commands that work as they stand", { timeout: 120_000 }, () => runDocument("docs/SEALING.md"));
+});

@@ -89,7 +89,7 @@ async function untilItSays(text: string, { child, output }: Started): Promise<vo
 /**
  * Runs the blocks of a document that are marked `sh run` from top to bottom, in one folder, as they stand but for the ports.
  * `sh run server` keeps running behind the blocks that follow, of which one must stop it; `sh run refused` must end with the exit
- * code of what was tried and refused; `yaml run FILE` is written to FILE first.
+ * code of what was tried and refused; a block of any other language with `run FILE` is written to FILE.
  */
 export async function runDocument(path: string): Promise<void> {
   const blocks = runnable(path);
@@ -102,7 +102,7 @@ export async function runDocument(path: string): Promise<void> {
     configureDefaults(clone, ports);
     for (const fence of blocks) {
       const [language, , argument] = fence.info;
-      if (language === "yaml") {
+      if (language !== "sh") {
         writeFileSync(join(clone, argument ?? ""), fence.text);
         continue;
       }

@@ -145,7 +145,11 @@ export function addMembers(
     keys: [each.key],
     signs: signers.includes(each),
   }));
-  const group = withMembers(before, members, { ...chance(nowMs), leadMs });
+  // Nobody seals with the key of a group without members: there is none to go on with until the new one is in use.
+  const group = withMembers(before, members, {
+    ...chance(nowMs),
+    leadMs: before.members.length === 0 ? 0 : leadMs,
+  });
   put(keys, group);
   return group;
 }
