@@ -1,5 +1,10 @@
 import type { QoS } from "@postern/core/session-store";
-import { encodePublish, type EncodedPublish } from "@postern/mqtt/publish";
+import {
+  encodePublish,
+  encodePublishHeader,
+  type EncodedPublish,
+  type PublishFields,
+} from "@postern/mqtt/publish";
 
 import type { Message } from "./message.ts";
 import type { SharedGroup } from "./subscription.ts";
@@ -33,7 +38,10 @@ export class Delivery {
     return this.identifiers.length === 0 && this.message.expiresAtMs === Infinity;
   }
 
-  /** The packet with packet id 0 and DUP 0, for a uniform delivery; MQTT 3.1 and 3.1.1 share one form. */
+  /**
+   * The packet with packet id 0 and DUP 0, for a uniform delivery, without the payload where that is passed on by
+   * reference; MQTT 3.1 and 3.1.1 share one form.
+   */
   encoded(version: 3 | 4 | 5): EncodedPublish {
     if (version === 5) {
       this.#encoded5 ??= this.#encode(5);
@@ -51,7 +59,7 @@ export class Delivery {
   }
 
   #encode(version: 4 | 5): EncodedPublish {
-    return encodePublish({
+    const fields: PublishFields = {
       version,
       topic: this.message.topicBytes,
       payload: this.message.payload,
@@ -60,6 +68,7 @@ export class Delivery {
       dup: false,
       packetId: 0,
       properties: version === 5 ? this.message.properties : nothing,
-    });
+    };
+    return this.message.passesByReference ? encodePublishHeader(fields) : encodePublish(fields);
   }
 }

@@ -136,6 +136,24 @@ describe("Inbound", () => {
     assert.ok(process.memoryUsage().arrayBuffers - before < 1_000_000);
   });
 
+  it("holds at most twice what has arrived of a large packet, and in the end no more than the packet", () => {
+    const reader = new Recorder();
+    reader.packetBytesMax = 100_000;
+    const inbound = new Inbound(reader);
+    const whole = packet(80_000, 1);
+    let arrived = 0;
+    for (const bytes of [70, 1_000, 20_000, 30_000]) {
+      inbound.take(whole.subarray(arrived, arrived + bytes));
+      arrived += bytes;
+      assert.ok(reader.held <= Math.min(arrived * 2, whole.length), `${reader.held} of ${arrived} bytes`);
+    }
+    assert.equal(reader.held, whole.length);
+    inbound.take(whole.subarray(arrived));
+    assert.deepEqual(reader.packets, [whole]);
+    assert.equal(reader.views[0]?.buffer.byteLength, whole.length);
+    assert.equal(reader.held, 0);
+  });
+
   it("says what it holds, gives it back, and stops where the server holds too much in all", () => {
     const reader = new Recorder();
     reader.heldMax = 200;

@@ -27,7 +27,7 @@ const restBytesMin = 64;
 
 /**
  * Cuts the byte stream of one connection into packets. Packets that came in one piece are handed on in place;
- * of one that is still incomplete only what has arrived is kept, whatever length it declares.
+ * of one that is still incomplete at most twice of what has arrived is kept, whatever length it declares.
  */
 export class Inbound {
   readonly #reader: PacketReader;
@@ -162,12 +162,11 @@ export class Inbound {
     this.#append(bytes, offset, bytes.length - offset);
   }
 
-  /** Grows by doubling what has really arrived, never by a declared length. */
   #append(bytes: Buffer, offset: number, count: number): void {
     const length = this.#restLength + count;
     let rest = this.#rest;
     if (rest === undefined || rest.length < length) {
-      const capacity = Math.max(restBytesMin, length, (rest?.length ?? 0) * 2);
+      const capacity = this.#capacityFor(length);
       if (!this.#reader.onHeld(capacity - (rest?.length ?? 0))) {
         this.#reader.onHeld((rest?.length ?? 0) - capacity);
         this.stop();
@@ -181,6 +180,16 @@ export class Inbound {
     }
     rest.set(bytes.subarray(offset, offset + count), this.#restLength);
     this.#restLength = length;
+  }
+
+  /**
+   * Room for the whole packet once half of it is there; before that twice what has really arrived, so that a declared
+   * length alone takes no memory. The frame is the one of the packet that is being kept.
+   */
+  #capacityFor(length: number): number {
+    const { start, bodyEnd } = this.#frame;
+    const whole = bodyEnd < 0 ? Infinity : bodyEnd - start;
+    return Math.min(Math.max(restBytesMin, length * 2), Math.max(whole, length));
   }
 }
 

@@ -1,5 +1,8 @@
 import type { MessageNumber, StoredMessage } from "@postern/core/session-store";
 
+/** A larger payload is passed on by reference instead of being copied. */
+const copiedBytesMax = 8_192;
+
 /** A message inside the broker: what the store keeps, plus what makes passing it on cheap. */
 export class Message implements StoredMessage {
   readonly topic: string;
@@ -44,10 +47,16 @@ export class Message implements StoredMessage {
     return this.payload.length + this.topicBytes.length + this.properties.length;
   }
 
+  /** The payload is large, and keeping it keeps little more memory than it counts for. */
+  get passesByReference(): boolean {
+    const { length, buffer } = this.payload;
+    return length > copiedBytesMax && length * 2 > buffer.byteLength;
+  }
+
   /** Copies the payload out of the network buffer it came in, so that a small message does not pin a large chunk. */
   detach(): void {
     if (!this.#borrowed) return;
-    this.payload = Buffer.from(this.payload);
+    if (!this.passesByReference) this.payload = Buffer.from(this.payload);
     this.#borrowed = false;
   }
 

@@ -15,7 +15,7 @@ export interface OutboundShared {
 }
 
 interface Segment {
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
   /** The pool's chunk behind `bytes`, to be given back once they are written. */
   readonly chunk: Buffer | undefined;
 }
@@ -69,15 +69,20 @@ export class Outbound implements Flushable {
   /** Sends a whole packet. The bytes must not change any more. */
   append(packet: Buffer): void {
     if (packet.length > copiedBytesMax) {
-      this.#closeChunk();
-      this.#segments ??= [];
-      this.#segments.push({ bytes: packet, chunk: undefined });
-      this.#count(packet.length);
+      this.appendByReference(packet);
       return;
     }
     const chunk = this.reserve(packet.length);
     chunk.set(packet, this.length);
     this.advance(packet.length);
+  }
+
+  /** Sends bytes as they are, without a copy of them. They must not change any more. */
+  appendByReference(bytes: Uint8Array): void {
+    this.#closeChunk();
+    this.#segments ??= [];
+    this.#segments.push({ bytes, chunk: undefined });
+    this.#count(bytes.length);
   }
 
   /** Holds this turn's output (and what follows) until all that was appended to the store is on disk. */
@@ -195,10 +200,23 @@ export class Outbound implements Flushable {
   }
 
   #write(segments: readonly Segment[]): void {
-    for (const { bytes, chunk } of segments) this.#writeBytes(bytes, chunk);
+    const [only] = segments;
+    if (only === undefined) return;
+    if (segments.length === 1) {
+      this.#writeBytes(only.bytes, only.chunk);
+      return;
+    }
+    let bytes = 0;
+    for (const segment of segments) bytes += segment.bytes.length;
+    this.#shared.stats.bytesSent += bytes;
+    const parts = segments.map((segment) => segment.bytes);
+    this.#transport.writeAll(parts, () => {
+      for (const { chunk } of segments) if (chunk !== undefined) this.#shared.pool.give(chunk);
+      this.#written(bytes);
+    });
   }
 
-  #writeBytes(bytes: Buffer, chunk: Buffer | undefined): void {
+  #writeBytes(bytes: Uint8Array, chunk: Buffer | undefined): void {
     this.#shared.stats.bytesSent += bytes.length;
     this.#transport.write(bytes, () => {
       if (chunk !== undefined) this.#shared.pool.give(chunk);

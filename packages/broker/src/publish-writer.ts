@@ -1,6 +1,7 @@
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 import {
   encodePublish,
+  encodePublishHeader,
   publishBytes,
   type PublishFields,
   writeMessageExpiry,
@@ -50,17 +51,18 @@ export class PublishWriter {
   #writeEncoded(delivery: Delivery, packetId: number): boolean {
     const { bytes, packetIdOffset } = delivery.encoded(this.version);
     const { length } = bytes;
-    if (length > this.packetBytesMax) return false;
-    if (packetIdOffset === 0) {
-      this.#outbound.append(bytes);
-      return true;
-    }
+    const { message } = delivery;
+    const byReference = message.passesByReference;
+    if (length + (byReference ? message.payload.length : 0) > this.packetBytesMax) return false;
     const chunk = this.#outbound.reserve(length);
     const start = this.#outbound.length;
     chunk.set(bytes, start);
-    chunk[start + packetIdOffset] = packetId >> 8;
-    chunk[start + packetIdOffset + 1] = packetId & 0xff;
+    if (packetIdOffset > 0) {
+      chunk[start + packetIdOffset] = packetId >> 8;
+      chunk[start + packetIdOffset + 1] = packetId & 0xff;
+    }
     this.#outbound.advance(length);
+    if (byReference) this.#outbound.appendByReference(message.payload);
     return true;
   }
 
@@ -82,6 +84,11 @@ export class PublishWriter {
       // The client never saw the alias.
       if (alias < 0) this.#aliases?.delete(message.topic);
       return false;
+    }
+    if (message.passesByReference) {
+      this.#outbound.append(encodePublishHeader(fields).bytes);
+      this.#outbound.appendByReference(message.payload);
+      return true;
     }
     if (length > writtenInPlaceBytesMax) {
       this.#outbound.append(encodePublish(fields).bytes);

@@ -2,6 +2,8 @@
 export interface Transport {
   /** Hands over bytes, which must not change until `done`. Writes complete in order. */
   write(bytes: Uint8Array, done: () => void): void;
+  /** As `write`, for several pieces that follow each other, of which there is at least one; `done` is called once. */
+  writeAll(pieces: readonly Uint8Array[], done: () => void): void;
   pause(): void;
   resume(): void;
   /**

@@ -43,6 +43,12 @@ export class WebSocketTransport implements Transport {
     this.#webSocket.send(bytes, { binary: true, fin: true }, done);
   }
 
+  writeAll(pieces: readonly Uint8Array[], done: () => void): void {
+    const last = pieces.length - 1;
+    for (const [index, bytes] of pieces.entries())
+      this.#webSocket.send(bytes, { binary: true, fin: true }, index === last ? done : undefined);
+  }
+
   pause(): void {
     this.#webSocket.pause();
   }
