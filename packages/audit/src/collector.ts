@@ -67,12 +67,13 @@ export class Collector<RuleId extends string> {
     if (draft.evidence.length < evidenceMax) draft.evidence.push(detail.evidence());
   }
 
-  /** The findings, worst first, then by rule, then by first frame. */
-  findings(): Finding[] {
+  /** The findings, worst first, then by rule, then by first frame. `shown` is what a report shows of evidence. */
+  findings(shown: (evidence: Evidence) => Evidence = (evidence) => evidence): Finding[] {
     const found: Finding[] = [];
     for (const [id, bySubject] of this.#drafts) {
       for (const [subject, draft] of bySubject) {
-        const { confidence, evidence, frameCount } = draft;
+        const { confidence, frameCount } = draft;
+        const evidence = draft.evidence.map((one) => shown(one));
         const frames = draft.frames.toSorted((a, b) => a - b);
         const summary = draft.summary(frameCount);
         found.push({ id, ...this.#rules[id], confidence, subject, summary, frames, evidence, frameCount });

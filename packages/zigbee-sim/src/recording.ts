@@ -1,6 +1,5 @@
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
-import { pcapHeader, pcapRecord } from "@postern/zigbee/capture/pcap-writer";
-import { joined } from "@postern/zigbee/security/mmo-hash";
+import { pcapHeader, pcapRecord, recordBytes } from "@postern/zigbee/capture/pcap-writer";
 
 import { type RecordedFrame, type Simulation } from "./simulation.ts";
 
@@ -9,8 +8,15 @@ const epochUs = 1_767_225_600_000_000;
 
 /** What the sniffer recorded, as a pcap file. */
 export function recordingPcap(frames: readonly RecordedFrame[]): Uint8Array {
-  const records = frames.map(({ timeUs, bytes, damaged }) => pcapRecord(epochUs + timeUs, bytes, damaged));
-  return joined(pcapHeader(), ...records);
+  const header = pcapHeader();
+  const file = new Uint8Array(header.length + frames.reduce((sum, { bytes }) => sum + recordBytes(bytes), 0));
+  file.set(header);
+  let offset = header.length;
+  for (const { timeUs, bytes, damaged } of frames) {
+    file.set(pcapRecord(epochUs + timeUs, bytes, damaged), offset);
+    offset += recordBytes(bytes);
+  }
+  return file;
 }
 
 /** The same for our own auditor. */

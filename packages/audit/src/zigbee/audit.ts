@@ -6,16 +6,19 @@ import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyri
 import { type Finding } from "../finding.ts";
 import { AuditContext, type Detector } from "./context.ts";
 import { ExpectationDetector, type Expectations } from "./expectations.ts";
+import { Forecast } from "./forecast.ts";
 import { FrameCounterDetector } from "./frame-counters.ts";
 import { InventoryDetector, type SeenNetwork } from "./inventory.ts";
 import { KeyTransportDetector } from "./key-transport.ts";
 import { MembershipDetector } from "./membership.ts";
 import { ProtectionDetector } from "./protection.ts";
-import { isTrusted, panOf, Survey } from "./survey.ts";
+import { type CaptureFacts, isTrusted, panOf, Survey } from "./survey.ts";
 import { BroadcastDetector, JammingDetector } from "./traffic.ts";
 
 /** Passes that look for keys: each can find a key that opens the frame in which the next one stands. */
 const harvestPassesMax = 8;
+/** Frames from which the rest of a long capture is foretold: some minutes of a network. */
+const beginningFrames = 5_000;
 
 /** What an audit is made with. */
 export interface AuditOptions extends DissectorOptions {
@@ -25,8 +28,11 @@ export interface AuditOptions extends DissectorOptions {
   readonly showKeys: boolean;
   /** What should be there, if somebody says. */
   readonly expected?: Expectations;
-  /** Reads the capture from its beginning and calls `onFrame` for each frame; it is read more than once. */
-  readonly read: (onFrame: (frame: CapturedFrame) => void) => Promise<void>;
+  /**
+   * Reads the capture from its beginning and calls `onFrame` for each frame; it is read more than once. May end early when `until`
+   * is aborted.
+   */
+  readonly read: (onFrame: (frame: CapturedFrame) => void, until: AbortSignal) => Promise<void>;
 }
 
 /** A key as a report names it. */
@@ -56,26 +62,71 @@ export interface AuditReport {
 }
 
 /**
- * Audits a capture in constant memory: reads it until no new key is found, then once more with all keys, so that what
- * came before a key is opened too. Rejects only when `read` does.
+ * Audits a capture in constant memory, as if all keys that stand in it and all facts about it had been known before its first frame.
+ * A long one is read once, with what its beginning foretells; when that was wrong or a key came late, and in any short one, it is read
+ * until no new key is found, and then once more with all of them. Rejects only when `read` does.
  */
 export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
-  const { keyring, read } = options;
-  let survey = new Survey();
-  for (let pass = 0, before = -1; pass < harvestPassesMax && keyring.size > before; pass++) {
-    before = keyring.size;
-    const dissector = new Dissector(keyring, { ...options, keysOnly: !hasRivals(keyring) });
-    const harvester = new Harvester(keyring);
-    const counted = new Survey();
-    await read((frame) => {
-      const dissection = dissector.dissect(frame);
-      harvester.take(dissection);
-      counted.see(dissection);
-    });
+  const { keyring } = options;
+  const known = keyring.size;
+  const beginning = await harvestPass(options, beginningFrames);
+  let { survey } = beginning;
+  let isComplete = beginning.isWhole && keyring.size === known;
+  if (!beginning.isWhole) {
+    const forecast = new Forecast(survey);
+    const { report, counted, cameLate } = await auditPass(options, forecast, new Harvester(keyring));
+    if (!cameLate && forecast.holds(counted)) return report;
     survey = counted;
+    isComplete = !cameLate;
   }
+  for (let pass = 0; !isComplete && pass < harvestPassesMax; pass++) {
+    const before = keyring.size;
+    ({ survey } = await harvestPass(options, Number.POSITIVE_INFINITY));
+    isComplete = keyring.size === before;
+  }
+  const { report } = await auditPass(options, survey, undefined);
+  return report;
+}
+
+/** Looks for keys in the first frames, and at what is true of them. */
+async function harvestPass(
+  options: AuditOptions,
+  framesMax: number,
+): Promise<{ readonly survey: Survey; readonly isWhole: boolean }> {
+  const { keyring } = options;
+  const dissector = new Dissector(keyring, { ...options, keysOnly: !hasRivals(keyring) });
+  const harvester = new Harvester(keyring);
+  const survey = new Survey();
+  const enough = new AbortController();
+  let isEnough = false;
+  await options.read((frame) => {
+    if (isEnough) return;
+    if (survey.frames >= framesMax) {
+      isEnough = true;
+      enough.abort();
+      return;
+    }
+    const dissection = dissector.dissect(frame);
+    harvester.take(dissection);
+    survey.see(dissection);
+  }, enough.signal);
+  return { survey, isWhole: !isEnough };
+}
+
+/** Applies the rules to a whole capture. `harvester`: takes keys as they come. */
+async function auditPass(
+  options: AuditOptions,
+  facts: CaptureFacts,
+  harvester: Harvester | undefined,
+): Promise<{
+  readonly report: AuditReport;
+  readonly counted: Survey;
+  /** A key was found after frames that it may open. */
+  readonly cameLate: boolean;
+}> {
+  const { keyring } = options;
   const dissector = new Dissector(keyring, options);
-  const context = new AuditContext({ survey, dissector, keyring, showKeys: options.showKeys });
+  const context = new AuditContext({ facts, dissector, keyring, showKeys: options.showKeys });
   const inventory = new InventoryDetector(context);
   const jamming = new JammingDetector(context);
   const detectors: readonly Detector[] = [
@@ -88,29 +139,37 @@ export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
     ...(options.expected === undefined ? [] : [new ExpectationDetector(context, options.expected)]),
   ];
   const counted = new Survey();
-  await read((frame) => {
+  let keyCount = keyring.size;
+  let cameLate = false;
+  await options.read((frame) => {
     const dissection = dissector.dissect(frame);
     counted.see(dissection);
+    harvester?.take(dissection);
+    if (keyring.size !== keyCount) {
+      keyCount = keyring.size;
+      cameLate ||= counted.hasUnopened;
+    }
     jamming.see(dissection);
     const pan = panOf(dissection.mac);
     const isTouchlink = dissection.protocol === "inter-pan";
-    if (!isTrusted(dissection) || (!isTouchlink && !survey.isZigbee(pan))) return;
+    if (!isTrusted(dissection) || (!isTouchlink && !facts.isZigbee(pan))) return;
     for (const detector of detectors) detector.see(dissection, pan);
-  });
+  }, new AbortController().signal);
   for (const detector of detectors) detector.finish?.();
-  if ([...survey.networks.keys()].some((pan) => survey.isZigbee(pan))) jamming.finish();
-  return {
+  if ([...counted.networks.keys()].some((pan) => facts.isZigbee(pan))) jamming.finish();
+  const report: AuditReport = {
     frames: counted.frames,
     damagedFrames: counted.badFrames,
     malformedFrames: counted.malformedFrames,
     securedFrames: counted.securedFrames,
     openedFrames: counted.openedFrames,
-    durationUs: survey.hasTimeBase ? survey.lastUs - survey.firstUs : undefined,
-    networks: [...inventory.networks.values()].filter(({ pan }) => survey.isZigbee(pan)),
+    durationUs: counted.hasTimeBase ? counted.lastUs - counted.firstUs : undefined,
+    networks: [...inventory.networks.values()].filter(({ pan }) => facts.isZigbee(pan)),
     keys: reportedKeys(keyring, context),
-    findings: context.collector.findings(),
+    findings: context.findings(),
     notes: notes(counted),
   };
+  return { report, counted, cameLate };
 }
 
 /**
@@ -187,7 +246,7 @@ function notes(survey: Survey): string[] {
     ["other", "of another protocol"],
   ];
   for (const [protocol, name] of foreign) {
-    const count = survey.protocols.get(protocol) ?? 0;
+    const count = survey.foreign.get(protocol) ?? 0;
     if (count > 0) lines.push(`${count} frames are not Zigbee: ${name}.`);
   }
   if (survey.macSecuredFrames > 0) {

@@ -4,9 +4,9 @@ import { type Eui64 } from "@postern/zigbee/eui64";
 import { type Keyring, type ZigbeeKey } from "@postern/zigbee/keyring";
 
 import { Collector } from "../collector.ts";
-import { type Confidence, type Evidence } from "../finding.ts";
+import { type Confidence, type Evidence, type Finding } from "../finding.ts";
 import { zigbeeRules, type ZigbeeRuleId } from "./rules.ts";
-import { type Survey } from "./survey.ts";
+import { type CaptureFacts } from "./survey.ts";
 
 /** NWK addresses from here on are broadcasts. @see Zigbee Table 3-55 */
 export const broadcastAddresses = 0xfff8;
@@ -20,19 +20,19 @@ export interface Detector {
 
 /** What all detectors share. */
 export class AuditContext {
-  readonly survey: Survey;
+  readonly facts: CaptureFacts;
   readonly collector = new Collector<ZigbeeRuleId>(zigbeeRules);
   readonly #dissector: Dissector;
   readonly #keyring: Keyring;
   readonly #showKeys: boolean;
 
   constructor(parts: {
-    readonly survey: Survey;
+    readonly facts: CaptureFacts;
     readonly dissector: Dissector;
     readonly keyring: Keyring;
     readonly showKeys: boolean;
   }) {
-    this.survey = parts.survey;
+    this.facts = parts.facts;
     this.#dissector = parts.dissector;
     this.#keyring = parts.keyring;
     this.#showKeys = parts.showKeys;
@@ -84,24 +84,26 @@ export class AuditContext {
     this.collector.add(id, subject, evidence.frame, { ...detail, evidence: () => evidence });
   }
 
-  /** A frame as evidence: a copy, with all secret keys in it masked. */
+  /** A frame as evidence: a copy of its bytes, in which `findings` masks keys. */
   evidence({ frame }: Dissection, fields: Readonly<Record<string, string | number | undefined>>): Evidence {
     const decoded: Record<string, string | number> = {};
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) decoded[name] = value;
-    const bytes = this.#masked(Buffer.from(frame.bytes).toString("hex"));
+    const bytes = Buffer.from(frame.bytes).toString("hex");
     return { frame: frame.number, timeUs: frame.timeUs, bytes, fields: decoded };
   }
 
-  #masked(hex: string): string {
-    if (this.#showKeys) return hex;
-    let masked = hex;
-    for (const use of ["network", "link", "mac"] as const) {
-      for (const key of this.#keyring.keys(use)) {
-        if (key.origin.kind === "well-known") continue;
-        masked = masked.replaceAll(Buffer.from(key.reveal()).toString("hex"), "**".repeat(16));
-      }
-    }
-    return masked;
+  /** What was found, with all secret keys masked in the bytes of evidence: also those that were learnt after a frame. */
+  findings(): Finding[] {
+    if (this.#showKeys) return this.collector.findings();
+    const secrets = (["network", "link", "mac"] as const)
+      .flatMap((use) => this.#keyring.keys(use))
+      .filter(({ origin }) => origin.kind !== "well-known")
+      .map((key) => Buffer.from(key.reveal()).toString("hex"));
+    const masked = (hex: string): string =>
+      secrets.reduce((text, secret) => text.replaceAll(secret, "**".repeat(16)), hex);
+    return this.collector.findings(({ frame, timeUs, bytes, fields }) => {
+      return { frame, timeUs, bytes: masked(bytes), fields };
+    });
   }
 }
 

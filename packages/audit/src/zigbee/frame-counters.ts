@@ -60,8 +60,7 @@ export class FrameCounterDetector implements Detector {
     if (auxiliary?.source === undefined) return;
     // Where the key is known, a frame that it does not open was not sent by whom it names.
     const isForged =
-      dissection.nwkProtection === "unopened" &&
-      (this.#context.survey.networks.get(pan)?.openedSequences.has(auxiliary.keySequence) ?? false);
+      dissection.nwkProtection === "unopened" && this.#context.facts.isOpened(pan, auxiliary.keySequence);
     const counter = this.#counter(auxiliary.source, pan, auxiliary.keySequence);
     if (dissection.nwkKey !== undefined && counter.key !== dissection.nwkKey) {
       // Another key under the same sequence number: the network was formed anew.
@@ -156,13 +155,12 @@ export class FrameCounterDetector implements Detector {
 
   /** The same frame of the same sender came again. */
   #seeAgain(dissection: Dissection, counter: Counter, before: Sent, sent: Sent, sender: Eui64): void {
-    const { survey } = this.#context;
+    const { facts } = this.#context;
     const gapUs = Math.abs(sent.timeUs - before.timeUs);
     const sameSequence = before.macSequence === sent.macSequence;
-    if (survey.hasPreciseTimes && gapUs < recordedTwiceUs) return;
-    const tooSoon =
-      survey.hasPreciseTimes && gapUs < airtimeUs(dissection.frame.bytes) + acknowledgmentWaitUs;
-    const tooLate = survey.hasTimeBase && gapUs > retransmissionUsMax;
+    if (facts.hasPreciseTimes && gapUs < recordedTwiceUs) return;
+    const tooSoon = facts.hasPreciseTimes && gapUs < airtimeUs(dissection.frame.bytes) + acknowledgmentWaitUs;
+    const tooLate = facts.hasTimeBase && gapUs > retransmissionUsMax;
     if (sameSequence && !tooSoon && !tooLate) return;
     const isBroadcast = (dissection.nwk?.destinationShort ?? 0) >= broadcastAddresses;
     const why = !sameSequence
@@ -178,7 +176,7 @@ export class FrameCounterDetector implements Detector {
         source: sender,
         frameCounter: dissection.nwk?.auxiliary?.frameCounter,
         firstFrame: before.frame,
-        gapUs: survey.hasTimeBase ? Math.round(gapUs) : undefined,
+        gapUs: facts.hasTimeBase ? Math.round(gapUs) : undefined,
         macSequence: sent.macSequence,
         firstMacSequence: before.macSequence,
         why,

@@ -130,7 +130,7 @@ export class MembershipDetector implements Detector {
 
   #seeRequest(dissection: Dissection, pan: number, device: Eui64): void {
     // Without times there is no rate.
-    if (!this.#context.survey.hasTimeBase) return;
+    if (!this.#context.facts.hasTimeBase) return;
     const { requests } = this.#membership(pan);
     const evidence = this.#context.evidence(dissection, { command: "association request", source: device });
     requests.add(evidence.timeUs, { device, evidence });
@@ -216,7 +216,7 @@ export class MembershipDetector implements Detector {
     });
     openings.add(frame.timeUs, evidence);
     const forEver = zdp.seconds === 255;
-    const kept = this.#context.survey.hasTimeBase && openings.size >= openingsMin;
+    const kept = this.#context.facts.hasTimeBase && openings.size >= openingsMin;
     if (!forEver && !kept) return;
     const reported = forEver || openings.size > openingsMin ? [evidence] : openings.values();
     for (const opening of reported) {

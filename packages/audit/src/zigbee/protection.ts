@@ -45,14 +45,13 @@ export class ProtectionDetector implements Detector {
       aps.stopped === undefined &&
       !aps.security;
     if (!isApplication) return;
-    const network = this.#context.survey.networks.get(pan);
     const fields = {
       source: this.#context.deviceName(pan, nwk.sourceShort),
       destination: this.#context.deviceName(pan, nwk.destinationShort),
       nwkSecurity: "off",
       ...applicationFields(dissection),
     };
-    if ((network?.securedFrames ?? 0) > 0) {
+    if (this.#context.facts.isProtected(pan)) {
       this.#context.add("ZB-UNSECURED-DATA", networkName(pan), dissection, {
         confidence: "probable",
         summary: (count) =>
@@ -86,9 +85,9 @@ export class ProtectionDetector implements Detector {
 
   #seeUnopened(dissection: Dissection, pan: number): void {
     const { nwk, frame } = dissection;
-    const { survey } = this.#context;
+    const { facts } = this.#context;
     const sequence = nwk?.auxiliary?.keySequence ?? -1;
-    if (nwk === undefined || !survey.networks.get(pan)?.openedSequences.has(sequence)) return;
+    if (nwk === undefined || !facts.isOpened(pan, sequence)) return;
     const destination = this.#context.deviceName(pan, nwk.destinationShort);
     const fields = {
       source: nwk.auxiliary?.source,
@@ -106,7 +105,7 @@ export class ProtectionDetector implements Detector {
         fields,
       });
     }
-    if (!survey.hasTimeBase) return;
+    if (!facts.hasTimeBase) return;
     const target = `device ${destination} in ${networkName(pan)}`;
     const window = this.#rejected.get(target) ?? new SlidingWindow<number>(ghostWindowUs);
     setBounded(this.#rejected, target, window, devicesMax);

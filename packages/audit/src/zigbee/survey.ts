@@ -49,7 +49,23 @@ function seeProtection({ nwk, nwkProtection }: Dissection, network: SurveyedNetw
 }
 
 /** What has to be known of a whole capture before single frames can be judged. */
-export class Survey {
+export interface CaptureFacts {
+  /** Whether this PAN is a Zigbee network: it speaks Zigbee, and no other protocol more often. */
+  isZigbee(pan: number): boolean;
+  /** Whether any frame of the network has NWK security. */
+  isProtected(pan: number): boolean;
+  /** Whether a frame under that key sequence number could be opened. */
+  isOpened(pan: number, keySequence: number): boolean;
+  /** Whether the times of the capture can be used at all: it lasts about as long as sending its frames takes. */
+  readonly hasTimeBase: boolean;
+  /** Whether single gaps can be used: the sniffer does not give its times in batches. */
+  readonly hasPreciseTimes: boolean;
+  /** Whether the check sequences say anything: half of all frames being wrong is the sniffer's doing. */
+  readonly hasFrameChecks: boolean;
+}
+
+/** Finds out the facts of a capture, and counts. */
+export class Survey implements CaptureFacts {
   readonly networks = new Map<number, SurveyedNetwork>();
   frames = 0;
   goodFrames = 0;
@@ -62,7 +78,8 @@ export class Survey {
   macOpenedFrames = 0;
   firstUs = Number.POSITIVE_INFINITY;
   lastUs = Number.NEGATIVE_INFINITY;
-  readonly protocols = new Map<string, number>();
+  /** Frames of protocols that are not Zigbee. */
+  readonly foreign = new Map<string, number>();
   #airtimeUs = 0;
   #batched = 0;
   #previousUs = Number.NaN;
@@ -72,12 +89,14 @@ export class Survey {
     this.frames++;
     if (frame.frameCheck === "good") this.goodFrames++;
     else if (frame.frameCheck === "bad") this.badFrames++;
-    this.firstUs = Math.min(this.firstUs, frame.timeUs);
-    this.lastUs = Math.max(this.lastUs, frame.timeUs);
+    if (frame.timeUs < this.firstUs) this.firstUs = frame.timeUs;
+    if (frame.timeUs > this.lastUs) this.lastUs = frame.timeUs;
     this.#airtimeUs += airtimeUs(frame.bytes);
     if (Math.abs(frame.timeUs - this.#previousUs) < batchedUs) this.#batched++;
     this.#previousUs = frame.timeUs;
-    this.protocols.set(protocol, (this.protocols.get(protocol) ?? 0) + 1);
+    if (protocol !== "mac" && protocol !== "zigbee") {
+      this.foreign.set(protocol, (this.foreign.get(protocol) ?? 0) + 1);
+    }
     if (!isTrusted(dissection)) return;
     if (dissection.stopped !== undefined) this.malformedFrames++;
     this.#countProtection(dissection);
@@ -121,7 +140,11 @@ export class Survey {
     return network;
   }
 
-  /** Whether this PAN is a Zigbee network: it speaks Zigbee, and no other protocol more often. */
+  /** Whether there are frames that another key might open. */
+  get hasUnopened(): boolean {
+    return this.openedFrames < this.securedFrames || this.macOpenedFrames < this.macSecuredFrames;
+  }
+
   isZigbee(pan: number): boolean {
     const network = this.networks.get(pan);
     if (network === undefined) return false;
@@ -129,17 +152,22 @@ export class Survey {
     return zigbee > 0 && zigbee >= network.otherFrames;
   }
 
-  /** Whether the times of the capture can be used at all: it lasts about as long as sending its frames takes. */
+  isProtected(pan: number): boolean {
+    return (this.networks.get(pan)?.securedFrames ?? 0) > 0;
+  }
+
+  isOpened(pan: number, keySequence: number): boolean {
+    return this.networks.get(pan)?.openedSequences.has(keySequence) ?? false;
+  }
+
   get hasTimeBase(): boolean {
     return this.frames > 1 && this.lastUs - this.firstUs >= 0.1 * this.#airtimeUs;
   }
 
-  /** Whether single gaps can be used: the sniffer does not give its times in batches. */
   get hasPreciseTimes(): boolean {
     return this.hasTimeBase && this.#batched <= 0.1 * this.frames;
   }
 
-  /** Whether the check sequences say anything: half of all frames being wrong is the sniffer's doing. */
   get hasFrameChecks(): boolean {
     return this.goodFrames > 0 && this.badFrames <= this.goodFrames;
   }

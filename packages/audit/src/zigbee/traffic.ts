@@ -23,7 +23,7 @@ export class BroadcastDetector implements Detector {
     const { nwk, frame } = dissection;
     if (nwk === undefined || nwk.destinationShort < broadcastAddresses) return;
     // Link status travels one hop and is nobody's flood.
-    if (nwk.radius <= 1 || !this.#context.survey.hasTimeBase) return;
+    if (nwk.radius <= 1 || !this.#context.facts.hasTimeBase) return;
     const sender = pan * 0x10000 + nwk.sourceShort;
     const window = this.#senders.get(sender) ?? new SlidingWindow<number>(broadcastWindowUs);
     setBounded(this.#senders, sender, window, sendersMax);
@@ -84,8 +84,8 @@ export class JammingDetector implements Detector {
   }
 
   finish(): void {
-    const { survey } = this.#context;
-    if (!survey.hasTimeBase || !survey.hasFrameChecks) return;
+    const { facts } = this.#context;
+    if (!facts.hasTimeBase || !facts.hasFrameChecks) return;
     this.#findSilence();
     const judged = [...this.#stretches.values()].filter(({ all }) => all >= stretchFramesMin);
     const shares = judged.map(({ bad, all }) => bad / all).toSorted((a, b) => a - b);

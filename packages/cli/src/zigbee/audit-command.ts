@@ -68,7 +68,7 @@ export async function auditCommand(
     const audited = await auditZigbee({
       keyring,
       showKeys: options.showKeys === true,
-      read: (onFrame) => capture.read(onFrame),
+      read: (onFrame, until) => capture.read(onFrame, until),
       ...(level === undefined ? {} : { level }),
       ...(expected === undefined ? {} : { expected }),
     }).finally(() => progress.end());

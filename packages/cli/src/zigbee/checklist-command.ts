@@ -43,7 +43,7 @@ export async function checklistCommand(
     const report = await auditZigbee({
       keyring,
       showKeys: false,
-      read: (onFrame) => capture.read(onFrame),
+      read: (onFrame, until) => capture.read(onFrame, until),
       ...(expected === undefined ? {} : { expected }),
     }).finally(() => progress.end());
     const checked = checkPractices(report, expected !== undefined);

@@ -37,10 +37,15 @@ export class RepeatedCapture {
     return this.#problem;
   }
 
-  /** Calls `onFrame` for every frame, from the first. */
-  async read(onFrame: (frame: CapturedFrame) => void): Promise<void> {
+  /** Calls `onFrame` for every frame, from the first; when `until` is aborted, no further part of the file is read. */
+  async read(onFrame: (frame: CapturedFrame) => void, until?: AbortSignal): Promise<void> {
     this.#frameCheck ??= await this.#probe();
-    await this.#pass(onFrame, this.#frameCheck);
+    const signal = until === undefined ? this.#signal : AbortSignal.any([this.#signal, until]);
+    try {
+      await this.#pass(onFrame, this.#frameCheck, signal);
+    } catch (thrown) {
+      if (until?.aborted !== true || this.#signal.aborted) throw thrown;
+    }
   }
 
   async #probe(): Promise<FrameCheckFormat> {
@@ -59,7 +64,11 @@ export class RepeatedCapture {
     return probeFrameCheck(first.slice(0, probedFramesMax));
   }
 
-  async #pass(onFrame: (frame: CapturedFrame) => void, frameCheck: FrameCheckFormat): Promise<void> {
+  async #pass(
+    onFrame: (frame: CapturedFrame) => void,
+    frameCheck: FrameCheckFormat,
+    signal: AbortSignal,
+  ): Promise<void> {
     const sink = {
       onFrame,
       onKey: (key: Uint8Array, use: "network" | "link") =>
@@ -70,7 +79,7 @@ export class RepeatedCapture {
     const broken = await this.#source.read((chunk, fileBytes) => {
       reader.push(chunk);
       this.#progress.add(fileBytes);
-    }, this.#signal);
+    }, signal);
     reader.end();
     this.#problem = broken === undefined ? reader.problem : { kind: "truncated", reason: broken };
   }

@@ -9,13 +9,23 @@ export class ByteQueue {
     return this.#consumed;
   }
 
+  /** What holds the bytes that are there; the next one stands at `offset`. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
   get length(): number {
     return this.#bytes.length - this.#offset;
   }
 
   push(chunk: Uint8Array): void {
     if (this.length === 0) {
-      this.#bytes = chunk;
+      // Views of a `Buffer` cost more than views of plain bytes, and every frame is one.
+      this.#bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
     } else {
       const rest = this.#bytes.subarray(this.#offset);
       const whole = new Uint8Array(rest.length + chunk.length);
@@ -44,8 +54,13 @@ export class ByteQueue {
   /** Passes over `count` bytes, which are there, and returns a view of them. */
   take(count: number): Uint8Array {
     const taken = this.#bytes.subarray(this.#offset, this.#offset + count);
+    this.skip(count);
+    return taken;
+  }
+
+  /** Passes over `count` bytes, which are there. */
+  skip(count: number): void {
     this.#offset += count;
     this.#consumed += count;
-    return taken;
   }
 }

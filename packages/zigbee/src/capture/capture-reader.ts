@@ -2,7 +2,7 @@ import { type FrameCheckFormat } from "../mac/frame-check.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { type CapturedFrame, type CaptureProblem } from "./captured-frame.ts";
 import { DaintreeReader, daintreeMagic } from "./daintree.ts";
-import { frameOfRecord } from "./link-type.ts";
+import { frameOfRecord, type RecordInfo } from "./link-type.ts";
 import { createPcapReader, type FormatReader, isPcapMagic } from "./pcap.ts";
 import { createPcapngReader, type OnKey, sectionHeaderBlock } from "./pcapng.ts";
 
@@ -91,8 +91,9 @@ export class CaptureReader {
       this.#problem = this.#format.read(this.#queue, this.#sink.onFrame);
       return;
     }
-    this.#problem = this.#format.read(this.#queue, (number, timeUs, linkType, record) => {
-      const frame = frameOfRecord(record, { number, timeUs, linkType, frameCheck: this.#frameCheck });
+    this.#problem = this.#format.read(this.#queue, (number, timeUs, linkType, bytes, start, end) => {
+      const info: RecordInfo = { number, timeUs, linkType, frameCheck: this.#frameCheck };
+      const frame = frameOfRecord(bytes, start, end, info);
       if (frame === undefined) {
         this.#unreadable++;
       } else {

@@ -18,3 +18,8 @@ export function pcapRecord(timeUs: number, frame: Uint8Array, damaged = false): 
   const time = joined(uint32(Math.floor(timeUs / 1e6)), uint32(timeUs % 1e6));
   return joined(time, length, length, frame, uint16(check));
 }
+
+/** How long the record of a frame is: header and check sequence come to it. */
+export function recordBytes(frame: Uint8Array): number {
+  return 16 + frame.length + 2;
+}

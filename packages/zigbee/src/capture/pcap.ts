@@ -2,8 +2,15 @@ import { type ByteQueue } from "./byte-queue.ts";
 import { type CaptureProblem } from "./captured-frame.ts";
 import { isKnownLinkType, unknownLinkTypeText } from "./link-type.ts";
 
-/** Called for every record: its number from 1, time, link type and bytes. */
-export type OnRecord = (number: number, timeUs: number, linkType: number, record: Uint8Array) => void;
+/** Called for every record: its number from 1, time, link type, and where its bytes are. */
+export type OnRecord = (
+  number: number,
+  timeUs: number,
+  linkType: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+) => void;
 
 /** What a format's reader does with bytes as they come. */
 export interface FormatReader {
@@ -40,7 +47,7 @@ export function createPcapReader(): FormatReader {
     littleEndian = order?.littleEndian ?? true;
     ticksPerUs = order?.ticksPerUs ?? 1;
     linkType = queue.uint32(20, littleEndian) & 0xffff;
-    queue.take(24);
+    queue.skip(24);
     if (isKnownLinkType(linkType)) return undefined;
     return { kind: "unknown-link-type", reason: unknownLinkTypeText(linkType) };
   }
@@ -60,8 +67,10 @@ export function createPcapReader(): FormatReader {
         }
         if (queue.length < 16 + length) return undefined;
         const timeUs = queue.uint32(0, littleEndian) * 1e6 + queue.uint32(4, littleEndian) / ticksPerUs;
-        queue.take(16);
-        onRecord(++number, timeUs, linkType, queue.take(length));
+        queue.skip(16);
+        const start = queue.offset;
+        queue.skip(length);
+        onRecord(++number, timeUs, linkType, queue.bytes, start, start + length);
       }
       return undefined;
     },

@@ -47,11 +47,10 @@ export function createPcapngReader(onKey: OnKey): FormatReader {
           const from = interfaces[view.getUint32(0, littleEndian)];
           const ticks = view.getUint32(4, littleEndian) * 2 ** 32 + view.getUint32(8, littleEndian);
           const captured = Math.min(view.getUint32(12, littleEndian), view.byteLength - 20);
-          const record = block.subarray(28, 28 + captured);
           number++;
           if (from !== undefined && isKnownLinkType(from.linkType)) {
             anyRead = true;
-            onRecord(number, ticks / from.ticksPerUs, from.linkType, record);
+            onRecord(number, ticks / from.ticksPerUs, from.linkType, block, 28, 28 + captured);
           }
         } else if (type === BlockType.simplePacket && view.byteLength >= 4) {
           const [from] = interfaces;
@@ -59,7 +58,7 @@ export function createPcapngReader(onKey: OnKey): FormatReader {
           number++;
           if (from !== undefined && isKnownLinkType(from.linkType)) {
             anyRead = true;
-            onRecord(number, 0, from.linkType, block.subarray(12, 12 + captured));
+            onRecord(number, 0, from.linkType, block, 12, 12 + captured);
           }
         } else if (type === BlockType.secrets && view.byteLength >= 24) {
           const secretsType = view.getUint32(0, littleEndian);

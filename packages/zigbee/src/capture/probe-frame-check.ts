@@ -8,7 +8,7 @@ export const probedFramesMax = 200;
  * sequence is right and nearly all carry the mark of a TI radio, otherwise `crc`.
  */
 export function probeFrameCheck(frames: readonly Uint8Array[]): FrameCheckFormat {
-  if (frames.length === 0 || frames.some(frameCheckMatches)) return "crc";
+  if (frames.length === 0 || frames.some((bytes) => frameCheckMatches(bytes))) return "crc";
   const marked = frames.filter((bytes) => bytes.length > 2 && tiMetadata(bytes).crcOk).length;
   return marked >= 0.8 * frames.length ? "ti" : "crc";
 }

@@ -1,0 +1,176 @@
+/**
+ * How fast captures are audited, against tshark on the same file: a simulated mesh, every key known, every frame opened and its integrity
+ * code checked. `npm run bench -- zigbee-audit [--help]`
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { auditZigbee } from "@postern/audit/zigbee/audit";
+import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
+import { Keyring } from "@postern/zigbee/keyring";
+
+import { machine } from "../broker/report/machine.ts";
+import { endOnSignals } from "../support/signals.ts";
+import { type Run, runProgram } from "./program-run.ts";
+import { type Recording, record } from "./recording.ts";
+
+const help = `Usage: npm run bench -- zigbee-audit [OPTIONS]
+
+  --frames N      frames of the capture (200000)
+  --rounds N      each is measured so often, in turns; the median counts (5)
+  --long          a capture ten times as long as well: does memory stay the same?
+  --profile       audits twenty times in this process and nothing else, for node --cpu-prof
+  --write-docs    writes the figures into docs/ZIGBEE.md
+`;
+
+const postern = fileURLToPath(new URL("../../../packages/cli/bin/postern.js", import.meta.url));
+const document = fileURLToPath(new URL("../../../docs/ZIGBEE.md", import.meta.url));
+/** What the reference measured tshark with: its fastest way to give fields of opened frames. */
+const tsharkFields = ["frame.number", "wpan.fcs_ok", "zbee.sec.counter", "zbee.sec.key", "zbee_zcl.cmd.id"];
+const chunkBytes = 1_048_576;
+
+endOnSignals();
+const { values: options } = parseArgs({
+  options: {
+    help: { type: "boolean", default: false },
+    frames: { type: "string", default: "200000" },
+    rounds: { type: "string", default: "5" },
+    long: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
+    "write-docs": { type: "boolean", default: false },
+  },
+});
+
+/** The audit without the program around it: what it costs when the engine has compiled it. */
+async function auditInProcess({ pcap, keyFile, frames }: Recording): Promise<Run> {
+  const file = readFileSync(pcap);
+  const keyring = new Keyring();
+  for (const line of readFileSync(keyFile, "utf8").split("\n")) {
+    if (line === "") continue;
+    keyring.add(Buffer.from(line, "hex"), "network", { kind: "given" });
+    keyring.add(Buffer.from(line, "hex"), "link", { kind: "given" });
+  }
+  const processor = process.cpuUsage();
+  const began = performance.now();
+  const report = await auditZigbee({
+    keyring,
+    showKeys: false,
+    read: (onFrame, until) => {
+      const reader = new CaptureReader({ onFrame });
+      for (let offset = 0; offset < file.length && !until.aborted; offset += chunkBytes) {
+        reader.push(file.subarray(offset, offset + chunkBytes));
+      }
+      return Promise.resolve();
+    },
+  });
+  if (report.frames !== frames || report.openedFrames !== report.securedFrames) {
+    throw new Error(`${report.openedFrames} of ${report.securedFrames} protected frames were opened`);
+  }
+  const { user, system } = process.cpuUsage(processor);
+  return {
+    wallSeconds: (performance.now() - began) / 1_000,
+    processorSeconds: (user + system) / 1e6,
+    peakMegabytes: 0,
+  };
+}
+
+function auditProgram({ pcap, keyFile }: Recording): Promise<Run> {
+  const args = [postern, "zigbee", "audit", pcap, "--key-file", keyFile, "--fail-on", "never"];
+  return runProgram(process.execPath, args);
+}
+
+function tshark({ pcap }: Recording, directory: string): Promise<Run> {
+  const fields = tsharkFields.flatMap((field) => ["-e", field]);
+  return runProgram("tshark", ["-r", pcap, "-T", "fields", ...fields], { WIRESHARK_CONFIG_DIR: directory });
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+}
+
+function processorOf(runs: readonly Run[]): number {
+  return median(runs.map((run) => run.processorSeconds));
+}
+
+function row(name: string, runs: readonly Run[], frames: number): string {
+  const rate = (of: (run: Run) => number): string =>
+    (Math.round(frames / median(runs.map(of)) / 1_000) * 1_000).toLocaleString("en-US");
+  const peak = Math.max(...runs.map(({ peakMegabytes }) => peakMegabytes));
+  const cells = [
+    name,
+    frames.toLocaleString("en-US"),
+    rate(({ wallSeconds }) => wallSeconds),
+    rate(({ processorSeconds }) => processorSeconds),
+    peak === 0 ? "" : `${Math.round(peak)} MB`,
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+async function measure(directory: string): Promise<readonly string[]> {
+  const where = machine();
+  const frames = Number(options.frames);
+  const recording = record(directory, frames);
+  const runs = { tshark: [] as Run[], program: [] as Run[], inProcess: [] as Run[] };
+  for (let warm = 0; warm < 3; warm++) await auditInProcess(recording);
+  for (let round = 0; round < Number(options.rounds); round++) {
+    runs.tshark.push(await tshark(recording, directory));
+    runs.program.push(await auditProgram(recording));
+    runs.inProcess.push(await auditInProcess(recording));
+  }
+  const times = (of: readonly Run[]): string => (processorOf(runs.tshark) / processorOf(of)).toFixed(1);
+  const lines = [
+    "| | frames | frames a second | frames for a second of processor time | memory at most |",
+    "|---|---|---|---|---|",
+    row("`tshark -T fields`, five fields", runs.tshark, frames),
+    row("`postern zigbee audit`, the whole program", runs.program, frames),
+    row("the audit in a process that is warm", runs.inProcess, frames),
+  ];
+  let long = "";
+  if (options.long) {
+    const longer = record(directory, 10 * frames);
+    const program = await auditProgram(longer);
+    lines.push(row("`postern zigbee audit`, ten times as long", [program], longer.frames));
+    const other = await tshark(longer, directory);
+    lines.push(row("`tshark -T fields`, ten times as long", [other], longer.frames));
+    long = `, ${(other.processorSeconds / program.processorSeconds).toFixed(1)} times in a capture ten times as long`;
+  }
+  return [
+    `\`npm run bench -- zigbee-audit${options.long ? " --long" : ""} --write-docs\` on ${where.date} UTC, commit ${where.commit}: ${where.processor}, ${where.cores} cores, Node ${where.node}; load of the machine before: ${where.loadBefore}.`,
+    "Both were given the keys; every protected frame is opened, its integrity code checked, all rules applied. The median of",
+    `${options.rounds} rounds. For the same processor time the program reads ${times(runs.program)} times as many frames as tshark${long}; warm, the audit ${times(runs.inProcess)} times.`,
+    "",
+    ...lines,
+  ];
+}
+
+async function main(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "postern-bench-zigbee-"));
+  try {
+    if (options.profile) {
+      const recording = record(directory, Number(options.frames));
+      for (let turn = 0; turn < 20; turn++) await auditInProcess(recording);
+      return;
+    }
+    const lines = await measure(directory);
+    console.log(lines.join("\n"));
+    if (options["write-docs"]) writeSection(lines.join("\n"));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** The figures stand between two marks. */
+function writeSection(text: string): void {
+  const [begin, end] = ["<!-- zigbee-audit bench -->\n", "\n<!-- end -->"];
+  const before = readFileSync(document, "utf8");
+  const from = before.indexOf(begin);
+  const to = before.indexOf(end, from);
+  if (from === -1 || to === -1) throw new Error(`${document} has lost the marks around its figures`);
+  writeFileSync(document, `${before.slice(0, from)}${begin}${text}${before.slice(to)}`);
+}
+
+if (options.help) console.log(help);
+else await main();
