@@ -8,6 +8,7 @@ import { run } from "node:test";
 import type { TestEvent } from "node:test/reporters";
 import { parseArgs } from "node:util";
 
+import { inheritedMarker, leftBehind, send } from "./processes.ts";
 import report from "./reporter.ts";
 
 const { values: options, positionals } = parseArgs({
@@ -15,10 +16,32 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 
+const timeoutMs = Number(options["timeout-ms"]);
+
+/** How long a file may take with all of its tests. The longest take a minute or two. */
+const fileTimeoutMs = 4 * timeoutMs;
+
 /** One more than there are cores: a third of the time of a test of processes is waiting. */
 const concurrency = Math.min(5, availableParallelism() + 1);
 const alone = positionals.filter((path) => options.alone.includes(path));
 const together = positionals.filter((path) => !alone.includes(path));
+
+/** Ends a file that does not end by itself, so that the run goes on and says which it was. A busy process keeps no time. */
+function endLate(file: string): void {
+  console.error(`\n✖ ${file} has not ended within ${fileTimeoutMs / 1_000} s: its process is killed`);
+  for (const { pid, command } of leftBehind(inheritedMarker())) {
+    if (command.includes(file)) send(pid, "SIGKILL");
+  }
+}
+
+const deadlines = new Map<string, NodeJS.Timeout>();
+
+function watchTime({ type, data }: TestEvent): void {
+  if (type === "test:dequeue" && data.file !== undefined && !deadlines.has(data.file)) {
+    deadlines.set(data.file, setTimeout(endLate, fileTimeoutMs, data.file).unref());
+  }
+  if (type === "test:summary" && data.file !== undefined) clearTimeout(deadlines.get(data.file));
+}
 
 async function* events(): AsyncGenerator<TestEvent> {
   for (const [files, atOnce] of [
@@ -26,7 +49,10 @@ async function* events(): AsyncGenerator<TestEvent> {
     [alone, 1],
   ] as const) {
     if (files.length === 0) continue;
-    for await (const event of run({ files, concurrency: atOnce, timeout: Number(options["timeout-ms"]) })) {
+    // What a test that timed out had begun must not keep its file's process: the run would never end.
+    const execArgv = ["--test-force-exit"];
+    for await (const event of run({ files, concurrency: atOnce, timeout: timeoutMs, execArgv })) {
+      watchTime(event);
       if (event.type === "test:summary" && !event.data.success) process.exitCode = 1;
       yield event;
     }

@@ -6,17 +6,25 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout } from "node:timers/promises";
 
-import { ended } from "./processes.ts";
+import { ended, environment } from "./processes.ts";
 import { root } from "./repository.ts";
 
 type Run = { readonly code: number; readonly lines: readonly string[] };
 
 /** Runs `npm test -- FILE` without npm; `onOutput` is given all output so far and the process's id. */
 async function runTests(file: string, onOutput?: (output: string, pid: number) => void): Promise<Run> {
-  const env = { ...process.env };
+  return runScript("test.ts", [file], onOutput);
+}
+
+async function runScript(
+  script: string,
+  args: readonly string[],
+  onOutput?: (output: string, pid: number) => void,
+): Promise<Run> {
+  const env = environment();
   // Inside a test the runner would do nothing.
   delete env["NODE_TEST_CONTEXT"];
-  const child = spawn(process.execPath, [join(root, "tools", "test.ts"), file], { env, stdio: "pipe" });
+  const child = spawn(process.execPath, [join(root, "tools", script), ...args], { env, stdio: "pipe" });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => {
     output += chunk.toString("utf8");
@@ -75,7 +83,22 @@ describe("npm test", () => {
     assert.match(lines.at(-1) ?? "", /^ℹ duration_ms /);
   });
 
+  it("ends although a test that took too long keeps its process busy with what it began", async () => {
+    const file = testFile("endless", `it("waits", () => new Promise(() => setInterval(() => {}, 1_000)));`);
+    const { code, lines } = await runScript("run-tests.ts", ["--timeout-ms=500", file]);
+    assert.equal(code, 1);
+    assert.match(lines.join("\n"), /test timed out after 500ms[^]*ℹ cancelled 1/);
+  });
+
   const noProc = process.platform === "linux" ? false : "processes left behind are found through /proc";
+
+  it("ends a file whose process never yields", { skip: noProc }, async () => {
+    const file = testFile("busy", `it("spins", () => { for (;;); });`);
+    const good = testFile("good-too", `it("works", () => {});`);
+    const { code, lines } = await runScript("run-tests.ts", ["--timeout-ms=500", file, good]);
+    assert.equal(code, 1);
+    assert.match(lines.join("\n"), /ℹ pass 1\nℹ fail 1/);
+  });
 
   it("fails, names and ends a process that a test left behind", { skip: noProc }, async () => {
     const file = testFile(

@@ -45,6 +45,9 @@ export function preloaded(module: string, env: Readonly<Record<string, string>>)
   return { ...env, NODE_OPTIONS: `--import=${fileURLToPath(new URL(module, import.meta.url))}` };
 }
 
+/** How long a process is waited for to write what it should. */
+const patienceMs = 60_000;
+
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
   readonly child: ChildProcess;
@@ -98,15 +101,22 @@ export class PosternProcess implements AsyncDisposable {
     this.child.kill(name);
   }
 
-  /** Waits until stdout and stderr together match. @throws when the process ends first. */
+  /** Waits until stdout and stderr together match, for a minute. @throws when the process ends first, or says nothing of the kind. */
   async until(pattern: RegExp): Promise<RegExpExecArray> {
-    for (;;) {
-      const found = pattern.exec(this.#stdout + this.#stderr);
-      if (found !== null) return found;
-      if (!this.running) {
-        throw new Error(`ended without writing ${String(pattern)}:\n${this.#stdout}${this.#stderr}`);
+    let isLate = false;
+    const patience = setTimeout(() => this.#wrote(() => (isLate = true)), patienceMs);
+    try {
+      for (;;) {
+        const found = pattern.exec(this.#stdout + this.#stderr);
+        if (found !== null) return found;
+        if (!this.running || isLate) {
+          const what = isLate ? `did not within ${patienceMs / 1_000} s write` : "ended without writing";
+          throw new Error(`${what} ${String(pattern)}:\n${this.#stdout}${this.#stderr}`);
+        }
+        await new Promise<void>((resolve) => this.#waiting.add(resolve));
       }
-      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    } finally {
+      clearTimeout(patience);
     }
   }
 

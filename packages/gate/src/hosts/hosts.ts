@@ -28,7 +28,7 @@ export interface HostProcess extends AsyncDisposable {
   readonly stdout: string;
   readonly stderr: string;
   readonly ended: Promise<Ended>;
-  /** Waits until what it wrote to either stream matches. Rejects with `HostsError` when it ends before. */
+  /** Waits until what it wrote to either stream matches, for a minute. Rejects with `HostsError` when it ends before, or says nothing of the kind. */
   until(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
@@ -57,6 +57,9 @@ export interface Network extends AsyncDisposable {
   /** Throws `RangeError` for a host that the plan does not name. */
   host(name: string): Host;
 }
+
+/** How long a program is waited for to write what it should. */
+const patienceMs = 60_000;
 
 /** The only interface of a host beside loopback. */
 export const hostInterface = "eth0";
@@ -253,14 +256,24 @@ function startIn(namespace: string, command: readonly string[], options: RunOpti
     },
     ended: over,
     async until(pattern) {
-      for (;;) {
-        const found = pattern.exec(stdout + stderr);
-        if (found !== null) return found;
-        if (isOver)
-          throw new HostsError(
-            `${command[0] ?? ""} ended without writing ${String(pattern)}:\n${stdout}${stderr}`,
-          );
-        await new Promise<void>((resolve) => waiting.add(resolve));
+      let isLate = false;
+      const patience = setTimeout(() => {
+        isLate = true;
+        wake();
+      }, patienceMs);
+      try {
+        for (;;) {
+          const found = pattern.exec(stdout + stderr);
+          if (found !== null) return found;
+          if (isOver || isLate) {
+            const what = isOver ? "ended without writing" : `did not within ${patienceMs / 1_000} s write`;
+            const said = `${String(pattern)}:\n${stdout}${stderr}`;
+            throw new HostsError(`${command[0] ?? ""} ${what} ${said}`);
+          }
+          await new Promise<void>((resolve) => waiting.add(resolve));
+        }
+      } finally {
+        clearTimeout(patience);
       }
     },
     async [Symbol.asyncDispose]() {
