@@ -11,7 +11,7 @@ import { issueIntermediate, issueRoot, issueServer, type KeyPair } from "@poster
 import { connectAsync, type IClientOptions } from "mqtt";
 
 import { configured, tlsOnly } from "./support/configurations.ts";
-import { firstBundle, command, postern, scratch, up, type TestServer } from "./support/postern.ts";
+import { firstBundle, command, scratch, up, type TestServer } from "./support/postern.ts";
 
 const dayMs = 86_400_000;
 
@@ -170,12 +170,12 @@ describe("a server certificate of another authority", () => {
       writeFileSync(join(directory.path, "server.crt"), crt);
       writeFileSync(join(directory.path, "ca.crt"), ca);
       writeFileSync(join(directory.path, "server.key"), secret, { mode: 0o600 });
-      const ended = await postern(["up", ...args]);
+      const ended = await command(["up", ...args]);
       assert.equal(ended.code, 1, ended.stderr);
       assert.match(ended.stderr, message);
     }
     writeFileSync(join(directory.path, "config.yaml"), `${tlsOnly}tls: { certificate: server.crt }\n`);
-    const half = await postern(["up", ...args]);
+    const half = await command(["up", ...args]);
     assert.equal(half.code, 2);
     assert.match(half.stderr, /tls\.certificate, tls\.key and tls\.ca go together/);
     assert.ok(readFileSync(join(directory.path, "config.yaml")).length > 0);

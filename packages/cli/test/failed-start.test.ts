@@ -18,7 +18,16 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { configured, plainAnonymous, tlsOnly } from "./support/configurations.ts";
-import { bin, freePort, postern, scratch, up, type Ended, type StartOptions } from "./support/postern.ts";
+import {
+  bin,
+  command,
+  freePort,
+  postern,
+  scratch,
+  up,
+  type Ended,
+  type StartOptions,
+} from "./support/postern.ts";
 
 /** Somebody without rights. */
 const nobody = 65_534;
@@ -65,7 +74,8 @@ async function startDamaged(damage: (data: string) => void, options?: StartOptio
   cpSync(join(pristine.path, "data"), data, { recursive: true });
   damage(data);
   const beforeStart = contentOf(data);
-  const ended = await postern(["up", ...args], options);
+  const words = ["up", ...args];
+  const ended = await (options === undefined ? command(words) : postern(words, options));
   const audit = join(data, "audit", "audit.jsonl");
   const afterStart = contentOf(data);
   assert.deepEqual(
@@ -96,7 +106,7 @@ describe("a start that cannot succeed", () => {
     await once(holder, "listening");
     const address = holder.address();
     const port = typeof address === "object" ? (address?.port ?? 0) : 0;
-    const ended = await postern([
+    const ended = await command([
       "up",
       ...configured(directory.path, tlsOnly.replace("127.0.0.1:0", `127.0.0.1:${port}`)),
     ]);
@@ -115,7 +125,7 @@ describe("a start that cannot succeed", () => {
     await once(holder, "listening");
     const address = holder.address();
     const port = typeof address === "object" ? (address?.port ?? 0) : 0;
-    const ended = await postern([
+    const ended = await command([
       "up",
       ...configured(directory.path, plainAnonymous.replace("off", `http://127.0.0.1:${port}`)),
     ]);
@@ -152,7 +162,7 @@ describe("a start that cannot succeed", () => {
       ...configured(directory.path, "listeners: [{ url: mqtts://192.0.2.1:0 }]\n"),
     ]);
     assertSentence(foreign, /192\.0\.2\.1 is not an address of this machine/);
-    const unknown = await postern([
+    const unknown = await command([
       "up",
       ...configured(directory.path, "listeners: [{ url: mqtts://nowhere.invalid:0 }]\n"),
     ]);
@@ -172,7 +182,7 @@ describe("a start that cannot succeed", () => {
         "--data",
         join(directory.path, "other"),
       ];
-      assertSentence(await postern(["up", ...other]), /something listens there already/);
+      assertSentence(await command(["up", ...other]), /something listens there already/);
       first.process.signal("SIGKILL");
       await first.process.ended;
     }
@@ -186,11 +196,11 @@ describe("a start that cannot succeed", () => {
     const file = join(directory.path, "file");
     writeFileSync(file, "");
     assertSentence(
-      await postern(["up", "--data", file]),
+      await command(["up", "--data", file]),
       /cannot use .*file as the data directory: it is a file/,
     );
-    assertSentence(await postern(["up", "--data", directory.path]), /it holds something else \("file"\)/);
-    assertSentence(await postern(["up", "--data", join(file, "below")]), /a file is in the way/);
+    assertSentence(await command(["up", "--data", directory.path]), /it holds something else \("file"\)/);
+    assertSentence(await command(["up", "--data", join(file, "below")]), /a file is in the way/);
     assert.deepEqual(readdirSync(directory.path), ["file"]);
   });
 
@@ -271,7 +281,7 @@ describe("a start that cannot succeed", () => {
       2,
     );
     assertSentence(
-      await postern(["up", "--config", join(directory.path, "none.yaml")]),
+      await command(["up", "--config", join(directory.path, "none.yaml")]),
       /none\.yaml: cannot read the configuration: there is no such file/,
       2,
     );
@@ -279,7 +289,7 @@ describe("a start that cannot succeed", () => {
       directory.path,
       `listeners: [{ url: "mqtt://0.0.0.0:${await freePort()}", anonymous: true }]\n`,
     );
-    assertSentence(await postern(["up", ...open]), /config\.yaml:1: .*add "insecure: true" beside it/, 2);
+    assertSentence(await command(["up", ...open]), /config\.yaml:1: .*add "insecure: true" beside it/, 2);
     assert.deepEqual(readdirSync(directory.path), ["config.yaml"]);
   });
 });

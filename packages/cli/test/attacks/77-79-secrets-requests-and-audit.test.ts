@@ -9,7 +9,7 @@ import { connectPacket, HandClient } from "@postern/broker/testing/hand-client";
 
 import { configured } from "../support/configurations.ts";
 import { addDevice, addressOf, auditOf, codeOf, tlsAndInsecure } from "../support/credentials.ts";
-import { command, postern, scratch, up } from "../support/postern.ts";
+import { command, scratch, up } from "../support/postern.ts";
 
 /** A user store on loopback. It answers what `answer` returns, or whatever status that is. */
 async function userStore(answer: (question: string, request: IncomingMessage) => object | number) {
@@ -177,7 +177,7 @@ describe("attack 78: default passwords, and requests that the server can be talk
         /authentication\.issuers\[0\]\.keys must be an https:\/\/ URL/,
       ],
     ] as const) {
-      const { code, stderr } = await postern([
+      const { code, stderr } = await command([
         "up",
         ...configured(directory.path, `${tlsAndInsecure}${text}\n`),
       ]);
