@@ -1,7 +1,8 @@
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 
 import { wholeNumber } from "../client/options.ts";
 import type { CommandContext } from "../context.ts";
+import { collected, duration } from "./values.ts";
 
 interface EnrolOptions {
   readonly data?: string;
@@ -19,20 +20,6 @@ interface ListOptions {
 }
 
 const dataOption = ["--data <directory>", "the server's data directory (default: ./postern-data)"] as const;
-
-const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A parser for commander: `90s`, `30m`, `1h`, `7d`, in milliseconds. */
-function duration(text: string): number {
-  const [, number = "", unit = ""] = /^(\d{1,6})([smhd])$/.exec(text) ?? [];
-  const ms = Number(number) * (unitMs[unit] ?? 0);
-  if (ms > 0) return ms;
-  throw new InvalidArgumentError("It must look like 90s, 30m, 1h or 7d.");
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
-}
 
 const enrolExamples = `
 The token is shown once, is good for one certificate of this one device, and runs out.
@@ -79,14 +66,14 @@ function registerClaims(device: Command, context: CommandContext): void {
     .requiredOption("--devices <n>", "how many devices it may make", wholeNumber(1, 100_000))
     .option("--expires <time>", "how long it can be used, such as 12h or 7d", duration, duration("7d"))
     .option("--tenant <name>", "the tenant of its devices", "default")
-    .option("--role <name>", "a role of its devices; can be given again", collect, [])
-    .option("--group <name>", "a group of its devices; can be given again", collect, [])
+    .option("--role <name>", "a role of its devices; can be given again", collected, [])
+    .option("--group <name>", "a group of its devices; can be given again", collected, [])
     .requiredOption("--out <file>", "the file for the devices (0600): a secret")
     .option("--json", "for programs")
     .addHelpText("after", claimExamples)
     .action(async (name: string, options: ClaimOptions) => {
       const { createClaim } = await import("../enrol/claims.ts");
-      await createClaim({ ...options, name, lifeMs: options.expires }, context);
+      await createClaim({ ...options, name, lifeMs: options.expires * 1_000 }, context);
     });
   const list = device
     .command("claims")
@@ -119,14 +106,14 @@ export function registerDeviceEnrol(program: Command, context: CommandContext): 
     .option(...dataOption)
     .option("--expires <time>", "how long it can be used, such as 15m, 1h or 7d", duration, duration("1h"))
     .option("--tenant <name>", "the tenant of a new device", "default")
-    .option("--role <name>", "a role of a new device; can be given again", collect, [])
-    .option("--group <name>", "a group of a new device; can be given again", collect, [])
+    .option("--role <name>", "a role of a new device; can be given again", collected, [])
+    .option("--group <name>", "a group of a new device; can be given again", collected, [])
     .option("--out <file>", "write the token to this file (0600) instead of showing it")
     .option("--json", "for programs")
     .addHelpText("after", enrolExamples)
     .action(async (name: string, options: EnrolOptions) => {
       const { createToken } = await import("../enrol/tokens.ts");
-      await createToken({ ...options, device: name, lifeMs: options.expires }, context);
+      await createToken({ ...options, device: name, lifeMs: options.expires * 1_000 }, context);
     });
   const list = device
     .command("enrolments")

@@ -7,6 +7,7 @@ import type {
   ListRequest,
   RevokeRequest,
 } from "@postern/identity/devices/requests";
+import { formatBundle } from "@postern/core/bundle";
 import { PosternError } from "@postern/core/errors";
 import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 
@@ -14,7 +15,7 @@ import { deviceOperations, type DeviceOperation, type ManagedAnswer } from "../a
 import { readInput, readPassword } from "../client/credentials.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, ExitCode, UsageError } from "../errors.ts";
-import { BundleFile } from "./bundle-file.ts";
+import { ReservedFile } from "./reserved-file.ts";
 import { placeOf, perform, type Place } from "./perform.ts";
 import { renderDevice, renderDevices } from "./render.ts";
 import { warnOfUnknownRoles } from "./unknown-roles.ts";
@@ -151,11 +152,11 @@ class DeviceCommand {
       throw new UsageError(`${JSON.stringify(name)} is not a name of ${deviceNameRule}`);
     const standard = join(this.#place.directory.bundles, `${name}.json`);
     const path = options.bundle === undefined ? standard : resolve(cwd, options.bundle);
-    using file = new BundleFile(path, { replace: options.replace });
+    using file = new ReservedFile({ path, what: "bundle", option: "--bundle", replace: options.replace });
     const { device, bundle } = await work();
     if (bundle === undefined) throw new TypeError("a device was given nothing");
     try {
-      file.write(bundle);
+      file.write(formatBundle(bundle));
     } catch (thrown) {
       if (!(thrown instanceof PosternError)) throw thrown;
       throw new BundleLostError(

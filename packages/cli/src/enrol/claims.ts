@@ -1,12 +1,11 @@
 import { resolve } from "node:path";
 
-import { replacePrivateFile } from "@postern/identity/files";
-
 import { askServer, existingDataDirectory } from "../admin/client.ts";
 import { claimFile, claimList } from "../admin/enrolment-protocol.ts";
 import { nothing } from "../admin/protocol.ts";
 import { resolveDataDirectory } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
+import { ReservedFile } from "../devices/reserved-file.ts";
 import { warnOfUnknownRoles } from "../devices/unknown-roles.ts";
 import { shellWord } from "../server/banner.ts";
 
@@ -43,13 +42,19 @@ export async function createClaim(options: ClaimOptions, context: CommandContext
     out,
     json,
   } = options;
+  using reserved = new ReservedFile({
+    path: resolve(context.cwd, out),
+    what: "claim",
+    option: "--out",
+    replace: false,
+  });
   const made = await askServer(directoryOf(options, context), context.cwd, {
     method: "POST",
     path: "/enrolment/claims",
     body: { name, tenant, prefix, roles, groups, devicesMax, lifeMs },
     answer: claimFile,
   });
-  replacePrivateFile(resolve(context.cwd, out), `${JSON.stringify(made, undefined, 2)}\n`);
+  reserved.write(`${JSON.stringify(made, undefined, 2)}\n`);
   warnOfUnknownRoles(roles, directoryOf(options, context), context);
   const file = shellWord(out);
   const command = `${context.program} enrol --claim ${file} --device ${prefix}1 --bundle ${prefix}1.json`;

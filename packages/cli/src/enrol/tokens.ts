@@ -1,7 +1,5 @@
 import { resolve } from "node:path";
 
-import { replacePrivateFile } from "@postern/identity/files";
-
 import { askServer, existingDataDirectory } from "../admin/client.ts";
 import {
   cancelResult,
@@ -12,6 +10,7 @@ import {
 } from "../admin/enrolment-protocol.ts";
 import { resolveDataDirectory } from "../config/select.ts";
 import type { CommandContext } from "../context.ts";
+import { ReservedFile } from "../devices/reserved-file.ts";
 import { warnOfUnknownRoles } from "../devices/unknown-roles.ts";
 import { formatKnock } from "./knock-line.ts";
 import { shellWord } from "../server/banner.ts";
@@ -69,13 +68,22 @@ function renderToken(made: NewTokenResult, { out }: TokenOptions, context: Comma
 /** Runs `postern device enrol`. */
 export async function createToken(options: TokenOptions, context: CommandContext): Promise<void> {
   const { device, tenant, role: roles, group: groups, lifeMs, out, json } = options;
+  using reserved =
+    out === undefined
+      ? undefined
+      : new ReservedFile({
+          path: resolve(context.cwd, out),
+          what: "token",
+          option: "--out",
+          replace: false,
+        });
   const made = await askServer(directoryOf(options, context), context.cwd, {
     method: "POST",
     path: "/enrolment/tokens",
     body: { device, tenant, roles, groups, lifeMs },
     answer: newTokenResult,
   });
-  if (out !== undefined) replacePrivateFile(resolve(context.cwd, out), `${tokenLines(made).join("\n")}\n`);
+  reserved?.write(`${tokenLines(made).join("\n")}\n`);
   warnOfUnknownRoles(roles, directoryOf(options, context), context);
   if (json !== true) {
     context.stdout.write(renderToken(made, options, context));

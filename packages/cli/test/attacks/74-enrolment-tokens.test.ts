@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -116,6 +116,25 @@ describe("attack 74: enrolment tokens and claims used again, too late, or for so
       TestClient.connect(url, { ca: est.ca, username, password }),
       /Bad User Name or Password/,
     );
+  });
+
+  it("are not made where they cannot be written, and take no other secret's place", async () => {
+    const at = ["--data", est.server.data];
+    const claim = ["device", "claim", "line-z", "--prefix", "z-", "--devices", "1"];
+    const nowhere = join(place.path, "missing", "line.claim");
+    const taken = join(place.path, "taken");
+    writeFileSync(taken, "another secret");
+    for (const made of [claim, ["device", "enrol", "kettle"]]) {
+      const lost = await command([...made, "--out", nowhere, ...at]);
+      assert.equal(lost.code, 2);
+      assert.match(lost.stderr, /cannot write the (claim|token) .*: there is no such directory/);
+      const over = await command([...made, "--out", taken, ...at]);
+      assert.equal(over.code, 2);
+      assert.match(over.stderr, /taken is there already: name another file with --out/);
+    }
+    assert.equal(readFileSync(taken, "utf8"), "another secret");
+    assert.doesNotMatch((await command(["device", "claims", ...at])).stdout, /line-z/);
+    assert.doesNotMatch((await command(["device", "enrolments", ...at])).stdout, /kettle/);
   });
 
   it("let nobody in as a claim's certificate: it makes new devices of its prefix, and nothing else", async () => {
