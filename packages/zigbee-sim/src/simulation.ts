@@ -75,7 +75,7 @@ export class Simulation {
 
   /** Lets time pass until the end of the scenario, or until `seconds`. */
   run(seconds: number = this.scenario.seconds): void {
-    this.queue.run(seconds * 1_000_000);
+    this.queue.run(Math.round(seconds * 1_000_000));
     // Frames are recorded when they end, and sniffers give the time when they begin.
     this.frames.sort((a, b) => a.timeUs - b.timeUs);
   }
