@@ -78,13 +78,15 @@ describe("revocation service", { skip: noOpenssl }, () => {
     const checked = await openssl("verify", "-x509_strict", "-crl_check_all", ...chain, file("device.crt"));
     assert.match(checked, /: OK/);
     const text = await openssl("x509", "-in", file("device.crt"), "-noout", "-text");
-    assert.ok(text.includes(`URI:${base}/crl/issuing.crl`));
+    const { serialNumber } = certificateOf(readFileSync(pki("issuing.crt"), "utf8"));
+    const named = `${base}/crl/issuing-${serialNumber}.crl`;
+    assert.ok(text.includes(`URI:${named}`));
     assert.ok(text.includes(`OCSP - URI:${base}/ocsp`));
-    const crl = await fetch(`${base}/crl/issuing.crl`);
+    const crl = await fetch(named);
     assert.equal(crl.headers.get("content-type"), "application/pkix-crl");
     writeFileSync(file("issuing.crl"), new Uint8Array(await crl.arrayBuffer()));
     const shown = await openssl("crl", "-inform", "DER", "-in", file("issuing.crl"), "-noout", "-text");
-    assert.ok(shown.includes(`URI:${base}/crl/issuing.crl`));
+    assert.ok(shown.includes(`URI:${named}`));
     assert.doesNotMatch(shown, /Only/);
   });
 
@@ -172,6 +174,35 @@ describe("revocation service", { skip: noOpenssl }, () => {
     await manage("revoke", "lamp", "--reason", "keyCompromise");
     assert.match(await byOcsp(), /lamp\.crt: revoked[^]*Reason: keyCompromise/);
     assert.match(await byCrl(), /error 23 at 0 depth lookup: certificate revoked/);
+  });
+
+  it("goes on telling of certificates whose authority was replaced", async () => {
+    const bundle = file("veteran.json");
+    await manage("add", "veteran", "--bundle", bundle);
+    const { certificate = "" } = parseBundle(readFileSync(bundle, "utf8"), bundle);
+    writeFileSync(file("veteran.crt"), certificate);
+    const { serialNumber } = certificateOf(readFileSync(pki("issuing.crt"), "utf8"));
+    const { code, stderr } = await command(["ca", "renew-issuing", "--data", server.data]);
+    assert.equal(code, 0, stderr);
+    const former = pki(`issuing-${serialNumber}.crt`);
+    const byOcsp = () =>
+      openssl(
+        ["ocsp", "-issuer", former, "-cert", file("veteran.crt"), "-url", `${base}/ocsp`],
+        ["-CAfile", pki("root.crt")],
+      );
+    const byCrl = async () => {
+      const named = await fetch(`${base}/crl/issuing-${serialNumber}.crl`);
+      writeFileSync(file("former.crl"), new Uint8Array(await named.arrayBuffer()));
+      const chain = ["-CAfile", pki("root.crt"), "-untrusted", former, "-CRLfile", file("former.crl")];
+      return openssl("verify", "-x509_strict", "-crl_check", chain, file("veteran.crt"));
+    };
+    assert.match(await byOcsp(), /veteran\.crt: good[^]*Response verify OK/);
+    assert.match(await byCrl(), /: OK/);
+    await manage("revoke", "veteran", "--reason", "keyCompromise");
+    assert.match(await byOcsp(), /veteran\.crt: revoked[^]*Reason: keyCompromise/);
+    assert.match(await byCrl(), /error 23 at 0 depth lookup: certificate revoked/);
+    const text = await openssl("x509", "-in", pki("issuing.crt"), "-noout", "-serial");
+    assert.ok(!text.includes(serialNumber));
   });
 
   it("lets one address ask so often a minute, and no more", async () => {

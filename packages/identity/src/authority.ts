@@ -27,6 +27,15 @@ export const authorityDays = 3_650;
 /** A clock that shows an earlier time was never set. */
 const clockSetMs = Date.UTC(2025, 0, 1);
 
+/** Where the status of what an issuing authority signed can be asked for, by the serial number of its certificate. */
+export type StatusUrlsOf = (serialNumber: string) => StatusUrls;
+
+/** An issuing authority with its key. */
+export interface IssuingAuthority {
+  readonly certificate: Certificate;
+  readonly issuer: Issuer;
+}
+
 /** The certificate authority of one installation. */
 export interface Authority {
   readonly root: Certificate;
@@ -37,6 +46,8 @@ export interface Authority {
   readonly rootPem: string;
   /** Signs servers and devices. */
   readonly issuer: Issuer;
+  /** Those before the present one that are still good. They sign nothing but which of their certificates are revoked. */
+  readonly former: readonly IssuingAuthority[];
 }
 
 function isoSecond(ms: number): string {
@@ -83,9 +94,9 @@ export async function createAuthority(
 /** A new issuing authority that is about to take its place: key and certificate. */
 export const nextIssuingName = "issuing.next";
 
-/** The file of an issuing authority that was replaced. */
-export function formerIssuingName({ serialNumber }: Certificate): string {
-  return `issuing-${serialNumber}.crt`;
+/** The file of an issuing authority that was replaced, or of its key. */
+export function formerIssuingName({ serialNumber }: Certificate, kind: "crt" | "key"): string {
+  return `issuing-${serialNumber}.${kind}`;
 }
 
 /** Completes the renewal of the issuing authority, if one was begun. */
@@ -99,14 +110,28 @@ export function finishIssuingRenewal(pki: string): void {
   attempt(`remove ${path}`, () => rmSync(path));
 }
 
+interface Former {
+  readonly certificate: Certificate;
+  /** `undefined` where its key was not kept. */
+  readonly issuer: Issuer | undefined;
+}
+
 /** The issuing authorities before the present one that are still valid. */
-function loadFormerIssuing(pki: string, root: Certificate, nowMs: number): Certificate[] {
+function loadFormerIssuing(pki: string, root: Certificate, nowMs: number, urls?: StatusUrlsOf): Former[] {
   const names = attempt(`read the directory ${pki}`, () => readdirSync(pki));
   return names
     .filter((name) => /^issuing-[0-9A-F]+\.crt$/.test(name))
-    .map((name) => loadCertificate(join(pki, name)).certificate)
-    .filter(({ x509 }) => x509.checkIssued(root.x509) && x509.verify(root.x509.publicKey))
-    .filter(({ notAfterMs }) => nowMs <= notAfterMs);
+    .map((name) => loadCertificate(join(pki, name)))
+    .filter(({ certificate: { x509 } }) => x509.checkIssued(root.x509) && x509.verify(root.x509.publicKey))
+    .filter(({ certificate: { notAfterMs } }) => nowMs <= notAfterMs)
+    .map(({ certificate, pem }) => {
+      const path = join(pki, formerIssuingName(certificate, "key"));
+      const key = readSecretIfThere(path);
+      if (key === undefined) return { certificate, issuer: undefined };
+      if (!keyFits(certificate, key))
+        throw new PkiFileError(`${path} is damaged or not the key of the certificate beside it: ${restore}`);
+      return { certificate, issuer: { certificate: pem, key, urls: urls?.(certificate.serialNumber) } };
+    });
 }
 
 /** Whether an authority was made already; an empty directory is as good as none. */
@@ -141,7 +166,7 @@ export function keyFits(certificate: Certificate, key: string): boolean {
  * @throws {PkiFileError} when a file is missing, damaged or open to others; {@link ClockError} when the clock says that the
  * authority is not yet or no longer valid.
  */
-export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrls): Authority {
+export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrlsOf): Authority {
   finishIssuingRenewal(pki);
   const root = loadCertificate(join(pki, "root.crt"));
   const issuing = loadCertificate(join(pki, "issuing.crt"));
@@ -170,11 +195,15 @@ export function loadAuthority(pki: string, nowMs: number, urls?: StatusUrls): Au
       );
     }
   }
+  const former = loadFormerIssuing(pki, root.certificate, nowMs, urls);
   return {
     root: root.certificate,
     issuing: issuing.certificate,
-    issuers: [issuing.certificate, ...loadFormerIssuing(pki, root.certificate, nowMs)],
+    issuers: [issuing.certificate, ...former.map(({ certificate }) => certificate)],
     rootPem: root.pem,
-    issuer: { certificate: issuing.pem, key, urls },
+    issuer: { certificate: issuing.pem, key, urls: urls?.(issuing.certificate.serialNumber) },
+    former: former.flatMap(({ certificate, issuer }) =>
+      issuer === undefined ? [] : [{ certificate, issuer }],
+    ),
   };
 }

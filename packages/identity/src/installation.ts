@@ -2,8 +2,6 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Bundle } from "@postern/core/bundle";
-import type { StatusUrls } from "@postern/pki/issue";
-
 import {
   checkClock,
   createAuthority,
@@ -11,6 +9,7 @@ import {
   loadAuthority,
   restore,
   type Authority,
+  type StatusUrlsOf,
 } from "./authority.ts";
 import type { DataDirectory } from "./data-directory.ts";
 import {
@@ -36,7 +35,7 @@ export interface InstallationRequest {
   /** Names and addresses that the server's certificate must answer for. */
   readonly hosts: readonly string[];
   /** Where the status of certificates can be asked for; stands in those that are issued. */
-  readonly urls?: StatusUrls | undefined;
+  readonly urls?: StatusUrlsOf | undefined;
   /** The server's certificate obliges it to staple OCSP answers. */
   readonly mustStaple?: boolean | undefined;
   /** A server certificate of another authority, which is then shown instead of one of ours. */

@@ -26,7 +26,7 @@ export interface RenewIssuingRequest {
 
 /**
  * Puts a new issuing authority in the place of the present one, whose certificate stays trusted until it ends, for the devices that
- * have certificates of it, unless told otherwise. After a crash there is the old one or, at the next start, the new one.
+ * have certificates of it, unless told otherwise; its key stays for its CRL and OCSP answers. After a crash there is the old one or, at the next start, the new one.
  */
 export async function renewIssuing(request: RenewIssuingRequest): Promise<void> {
   const { pki, authority, root, distrustOld, nowMs } = request;
@@ -41,7 +41,12 @@ export async function renewIssuing(request: RenewIssuingRequest): Promise<void> 
     },
   });
   if (distrustOld) rememberDistrusted(pki, authority, nowMs);
-  else replacePrivateFile(join(pki, formerIssuingName(authority.issuing)), authority.issuer.certificate);
+  else {
+    const { issuing, issuer } = authority;
+    // Whoever checks a certificate takes the list of revoked ones from its own authority only (RFC 5280 §6.3.3).
+    replacePrivateFile(join(pki, formerIssuingName(issuing, "key")), issuer.key);
+    replacePrivateFile(join(pki, formerIssuingName(issuing, "crt")), issuer.certificate);
+  }
   // The root's key is here for this moment only.
   renewRootCrl(pki, authority, rootKeyPem, nowMs);
   replacePrivateFile(join(pki, nextIssuingName), issued.key + issued.certificate);

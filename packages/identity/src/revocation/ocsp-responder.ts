@@ -18,10 +18,16 @@ const preparedMax = 10_000;
 /** Answers a second that are signed because somebody asks: with a nonce, or about what nobody knows. */
 const signaturesPerSecondMax = 200;
 
+/** An authority that it answers for, and with which key. */
+export interface Answerable {
+  readonly issuer: CertificateFields;
+  readonly signer: OcspSigner;
+}
+
 export interface OcspResponderOptions {
   readonly clock: Clock;
-  /** The authority that it answers for, and with which key, as they are now. */
-  readonly authority: () => { readonly issuer: CertificateFields; readonly signer: OcspSigner };
+  /** As they are now, the one that signs new certificates first. */
+  readonly authorities: () => readonly [Answerable, ...Answerable[]];
   /** By serial number, upper-case hexadecimal. */
   readonly statusOf: (serialNumber: string, nowMs: number) => CertificateStatus;
 }
@@ -70,28 +76,31 @@ export class OcspResponder {
     const decoded = decodeOcspRequest(request);
     if (decoded.kind === "malformed") return failure(OcspFailure.malformedRequest);
     const { certIds, nonce } = decoded.value;
-    const { issuer } = this.#options.authority();
+    const asked = this.#options
+      .authorities()
+      .find(({ issuer }) => certIds.every((certId) => isIssuedBy(certId, issuer)));
     // About other authorities' certificates it may say nothing. @see RFC 5019 §2.2.3
-    if (!certIds.every((certId) => isIssuedBy(certId, issuer))) return failure(OcspFailure.unauthorized);
+    if (asked === undefined) return failure(OcspFailure.unauthorized);
+    const { signer } = asked;
     const [certId] = certIds;
-    if (certIds.length === 1 && nonce === undefined && certId !== undefined) return this.#answerAll(certId);
-    return this.#answerOne(certIds, nonce);
+    if (certIds.length === 1 && nonce === undefined && certId !== undefined)
+      return this.#answerAll(certId, signer);
+    return this.#answerOne(certIds, { nonce, signer });
   }
 
   /** An answer about one of ours to hand out in TLS; `undefined` when it is not known. @see RFC 6066 §8 */
   staple(serialNumber: string): Uint8Array | undefined {
-    const { issuer } = this.#options.authority();
+    const [{ issuer, signer }] = this.#options.authorities();
     const certId = { serialNumber, der: encodeCertId(issuer, serialNumber, "sha1") };
-    const { bytes, shared } = this.#answerAll(certId);
+    const { bytes, shared } = this.#answerAll(certId, signer);
     return shared === undefined ? undefined : bytes;
   }
 
-  #answerAll(certId: Pick<CertId, "serialNumber" | "der">): OcspReply {
+  #answerAll(certId: Pick<CertId, "serialNumber" | "der">, signer: OcspSigner): OcspReply {
     const nowMs = this.#options.clock.wallMs();
     const status = this.#options.statusOf(certId.serialNumber, nowMs);
     // Kept for nobody: whoever invents serial numbers would push out the answers about devices.
-    if (status.kind === "unknown") return this.#answerOne([certId], undefined);
-    const { signer } = this.#options.authority();
+    if (status.kind === "unknown") return this.#answerOne([certId], { nonce: undefined, signer });
     const key = Buffer.from(certId.der).toString("latin1");
     const known = this.#prepared.get(key);
     const isFresh =
@@ -121,14 +130,13 @@ export class OcspResponder {
 
   #answerOne(
     certIds: readonly Pick<CertId, "serialNumber" | "der">[],
-    nonce: Uint8Array | undefined,
+    { nonce, signer }: { readonly nonce: Uint8Array | undefined; readonly signer: OcspSigner },
   ): OcspReply {
     if (!this.#maySign()) return failure(OcspFailure.tryLater);
     const nowMs = this.#options.clock.wallMs();
     const answers = certIds.map(({ der, serialNumber }) =>
       answerOf(der, this.#options.statusOf(serialNumber, nowMs), nowMs),
     );
-    const { signer } = this.#options.authority();
     return { bytes: encodeOcspResponse({ signer, answers, producedAtMs: nowMs, nonce }), shared: undefined };
   }
 

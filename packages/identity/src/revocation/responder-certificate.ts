@@ -1,10 +1,8 @@
-import { join } from "node:path";
-
 import { decodeCertificateFields } from "@postern/pki/certificate-fields";
 import { Purpose, verifyLeaf } from "@postern/pki/certificate";
 import { OcspSigner } from "@postern/pki/ocsp/encode-response";
 
-import { backdatedMs, type Authority } from "../authority.ts";
+import { backdatedMs, type IssuingAuthority } from "../authority.ts";
 import { replacePrivateFile } from "../files.ts";
 import { loadCertificateAndKey, type CertificateAndKey } from "../server-certificate.ts";
 
@@ -14,10 +12,10 @@ const rotationDays = 30;
 /** What it answered last is good for an hour, and clocks differ. */
 const validDays = 37;
 
-function stillGood({ certificate }: CertificateAndKey, authority: Authority, nowMs: number): boolean {
+function stillGood({ certificate }: CertificateAndKey, authority: IssuingAuthority, nowMs: number): boolean {
   const verified = verifyLeaf({
     certificate,
-    issuers: [authority.issuing],
+    issuers: [authority.certificate],
     purpose: Purpose.ocspSigning,
     nowMs,
   });
@@ -32,15 +30,14 @@ function signerOf({ certificate, key }: CertificateAndKey): OcspSigner {
 }
 
 /**
- * Who answers OCSP requests for the issuing authority: a key of its own, in `ocsp.pem`, with a certificate from that
+ * Who answers OCSP requests for an issuing authority: a key of its own, in the file `path`, with a certificate from that
  * authority; new ones when there are none, after 30 days, and when the authority is another.
  */
 export async function obtainOcspSigner(
-  pki: string,
-  authority: Authority,
+  path: string,
+  authority: IssuingAuthority,
   nowMs: number,
 ): Promise<OcspSigner> {
-  const path = join(pki, "ocsp.pem");
   const present = loadCertificateAndKey(path);
   if (present !== undefined && stillGood(present, authority, nowMs)) return signerOf(present);
   const { issueOcspResponder } = await import("@postern/pki/issue");

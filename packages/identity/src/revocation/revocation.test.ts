@@ -36,18 +36,20 @@ async function prepare() {
   const now = { ms: startMs, monotonicMs: 0 };
   const clock = { wallMs: () => now.ms, monotonicMs: () => now.monotonicMs };
   const issuer = fieldsOf(authority.issuing.x509.raw);
-  const signer = await obtainOcspSigner(directory.pki, authority, startMs);
-  const current = { issuer, key: authority.issuer.key, url: undefined, signer };
+  const issuing = { certificate: authority.issuing, issuer: authority.issuer };
+  const signer = await obtainOcspSigner(join(directory.pki, "ocsp.pem"), issuing, startMs);
   const publisher = () =>
     new CrlPublisher({
-      pki: directory.pki,
+      path: join(directory.pki, "issuing.crl"),
       clock,
-      authority: () => current,
+      issuer,
+      key: authority.issuer.key,
+      url: undefined,
       revocations: (nowMs) => revocationsOf(registry, nowMs),
     });
   const responder = new OcspResponder({
     clock,
-    authority: () => current,
+    authorities: () => [{ issuer, signer }],
     statusOf: (serial, nowMs) => statusOf(registry, serial, nowMs),
   });
   const { serialNumber } = certificate;
@@ -77,7 +79,7 @@ async function prepare() {
     ask,
     verify,
     change,
-    current,
+    signer,
     [Symbol.dispose]: () => {
       registry.close();
       temporary[Symbol.dispose]();
@@ -227,12 +229,13 @@ describe("OCSP responder", () => {
 
   it("has a key of its own that is another after 30 days, and in use for no answer after its certificate", async () => {
     using set = await prepare();
-    const { directory, authority, current } = set;
+    const { directory, authority, signer } = set;
+    const issuing = { certificate: authority.issuing, issuer: authority.issuer };
     const serialAt = async (ms: number) => {
-      const { certificate } = await obtainOcspSigner(directory.pki, authority, ms);
+      const { certificate } = await obtainOcspSigner(join(directory.pki, "ocsp.pem"), issuing, ms);
       return decodeCertificate(certificate)?.serialNumber;
     };
-    const first = decodeCertificate(current.signer.certificate)?.serialNumber;
+    const first = decodeCertificate(signer.certificate)?.serialNumber;
     assert.equal(await serialAt(startMs + 30 * dayMs - 1), first);
     const second = await serialAt(startMs + 30 * dayMs);
     assert.notEqual(second, first);

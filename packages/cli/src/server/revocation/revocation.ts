@@ -1,17 +1,20 @@
+import { join } from "node:path";
+
 import type { Clock } from "@postern/core/clock";
 import { hostAndPort } from "@postern/core/host";
 import type { Log } from "@postern/core/log";
-import type { Authority } from "@postern/identity/authority";
+import type { IssuingAuthority } from "@postern/identity/authority";
 import type { Installation } from "@postern/identity/installation";
 import { revocationsOf, statusOf } from "@postern/identity/revocation/certificate-status";
 import { CrlPublisher } from "@postern/identity/revocation/crl-publisher";
-import { OcspResponder } from "@postern/identity/revocation/ocsp-responder";
+import { OcspResponder, type Answerable } from "@postern/identity/revocation/ocsp-responder";
 import { obtainOcspSigner } from "@postern/identity/revocation/responder-certificate";
 import { obtainRootCrl } from "@postern/identity/revocation/root-crl";
+import type { Certificate } from "@postern/pki/certificate";
 import { decodeCertificateFields, type CertificateFields } from "@postern/pki/certificate-fields";
 import { decodeCrl } from "@postern/pki/crl/decode";
 import { crlPemLabel } from "@postern/pki/crl/encode";
-import type { OcspSigner } from "@postern/pki/ocsp/encode-response";
+import type { Issuer } from "@postern/pki/issue";
 import { fromPem, toPem } from "@postern/pki/pem";
 
 import type { RevocationConfiguration } from "../../config/revocation.ts";
@@ -34,46 +37,44 @@ export interface RevocationOptions {
   readonly log: Log;
 }
 
-/** The authority that signs devices, as this service needs it. */
-interface Issuing {
-  readonly authority: Authority;
-  readonly issuer: CertificateFields;
-  readonly key: string;
-  readonly signer: OcspSigner;
-  readonly url: string | undefined;
+/** An authority that signs devices, or did, as this service needs it. */
+interface Issuing extends Answerable {
+  readonly serialNumber: string;
+  /** What its files have in their names; nothing for the present one. */
+  readonly mark: string;
+  readonly crl: CrlPublisher;
 }
+
+type AllIssuing = readonly [Issuing, ...Issuing[]];
 
 /** Tells which certificates of ours are revoked: the answer that the server staples, and CRL and OCSP over HTTP where asked for. */
 export class Revocation implements AsyncDisposable {
   readonly #options: RevocationOptions;
-  readonly #publisher: CrlPublisher;
   readonly #responder: OcspResponder;
   readonly #stack = new AsyncDisposableStack();
-  #issuing: Issuing;
+  /** The present one first. */
+  #issuing: AllIssuing;
   #rootCrl: StatusFile | undefined;
   #server: StatusServer | undefined;
 
-  private constructor(options: RevocationOptions, issuing: Issuing) {
+  private constructor(options: RevocationOptions, issuing: AllIssuing) {
     this.#options = options;
     this.#issuing = issuing;
-    const { pki, clock, installation } = options;
+    const { clock, installation } = options;
     const { registry } = installation();
-    const authority = () => this.#issuing;
-    this.#publisher = new CrlPublisher({
-      pki,
-      clock,
-      authority,
-      revocations: (nowMs) => revocationsOf(registry, nowMs),
-    });
     this.#responder = new OcspResponder({
       clock,
-      authority,
+      authorities: () => this.#issuing,
       statusOf: (serialNumber, nowMs) =>
         installation().server.certificate.serialNumber === serialNumber
           ? { kind: "good" }
           : statusOf(registry, serialNumber, nowMs),
     });
-    this.#stack.use(registry.onChange(() => this.#publisher.invalidate()));
+    this.#stack.use(
+      registry.onChange(() => {
+        for (const { crl } of this.#issuing) crl.invalidate();
+      }),
+    );
   }
 
   /** @throws {ListenError} when it is to be served and cannot; as `obtainOcspSigner`. */
@@ -100,8 +101,8 @@ export class Revocation implements AsyncDisposable {
 
   /** To be called now and then, and when the authority is another: changes keys and lists whose time it is. @throws */
   async reload(): Promise<void> {
-    this.#issuing = await issuingOf(this.#options);
-    this.#rootCrl = readRootCrl(this.#options, this.#issuing.authority);
+    this.#issuing = await issuingOf(this.#options, this.#issuing);
+    this.#rootCrl = readRootCrl(this.#options);
     const { configuration, clock, log } = this.#options;
     const leftMs = (this.#rootCrl?.untilMs ?? 0) - clock.wallMs();
     if (configuration !== undefined && leftMs < rootCrlWarnMs)
@@ -109,7 +110,8 @@ export class Revocation implements AsyncDisposable {
         { daysLeft: Math.max(Math.floor(leftMs / 86_400_000), 0) },
         "the CRL of the root ends: put root.key into pki/ and reload, or programs that check every authority will refuse all devices",
       );
-    if (this.#server !== undefined) this.#publisher.current();
+    if (this.#server === undefined) return;
+    for (const { crl } of this.#issuing) crl.current();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -131,8 +133,8 @@ export class Revocation implements AsyncDisposable {
 
   #answers(): StatusAnswers {
     const { clock } = this.#options;
-    const issuing = (): StatusFile => {
-      const { der, thisUpdateMs, nextUpdateMs } = this.#publisher.current();
+    const listOf = ({ crl }: Issuing): StatusFile => {
+      const { der, thisUpdateMs, nextUpdateMs } = crl.current();
       // It is made again each hour, and sooner when something is revoked: caches shall ask.
       return {
         bytes: der,
@@ -141,17 +143,28 @@ export class Revocation implements AsyncDisposable {
       };
     };
     const all = (): StatusFile => {
-      const current = issuing();
-      const pem = toPem(crlPemLabel, current.bytes);
-      const rootPem = this.#rootCrl === undefined ? "" : toPem(crlPemLabel, this.#rootCrl.bytes);
-      return { ...current, bytes: Buffer.from(pem + rootPem) };
+      const lists = this.#issuing.map(listOf);
+      const pems = [...lists, this.#rootCrl].flatMap((list) =>
+        list === undefined ? [] : toPem(crlPemLabel, list.bytes),
+      );
+      return {
+        bytes: Buffer.from(pems.join("")),
+        fromMs: Math.max(...lists.map(({ fromMs }) => fromMs)),
+        untilMs: Math.min(...lists.map(({ untilMs }) => untilMs)),
+      };
     };
-    const type = "application/pkix-crl";
+    const file = (path: string): StatusFile | undefined => {
+      if (path === "/crl/all.pem") return all();
+      if (path === "/crl/root.crl") return this.#rootCrl;
+      if (path === "/crl/issuing.crl") return listOf(this.#issuing[0]);
+      const named = this.#issuing.find(({ serialNumber }) => path === crlPath(serialNumber));
+      return named === undefined ? undefined : listOf(named);
+    };
     return {
-      files: {
-        [crlPath]: { type, read: issuing },
-        "/crl/root.crl": { type, read: () => this.#rootCrl },
-        "/crl/all.pem": { type: "application/x-pem-file", read: all },
+      file: (path) => {
+        const found = file(path);
+        if (found === undefined) return undefined;
+        return { ...found, type: path.endsWith(".pem") ? "application/x-pem-file" : "application/pkix-crl" };
       },
       ocsp: (request) => this.#responder.answer(request),
       nowMs: () => clock.wallMs(),
@@ -163,21 +176,48 @@ const crlCacheMs = 60_000;
 /** The root's key may be far away. */
 const rootCrlWarnMs = 60 * 86_400_000;
 
-async function issuingOf({ pki, installation, clock, configuration }: RevocationOptions): Promise<Issuing> {
-  const { authority } = installation();
-  const fields = decodeCertificateFields(authority.issuing.x509.raw);
-  if (fields.kind === "malformed") throw new Error(`our authority cannot be read: ${fields.reason}`);
-  return {
-    authority,
-    issuer: fields.value,
-    key: authority.issuer.key,
-    signer: await obtainOcspSigner(pki, authority, clock.wallMs()),
-    url: statusUrls(configuration)?.crl,
+/** The authorities as they are now. What `before` has published is not published again. */
+async function issuingOf(options: RevocationOptions, before: readonly Issuing[] = []): Promise<AllIssuing> {
+  const { authority } = options.installation();
+  const { issuing: certificate, issuer, former } = authority;
+  const make = async (each: IssuingAuthority, mark: string): Promise<Issuing> => {
+    const { serialNumber } = each.certificate;
+    const path = (name: string): string => join(options.pki, name);
+    const signer = await obtainOcspSigner(path(`ocsp${mark}.pem`), each, options.clock.wallMs());
+    const known = before.find((one) => one.serialNumber === serialNumber);
+    // The present one's list changes its file when the authority is replaced.
+    if (known?.mark === mark) return { ...known, signer };
+    const fields = fieldsOf(each.certificate);
+    const crl = publisherOf(options, { path: path(`issuing${mark}.crl`), fields, issuer: each.issuer });
+    return { serialNumber, mark, issuer: fields, signer, crl };
   };
+  const others = former.map((each) => make(each, `-${each.certificate.serialNumber}`));
+  return [await make({ certificate, issuer }, ""), ...(await Promise.all(others))];
 }
 
-function readRootCrl({ pki, clock }: RevocationOptions, authority: Authority): StatusFile | undefined {
-  const pem = obtainRootCrl(pki, authority, clock.wallMs());
+function fieldsOf({ x509 }: Certificate): CertificateFields {
+  const fields = decodeCertificateFields(x509.raw);
+  if (fields.kind === "malformed") throw new Error(`our authority cannot be read: ${fields.reason}`);
+  return fields.value;
+}
+
+function publisherOf(
+  { configuration, clock, installation }: RevocationOptions,
+  { path, fields, issuer }: { path: string; fields: CertificateFields; issuer: Issuer },
+): CrlPublisher {
+  const { registry } = installation();
+  return new CrlPublisher({
+    path,
+    clock,
+    issuer: fields,
+    key: issuer.key,
+    url: statusUrls(configuration)?.(fields.serialNumber).crl,
+    revocations: (nowMs) => revocationsOf(registry, nowMs),
+  });
+}
+
+function readRootCrl({ pki, clock, installation }: RevocationOptions): StatusFile | undefined {
+  const pem = obtainRootCrl(pki, installation().authority, clock.wallMs());
   const [bytes] = pem === undefined ? [] : fromPem(crlPemLabel, pem);
   const crl = bytes === undefined ? undefined : decodeCrl(bytes);
   if (bytes === undefined || crl?.kind !== "value") return undefined;

@@ -29,10 +29,8 @@ export interface StatusFile {
 
 /** What is told; each may be another at the next question. */
 export interface StatusAnswers {
-  /** CRLs by their path; `undefined` for one that is not there. */
-  readonly files: Readonly<
-    Record<string, { readonly type: string; readonly read: () => StatusFile | undefined }>
-  >;
+  /** The list at this path, with its media type; `undefined` when there is none. */
+  readonly file: (path: string) => (StatusFile & { readonly type: string }) | undefined;
   readonly ocsp: (request: Uint8Array) => OcspReply;
   readonly nowMs: () => number;
 }
@@ -63,18 +61,15 @@ function cacheable(
     .header("expires", new Date(untilMs).toUTCString());
 }
 
-function serveFiles(app: FastifyInstance, { files, nowMs }: StatusAnswers): void {
-  for (const [path, { type, read }] of Object.entries(files)) {
-    app.get(path, (request, reply) => {
-      const file = read();
-      if (file === undefined)
-        return reply.status(404).type("text/plain").send("there is no such list here\n");
-      const tag = `"${file.fromMs.toString(36)}-${file.bytes.length}"`;
-      void cacheable(reply, file, nowMs()).header("etag", tag);
-      if (request.headers["if-none-match"] === tag) return reply.status(304).send();
-      return reply.type(type).send(file.bytes);
-    });
-  }
+function serveFiles(app: FastifyInstance, { file: fileAt, nowMs }: StatusAnswers): void {
+  app.get<{ Params: { readonly name: string } }>("/crl/:name", (request, reply) => {
+    const file = fileAt(`/crl/${request.params.name}`);
+    if (file === undefined) return reply.status(404).type("text/plain").send("there is no such list here\n");
+    const tag = `"${file.fromMs.toString(36)}-${file.bytes.length}"`;
+    void cacheable(reply, file, nowMs()).header("etag", tag);
+    if (request.headers["if-none-match"] === tag) return reply.status(304).send();
+    return reply.type(file.type).send(file.bytes);
+  });
 }
 
 /** The request in the path of a GET: base64, perhaps with its slashes, plus and equals signs written as %XX. @see RFC 6960 Appendix A.1 */

@@ -1,14 +1,18 @@
-import type { StatusUrls } from "@postern/pki/issue";
+import type { StatusUrlsOf } from "@postern/identity/authority";
 
 import type { RevocationConfiguration } from "../../config/revocation.ts";
 
-/** Where the issuing authority's CRL is, below the base URL. */
-export const crlPath = "/crl/issuing.crl";
+/** Where the CRL of the issuing authority with this certificate is, below the base URL. */
+export function crlPath(serialNumber: string): string {
+  return `/crl/issuing-${serialNumber}.crl`;
+}
+
 /** Where its OCSP responder is. */
 export const ocspPath = "/ocsp";
 
 /** The URLs that certificates are to name. */
-export function statusUrls(configuration: RevocationConfiguration | undefined): StatusUrls | undefined {
-  if (configuration?.publicUrl === undefined) return undefined;
-  return { crl: configuration.publicUrl + crlPath, ocsp: configuration.publicUrl + ocspPath };
+export function statusUrls(configuration: RevocationConfiguration | undefined): StatusUrlsOf | undefined {
+  const base = configuration?.publicUrl;
+  if (base === undefined) return undefined;
+  return (serialNumber) => ({ crl: base + crlPath(serialNumber), ocsp: base + ocspPath });
 }
