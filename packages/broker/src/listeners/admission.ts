@@ -1,8 +1,10 @@
 import type { Socket } from "node:net";
 
+import { sourceOf } from "@postern/core/source";
+
 import type { BrokerContext } from "../context.ts";
 import type { Limits } from "../limits.ts";
-import { isLoopback, sourceOf } from "./source.ts";
+import { isLoopback } from "./loopback.ts";
 
 /**
  * Handshakes begun in one turn of the event loop; a TLS handshake costs about a millisecond. The rest waits for the next turn,
@@ -116,10 +118,8 @@ export class Admission {
     const { stats, ports } = this.#context;
     const nowMs = ports.clock.monotonicMs();
     const address = socket.remoteAddress ?? "";
-    const source = this.#sourceOf(
-      gate.countsLoopback || !isLoopback(address) ? sourceOf(address) : "",
-      nowMs,
-    );
+    const isCounted = address !== "" && (gate.countsLoopback || !isLoopback(address));
+    const source = this.#sourceOf(isCounted ? sourceOf(address) : "", nowMs);
     if (ports.doorkeeper?.mayConnect(address) === false) {
       stats.connectionsRefused += 1;
       this.#tell("nobody knocked", source, gate, address, nowMs);

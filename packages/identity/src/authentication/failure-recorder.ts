@@ -1,8 +1,8 @@
 import type { Clock } from "@postern/core/clock";
+import { sourceOf } from "@postern/core/source";
 
 import { BoundedMap } from "./bounded-map.ts";
 import { defaultFailureLimits, type FailureLimits } from "./failure-limits.ts";
-import { sourceOf } from "./source.ts";
 
 /** What somebody failed at. */
 export const failureKinds = ["certificate", "password", "token", "psk", "permission"] as const;

@@ -1,5 +1,5 @@
 import type { Clock } from "@postern/core/clock";
-import { sourceOf } from "@postern/identity/authentication/source";
+import { sourceOf } from "@postern/core/source";
 
 /** Requests of one source; a site behind one address may start a hundred devices at once. */
 const requestsPerMinuteMax = 600;
