@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -8,6 +8,8 @@ import { after, before, describe, it } from "node:test";
 import { followSuccession } from "@postern/seal/groups/succession";
 import { verifyingKey } from "@postern/seal/keys/signature";
 
+import { Message } from "../message.ts";
+import type { SealRule } from "./rules.ts";
 import { Sealing } from "./sealing.ts";
 
 function key(): string {
@@ -72,5 +74,52 @@ describe("a directory for sealing", () => {
     await assert.rejects(start, /in use by the process/);
     await sealing.close();
     rmSync(state, { recursive: true });
+  });
+});
+
+describe("a receiver that crashes", () => {
+  it("accepts nothing twice, and has lost neither a command nor what comes after a pause", async () => {
+    using stack = new DisposableStack();
+    const newDirectory = (): string => {
+      const path = mkdtempSync(join(tmpdir(), "postern-sealing-"));
+      stack.defer(() => rmSync(path, { recursive: true }));
+      return path;
+    };
+    const identity = { tenant: "plant", device: "boiler", key: key() };
+    const keys = [{ epoch: 1, secret: Buffer.alloc(32, 7) }];
+    const signers = {
+      boiler: [createPublicKey(identity.key).export({ type: "spki", format: "pem" }).toString()],
+    };
+    const rules: SealRule[] = [
+      { filter: "cmd", mode: "signed+encrypted", keys, signers },
+      { filter: "values", mode: "encrypted", keys },
+    ];
+    const start = (state: string) => Sealing.start(identity, { state, rules, authorities: [] });
+    const sender = await start(newDirectory());
+    const sealed = async (topic: string): Promise<Message> => {
+      const sent = { topic, payload: Buffer.from("7"), qos: 1, retain: false, properties: {} } as const;
+      const { payload } = await sender.seal(sent);
+      const rest = { topic, qos: 1, retained: false, duplicate: false, properties: {} } as const;
+      return new Message({ ...rest, payload, sealed: undefined });
+    };
+    for (const topics of [["values"], ["cmd", "cmd", "cmd"]]) {
+      const state = newDirectory();
+      const receiver = await start(state);
+      const messages = await Promise.all(topics.map(sealed));
+      for (const message of messages) {
+        const opening = receiver.open(message, []);
+        assert.ok(opening.kind === "message");
+        opening.settled();
+      }
+      const left = newDirectory();
+      cpSync(state, left, { recursive: true });
+      rmSync(join(left, "lock"));
+      const again = await start(left);
+      for (const message of messages) assert.equal(again.open(message, []).kind, "refused");
+      for (const topic of topics) assert.equal(again.open(await sealed(topic), []).kind, "message");
+      await again.close();
+      await receiver.close();
+    }
+    await sender.close();
   });
 });

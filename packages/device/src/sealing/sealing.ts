@@ -14,7 +14,7 @@ import type { MessagePlace, ReplayGuard } from "@postern/seal/replay/replay-guar
 import { RetainedOnce } from "@postern/seal/replay/retained-once";
 import { SequenceCounter } from "@postern/seal/replay/sequence-counter";
 
-import { SealError } from "../errors.ts";
+import { DeviceFileError, SealError } from "../errors.ts";
 import { Message } from "../message.ts";
 import type { OutgoingMessage } from "../outbound.ts";
 import { Rules, type Demand, type SealRule } from "./rules.ts";
@@ -28,6 +28,9 @@ const unnamed = 0;
 
 /** How long a message waits for the first keys of this device. */
 const firstKeysMs = 10_000;
+
+/** How often what was accepted is written exactly. */
+const exactAfterMs = 1_000;
 
 export interface SealSettings {
   /** A directory of this device's own. */
@@ -87,6 +90,10 @@ export class Sealing {
   readonly #firstKeys = Promise.withResolvers<void>();
   /** Whether what was accepted could not be written the last time. */
   #isUnsaved = false;
+  /** Whether what is written of accepted messages runs ahead of them. */
+  #isAhead = false;
+  /** Until something was written exactly long enough ago. */
+  #pause: NodeJS.Timeout | undefined;
   #keyring: Keyring;
   #signing: SigningKey | undefined;
   /** The private key (PEM) of the certificate in use. */
@@ -257,7 +264,7 @@ export class Sealing {
         properties: message.properties,
         sealed: { mode, sender, epoch, sealedAtMs },
       }),
-      settled: () => this.#accept(place, numbered),
+      settled: () => this.#accept(place, numbered, demand),
     };
   }
 
@@ -270,15 +277,36 @@ export class Sealing {
     return { topic, code, reason: `message ${sequence} of "${sender}": ${code}`, claimedSender: sender };
   }
 
-  #accept(place: string, numbered: MessagePlace): void {
+  /**
+   * Writes what was accepted so that nothing is accepted twice after a crash. What is written exactly costs no message either: that is done for
+   * each command, and of others once a second. In between, what is written runs ahead of what was accepted.
+   */
+  #accept(place: string, numbered: MessagePlace, { mode }: Demand): void {
     this.#inHand.delete(place);
     if (this.#guard.judge(numbered) !== "fresh") return;
     this.#guard.accept(numbered);
-    if (this.#guard.mustStore || this.#isUnsaved) {
-      this.#guard.forget((epoch) => this.#keyring.isLive(epoch) || this.#keyring.serial < 0);
-      this.#isUnsaved = true;
-      this.#state.saveGuard(this.#guard);
-      this.#isUnsaved = false;
+    if (mode === "signed+encrypted" || this.#pause === undefined) {
+      this.#pause ??= setTimeout(() => this.#onPause(), exactAfterMs).unref();
+      this.#saveAccepted({ exact: true });
+    } else if (this.#guard.mustStore || this.#isUnsaved) this.#saveAccepted({ exact: false });
+  }
+
+  #saveAccepted({ exact }: { readonly exact: boolean }): void {
+    this.#guard.forget((epoch) => this.#keyring.isLive(epoch) || this.#keyring.serial < 0);
+    this.#isUnsaved = true;
+    this.#state.saveGuard(this.#guard, { exact });
+    this.#isUnsaved = false;
+    this.#isAhead = !exact;
+  }
+
+  #onPause(): void {
+    this.#pause = undefined;
+    if (!this.#isAhead) return;
+    try {
+      this.#saveAccepted({ exact: true });
+    } catch (thrown) {
+      // What is on disk lets nothing in twice; the next message tries again, and tells of it.
+      if (!(thrown instanceof DeviceFileError)) throw thrown;
     }
   }
 
@@ -301,9 +329,10 @@ export class Sealing {
 
   /** At an orderly end: nothing is reserved or taken for accepted that was not. @throws {DeviceFileError} */
   async close(): Promise<void> {
+    clearTimeout(this.#pause);
     try {
       await this.#counter.close();
-      this.#state.saveGuard(this.#guard, { atEnd: true });
+      this.#state.saveGuard(this.#guard, { exact: true });
     } finally {
       this.#state.release();
     }

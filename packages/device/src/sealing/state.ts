@@ -89,7 +89,7 @@ export class SealState {
     );
   }
 
-  saveGuard(guard: ReplayGuard, options?: { readonly atEnd: boolean }): void {
+  saveGuard(guard: ReplayGuard, options: { readonly exact: boolean }): void {
     this.#write("accepted", guard.encode(options));
   }
 

@@ -54,7 +54,7 @@ export class AcceptedTable {
   take(): readonly AcceptedState[] {
     if (this.#changed.size === 0) return nothing;
     const states = Array.from(this.#changed, (sender): AcceptedState => {
-      const state = this.#guards.get(sender)?.encode({ atEnd: true });
+      const state = this.#guards.get(sender)?.encode({ exact: true });
       assert(state !== undefined);
       return { sender, state };
     });

@@ -22,6 +22,8 @@ interface Tracked {
   readonly window: ReplayWindow;
   /** The highest sequence number that is on disk as accepted. */
   stored: number;
+  /** Whether what is on disk says of each number below that, too, whether it was accepted; otherwise all of them count as such. */
+  isExact: boolean;
 }
 
 interface Sender {
@@ -36,8 +38,7 @@ interface Sender {
 export interface ReplayGuardOptions {
   /**
    * By how many sequence numbers what is stored runs ahead of what was accepted, so that it need not be stored for each message.
-   * After a crash that many messages of each sender are taken for replayed; after an orderly end none. 0 for topics where none
-   * may be lost: then it is to be stored for each message.
+   * After a crash that many messages of each sender are taken for replayed; none where `encode` was exact.
    */
   readonly ahead?: number;
 }
@@ -78,14 +79,14 @@ export class ReplayGuard {
     }
     let tracked = known.instances.find((each) => each.instance.equals(instance));
     if (tracked === undefined) {
-      tracked = { instance: Buffer.from(instance), window: new ReplayWindow(), stored: -1 };
+      tracked = { instance: Buffer.from(instance), window: new ReplayWindow(), stored: -1, isExact: false };
       known.instances.push(tracked);
       known.instances.sort((a, b) => b.instance.compare(a.instance));
       const over = known.instances.splice(instancesMax);
       known.floor = over[0]?.instance ?? known.floor;
     }
     tracked.window.accept(sequence);
-    if (sequence > tracked.stored) this.#mustStore = true;
+    if (tracked.isExact || sequence > tracked.stored) this.#mustStore = true;
   }
 
   /** Senders and epochs that are remembered. */
@@ -101,14 +102,17 @@ export class ReplayGuard {
   }
 
   /**
-   * What is to be stored. As long as it goes on, it runs ahead (see `ReplayGuardOptions`); with `atEnd` it is exact, for an orderly end:
-   * what is accepted afterwards is not in it.
+   * What is to be stored. It runs ahead (see `ReplayGuardOptions`), or is `exact`, for an end or a pause: with the next message it must be stored again.
    */
-  encode({ atEnd = false }: { readonly atEnd?: boolean } = {}): Buffer {
+  encode({ exact = false }: { readonly exact?: boolean } = {}): Buffer {
     const senders: CborValue[] = [];
     for (const { epoch, sender, instances, floor } of this.#senders.values()) {
       const windows = instances.map((tracked): CborValue => {
-        if (atEnd) return [tracked.instance, tracked.window.highest, tracked.window.bits()];
+        tracked.isExact = exact;
+        if (exact) {
+          tracked.stored = tracked.window.highest;
+          return [tracked.instance, tracked.stored, tracked.window.bits()];
+        }
         tracked.stored = Math.max(
           tracked.stored,
           Math.min(sequenceMax, tracked.window.highest + this.#ahead),
@@ -173,5 +177,5 @@ function trackedFrom(value: CborValue): Tracked | undefined {
   if (bits !== undefined && !(bits instanceof Uint8Array && bits.length === windowEntries / 8))
     return undefined;
   const window = bits === undefined ? ReplayWindow.closedUpTo(highest) : ReplayWindow.from(highest, bits);
-  return { instance: Buffer.from(instance), window, stored: highest };
+  return { instance: Buffer.from(instance), window, stored: highest, isExact: bits !== undefined };
 }

@@ -82,9 +82,22 @@ describe("the guard against replays", () => {
   it("goes on exactly after an orderly end", () => {
     const guard = new ReplayGuard();
     for (const sequence of [1, 2, 5, 900]) take(guard, place(sequence));
-    const again = ReplayGuard.decode(guard.encode({ atEnd: true })) ?? assert.fail();
+    const again = ReplayGuard.decode(guard.encode({ exact: true })) ?? assert.fail();
     const verdicts = [1, 2, 3, 5, 899, 900, 901].map((sequence) => take(again, place(sequence)));
     assert.deepEqual(verdicts, ["replayed", "replayed", "fresh", "replayed", "fresh", "replayed", "fresh"]);
+  });
+
+  it("must be stored again with the next message after it was stored exactly, also with one that comes late", () => {
+    const guard = new ReplayGuard();
+    for (const sequence of [1, 9]) take(guard, place(sequence));
+    const restarted = ReplayGuard.decode(guard.encode({ exact: true })) ?? assert.fail();
+    for (const each of [guard, restarted]) {
+      assert.equal(each.mustStore, false);
+      assert.equal(take(each, place(5)), "fresh");
+      assert.equal(each.mustStore, true);
+      const again = ReplayGuard.decode(each.encode()) ?? assert.fail();
+      assert.equal(take(again, place(5)), "replayed");
+    }
   });
 
   it("remembers the newest instances of a sender, and takes nothing of older ones", () => {
