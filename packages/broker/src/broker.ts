@@ -74,8 +74,8 @@ export class Broker {
     const listener = await startListener(options, {
       context: this.#context,
       admission: this.#admission,
-      accept: (transport, peer, limits, proven) => {
-        const connection = new Connection(this.#core, transport, peer, limits, proven);
+      accept: (transport, peer, limits, admitted) => {
+        const connection = new Connection(this.#core, transport, peer, limits, () => admitted.proven());
         this.#connections.add(connection);
         return connection;
       },

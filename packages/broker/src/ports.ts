@@ -240,5 +240,5 @@ export interface TlsMaterial {
   /** Ask clients for a certificate; a client without one is still let through to CONNECT, where identity decides. */
   readonly requestCertificate: boolean;
   /** The OCSP answer (DER) for the server's certificate, asked for each client that wants it; `undefined` when there is none. @see RFC 6066 §8 */
-  readonly staple?: (() => Uint8Array | undefined) | undefined;
+  readonly staple?: (() => Uint8Array | undefined | Promise<Uint8Array | undefined>) | undefined;
 }

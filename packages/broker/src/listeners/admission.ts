@@ -18,8 +18,24 @@ const forgetMs = 2_000;
 /** A source that keeps running into a limit is told of once in this time. */
 const tellMs = 10_000;
 
+/** A connection as far as it is counted: a socket of this thread, or what stands for one in another. */
+export interface Caller {
+  readonly remoteAddress?: string | undefined;
+  readonly destroyed: boolean;
+  destroy(): unknown;
+  once(event: "close", listener: () => void): unknown;
+  on(event: "error", listener: () => void): unknown;
+}
+
+/** A connection that was let in. */
+export interface Admitted<C extends Caller = Socket> {
+  readonly socket: C;
+  /** CONNECT was accepted: the connection counts as half open no more. */
+  proven(): void;
+}
+
 /** What a listener lets in, and what becomes of it. */
-export interface Gate {
+export interface Gate<C extends Caller = Socket> {
   readonly name: string;
   readonly limits: Limits;
   /**
@@ -27,7 +43,12 @@ export interface Gate {
    * address stands for many programs.
    */
   readonly countsLoopback: boolean;
-  start(entrance: Entrance): void;
+  start(admitted: Admitted<C>): void;
+}
+
+/** Asks whether a socket may come in; see `Admission.enter`. */
+export interface Door {
+  enter(socket: Socket, gate: Gate): boolean;
 }
 
 /** One source's connections; all that are not counted by source are those of the empty one, without limits. */
@@ -65,16 +86,16 @@ class Source {
 }
 
 /** A connection from the moment the kernel hands it over. */
-export class Entrance {
-  readonly socket: Socket;
-  readonly gate: Gate;
+class Entrance<C extends Caller = Caller> implements Admitted<C> {
+  readonly socket: C;
+  readonly gate: Gate<C>;
   readonly source: Source;
   readonly acceptedMs: number;
   /** Its client has not proved yet who it is. */
   halfOpen = true;
   readonly #admission: Admission;
 
-  constructor(admission: Admission, socket: Socket, gate: Gate, source: Source, acceptedMs: number) {
+  constructor(admission: Admission, socket: C, gate: Gate<C>, source: Source, acceptedMs: number) {
     this.#admission = admission;
     this.socket = socket;
     this.gate = gate;
@@ -82,7 +103,6 @@ export class Entrance {
     this.acceptedMs = acceptedMs;
   }
 
-  /** CONNECT was accepted: the connection counts as half open no more. */
   proven(): void {
     this.#admission.settle(this);
   }
@@ -95,7 +115,7 @@ export class Entrance {
  *     accepted ──► waiting ──► begun (TLS, HTTP, CONNECT) ──► proven
  *        └ cut         └ cut when it takes too long  └ cut by connectTimeoutSeconds
  */
-export class Admission {
+export class Admission implements Door {
   readonly #context: BrokerContext;
   readonly #sources = new Map<string, Source>();
   /** Sources with connections that wait, in the order of their turns. */
@@ -114,7 +134,7 @@ export class Admission {
   }
 
   /** Lets the socket in, now or when its turn comes, or cuts it and returns false. It must not be read before its gate starts it. */
-  enter(socket: Socket, gate: Gate): boolean {
+  enter<C extends Caller>(socket: C, gate: Gate<C>): boolean {
     const { stats, ports } = this.#context;
     const nowMs = ports.clock.monotonicMs();
     const address = socket.remoteAddress ?? "";
@@ -174,7 +194,7 @@ export class Admission {
     return undefined;
   }
 
-  #tell(limit: string, source: Source, gate: Gate, address: string, nowMs: number): void {
+  #tell(limit: string, source: Source, gate: { readonly name: string }, address: string, nowMs: number): void {
     if (limit === "closing" || nowMs - source.toldMs < tellMs) return;
     source.toldMs = nowMs;
     this.#context.ports.audit.record({

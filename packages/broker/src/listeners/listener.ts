@@ -1,12 +1,12 @@
 import { createServer as createNetServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 
-import type { BrokerContext } from "../context.ts";
 import { limitsOfListener, type Limits, type ListenerLimits } from "../limits.ts";
-import type { Peer, TlsMaterial } from "../ports.ts";
-import { WheelTimer } from "../timer-wheel.ts";
+import type { BrokerPorts, Peer, TlsMaterial } from "../ports.ts";
+import type { Stats } from "../stats.ts";
+import { type TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
-import type { Admission, Entrance } from "./admission.ts";
+import type { Admitted, Door, Gate } from "./admission.ts";
 import { peerOf, socketOptions } from "./peer.ts";
 import type { PskAccess } from "./psk.ts";
 import { SocketTransport } from "./socket-transport.ts";
@@ -40,6 +40,8 @@ export interface ListenerOptions {
   readonly psk?: PskAccess | undefined;
   /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given: see `mayOpen`. */
   readonly origins?: readonly string[] | undefined;
+  /** Other threads listen on the same port: the kernel spreads connections over them. */
+  readonly shared?: boolean | undefined;
 }
 
 export interface RunningListener {
@@ -59,18 +61,26 @@ export interface RunningListener {
   cut(): void;
 }
 
-/** Makes the owner of a new connection, which calls `proven` once its client has shown who it is. */
+/** Makes the owner of a new connection, which calls `admitted.proven` once its client has shown who it is. */
 export type Accept = (
   transport: Transport,
   peer: Peer,
   limits: Limits,
-  proven: () => void,
+  admitted: Admitted,
 ) => TransportHandler;
+
+/** What listeners use of the broker around them. */
+export interface ListenerContext {
+  readonly limits: Limits;
+  readonly wheel: TimerWheel;
+  readonly stats: Pick<Stats, "connectRefused">;
+  readonly ports: Pick<BrokerPorts, "log" | "audit">;
+}
 
 /** What a listener shares with the others of its broker. */
 export interface ListenerHost {
-  readonly context: BrokerContext;
-  readonly admission: Admission;
+  readonly context: ListenerContext;
+  readonly admission: Door;
   readonly accept: Accept;
   /** The secrets of resumption, the same for all listeners that ask for the same. */
   sessionsFor(resumption: Resumption): TlsSessions;
@@ -80,16 +90,16 @@ export interface ListenerHost {
 export interface Wiring {
   readonly options: ListenerOptions;
   readonly limits: Limits;
-  readonly context: BrokerContext;
+  readonly context: ListenerContext;
   readonly sessions: TlsSessions | undefined;
   /** The connection that came through `entrance` has come as far as MQTT. */
-  accept(transport: Transport, peer: Peer, entrance: Entrance): TransportHandler;
+  accept(transport: Transport, peer: Peer, entrance: Admitted): TransportHandler;
 }
 
 /** What is spoken below MQTT on a listener. */
 export interface Protocol {
   /** Takes over a socket that nobody has read from. */
-  take(entrance: Entrance): void;
+  take(entrance: Admitted): void;
   reloadTls(): void;
   dropTickets(): void;
   /** Lets go of timers; connections stay. */
@@ -103,7 +113,7 @@ const backlog = 4_096;
 export async function startListener(options: ListenerOptions, host: ListenerHost): Promise<RunningListener> {
   const { context, admission } = host;
   const limits = limitsOfListener(context.limits, options.limits);
-  const begun = new WeakMap<Entrance, WheelTimer>();
+  const begun = new WeakMap<Admitted, WheelTimer>();
   const resumption = options.psk === undefined ? options.resumption : undefined;
   const protocol = create({
     options,
@@ -113,18 +123,13 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     accept(transport, peer, entrance) {
       const timer = begun.get(entrance);
       if (timer !== undefined) context.wheel.clear(timer);
-      return host.accept(transport, peer, limits, () => entrance.proven());
+      return host.accept(transport, peer, limits, entrance);
     },
   });
   const sockets = new Set<Socket>();
-  const { connectionsPerAddressMax, halfOpenPerAddressMax, connectionsPerSecondPerAddressMax } =
-    options.limits;
   const gate = {
-    name: options.name,
-    limits,
-    countsLoopback:
-      (connectionsPerAddressMax ?? halfOpenPerAddressMax ?? connectionsPerSecondPerAddressMax) !== undefined,
-    start(entrance: Entrance) {
+    ...whomToCount(options, limits),
+    start(entrance: Admitted) {
       // TLS and HTTP have as long as CONNECT has after them.
       const timer = new WheelTimer(() => entrance.socket.destroy());
       begun.set(entrance, timer);
@@ -160,6 +165,17 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
   };
 }
 
+/** How a listener's connections are counted. */
+export function whomToCount(
+  { name, limits: own }: Pick<ListenerOptions, "name" | "limits">,
+  limits: Limits,
+): Omit<Gate, "start"> {
+  const { connectionsPerAddressMax, halfOpenPerAddressMax, connectionsPerSecondPerAddressMax } = own;
+  const countsLoopback =
+    (connectionsPerAddressMax ?? halfOpenPerAddressMax ?? connectionsPerSecondPerAddressMax) !== undefined;
+  return { name, limits, countsLoopback };
+}
+
 function create(wiring: Wiring): Protocol {
   switch (wiring.options.kind) {
     case "mqtt":
@@ -192,7 +208,7 @@ function plainProtocol(wiring: Wiring): Protocol {
 function acceptSocket(
   wiring: Wiring,
   socket: Socket,
-  entrance: Entrance,
+  entrance: Admitted,
   pskIdentity: string | undefined,
 ): void {
   const transport = new SocketTransport(socket);
@@ -201,7 +217,7 @@ function acceptSocket(
 }
 
 async function listening(server: Server, options: ListenerOptions): Promise<void> {
-  const where = options.kind === "unix" ? { path: options.host } : { host: options.host, port: options.port };
+  const where = options.kind === "unix" ? { path: options.host } : { host: options.host, port: options.port, reusePort: options.shared === true };
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ ...where, backlog }, () => {

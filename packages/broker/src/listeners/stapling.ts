@@ -8,8 +8,11 @@ export function stapleAnswers(server: Server | HttpsServer, { tls }: Pick<Listen
   server.on(
     "OCSPRequest",
     (_certificate: Buffer, _issuer: Buffer, done: (error: Error | null, response: Buffer | null) => void) => {
+      const tell = (answer: Uint8Array | undefined): void =>
+        done(null, answer === undefined ? null : Buffer.from(answer));
       const answer = tls?.().staple?.();
-      done(null, answer === undefined ? null : Buffer.from(answer));
+      if (answer instanceof Promise) void answer.then(tell);
+      else tell(answer);
     },
   );
 }

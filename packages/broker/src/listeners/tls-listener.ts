@@ -2,7 +2,7 @@ import type { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Server, TlsOptions, TLSSocket } from "node:tls";
 
-import type { Entrance } from "./admission.ts";
+import type { Admitted } from "./admission.ts";
 import { peekClientHello } from "./client-hello.ts";
 import type { Protocol, Wiring } from "./listener.ts";
 import { socketOptions } from "./peer.ts";
@@ -21,7 +21,7 @@ export class TlsProtocol implements Protocol {
   readonly #sessions: TlsSessions | undefined;
   /** One, or one for each key of tickets that is in use. */
   readonly #servers: readonly (Server | HttpsServer)[];
-  readonly #entrances = new Map<string, Entrance>();
+  readonly #entrances = new Map<string, Admitted>();
   readonly #watch: TlsWatch;
   readonly psk: PskKeys | undefined;
 
@@ -39,7 +39,7 @@ export class TlsProtocol implements Protocol {
     this.#watch = new TlsWatch((socket) => this.#flooded(socket));
   }
 
-  take(entrance: Entrance): void {
+  take(entrance: Admitted): void {
     const { socket } = entrance;
     const key = placeOf(socket);
     // It has gone while it waited.
@@ -54,7 +54,7 @@ export class TlsProtocol implements Protocol {
   }
 
   /** The entrance that a secured socket came through; `undefined` when the connection is gone. */
-  entranceOf(socket: TLSSocket): Entrance | undefined {
+  entranceOf(socket: TLSSocket): Admitted | undefined {
     const key = placeOf(socket);
     return key === undefined ? undefined : this.#entrances.get(key);
   }

@@ -18,6 +18,13 @@ const sessionsMax = 4_096;
 const ticketKeyBytes = 48;
 const nameBytes = 16;
 
+/** The keys of tickets at one moment. */
+export interface TicketKeys {
+  readonly keys: readonly [Uint8Array, Uint8Array];
+  readonly generation: number;
+  readonly overlaps: boolean;
+}
+
 interface Kept {
   readonly session: Buffer;
   readonly untilMs: number;
@@ -38,12 +45,15 @@ export class TlsSessions {
   #overlaps = false;
   readonly #byId = new Map<string, Kept>();
   readonly #listeners = new Set<() => void>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: NodeJS.Timeout | undefined;
 
-  constructor(resumption: Resumption, clock: Clock) {
+  /** One that `follows` another, in another thread, takes over the keys of that. */
+  constructor(resumption: Resumption, clock: Clock, follows?: TicketKeys) {
     this.resumption = resumption;
     this.#clock = clock;
-    this.#timer = setInterval(() => this.rotate(), resumption.seconds * 1_000).unref();
+    if (follows !== undefined) this.follow(follows);
+    else
+      this.#timer = setInterval(() => this.rotate(), resumption.seconds * 1_000).unref();
   }
 
   /** The keys in use: the one for new tickets is that of `slot`. */
@@ -53,6 +63,19 @@ export class TlsSessions {
 
   get slot(): 0 | 1 {
     return this.#generation % 2 === 0 ? 0 : 1;
+  }
+
+  /** For those that follow. */
+  get ticketKeys(): TicketKeys {
+    return { keys: this.#keys, generation: this.#generation, overlaps: this.#overlaps };
+  }
+
+  /** Uses the same keys as another. */
+  follow({ keys, generation, overlaps }: TicketKeys): void {
+    this.#keys = [Buffer.from(keys[0]), Buffer.from(keys[1])];
+    this.#generation = generation;
+    this.#overlaps = overlaps;
+    for (const listener of this.#listeners) listener();
   }
 
   /** Calls back whenever `keys` are others. */

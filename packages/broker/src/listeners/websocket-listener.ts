@@ -8,7 +8,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 
 import { createServer as createHttpServer } from "../http.ts";
 import type { TransportHandler } from "../transport.ts";
-import type { Entrance } from "./admission.ts";
+import type { Admitted } from "./admission.ts";
 import type { Protocol, Wiring } from "./listener.ts";
 import { mayOpen } from "./origin.ts";
 import { peerOf, socketOptions } from "./peer.ts";
@@ -28,7 +28,7 @@ const subprotocols = ["mqtt", "mqttv3.1"];
 
 /** What is known of a connection below HTTP. */
 interface Below {
-  readonly entrance: Entrance;
+  readonly entrance: Admitted;
   readonly pskIdentity: string | undefined;
 }
 
