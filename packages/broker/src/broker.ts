@@ -4,7 +4,12 @@ import { Connection } from "./connection.ts";
 import { BrokerContext, type BrokerOptions } from "./context.ts";
 import { AcceptedKeeper } from "./accepted-keeper.ts";
 import { Admission } from "./listeners/admission.ts";
-import { startListener, type ListenerOptions, type RunningListener } from "./listeners/listener.ts";
+import {
+  startListener,
+  type ListenerHost,
+  type ListenerOptions,
+  type RunningListener,
+} from "./listeners/listener.ts";
 import { TlsSessions, type Resumption } from "./listeners/tls-sessions.ts";
 import { Message } from "./message.ts";
 import { PauseReason } from "./pause-reason.ts";
@@ -19,6 +24,7 @@ import type { Counters } from "./stats.ts";
 import { SystemTopics } from "./system-topics.ts";
 import { ReasonCode } from "@postern/mqtt/reason-codes";
 import { Wills } from "./wills.ts";
+import { Carriers } from "./workers/carriers.ts";
 
 const retainedSweepMs = 60_000;
 const closeGraceMs = 3_000;
@@ -30,6 +36,9 @@ export class Broker {
   readonly #connections = new Set<Connection>();
   readonly #listeners: RunningListener[] = [];
   readonly #admission: Admission;
+  readonly #listenerHost: ListenerHost;
+  /** `undefined` when this thread carries all connections. */
+  readonly #carriers: Carriers | undefined;
   readonly #tlsSessions: TlsSessions[] = [];
   readonly #systemTopics: SystemTopics;
   readonly #sweep: NodeJS.Timeout;
@@ -65,14 +74,8 @@ export class Broker {
     // What was permitted when it was stored may not be any more.
     reauthorization.all();
     ports.bus?.onMessage((message, retain) => publisher.publishFromBus(Message.load(message), retain));
-    this.#systemTopics = new SystemTopics(context, publisher);
-    this.#sweep = setInterval(() => this.#sweepRetained(), retainedSweepMs).unref();
-  }
-
-  /** Opens a listener; resolves when it accepts connections, rejects with the system's error when it cannot. */
-  async listen(options: ListenerOptions): Promise<RunningListener> {
-    const listener = await startListener(options, {
-      context: this.#context,
+    this.#listenerHost = {
+      context,
       admission: this.#admission,
       accept: (transport, peer, limits, admitted) => {
         const connection = new Connection(this.#core, transport, peer, limits, () => admitted.proven());
@@ -80,7 +83,17 @@ export class Broker {
         return connection;
       },
       sessionsFor: (resumption) => this.#tlsSessionsFor(resumption),
-    });
+    };
+    this.#carriers = this.#startCarriers();
+    this.#systemTopics = new SystemTopics(context, publisher);
+    this.#sweep = setInterval(() => this.#sweepRetained(), retainedSweepMs).unref();
+  }
+
+  /** Opens a listener; resolves when it accepts connections, rejects with the system's error when it cannot. */
+  async listen(options: ListenerOptions): Promise<RunningListener> {
+    const listener = await (this.#carriers === undefined
+      ? startListener(options, this.#listenerHost)
+      : this.#carriers.listen(options));
     this.#listeners.push(listener);
     return listener;
   }
@@ -166,8 +179,24 @@ export class Broker {
     await this.#context.line.settle();
     await this.#untilClosed();
     await listeners;
+    await this.#carriers?.close();
     this.#context.wheel.close();
     this.#context.line.close();
+  }
+
+  #startCarriers(): Carriers | undefined {
+    const { limits, options, ports } = this.#context;
+    const { workers = 1 } = options;
+    if (workers === 1) return undefined;
+    const { accept } = this.#listenerHost;
+    const { log, audit } = ports;
+    return new Carriers(workers - 1, this.#listenerHost, {
+      limits,
+      admission: this.#admission,
+      accept,
+      log,
+      audit,
+    });
   }
 
   #tlsSessionsFor(resumption: Resumption): TlsSessions {

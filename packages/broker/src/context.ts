@@ -20,6 +20,8 @@ export interface BrokerOptions {
   readonly serverReference: string | undefined;
   /** Shown in `$SYS/broker/version`. */
   readonly version: string;
+  /** Threads that connections are spread over, this one among them; 1 unless given. */
+  readonly workers?: number | undefined;
 }
 
 /** What all parts of one broker share. */

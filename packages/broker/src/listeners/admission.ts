@@ -194,7 +194,13 @@ export class Admission implements Door {
     return undefined;
   }
 
-  #tell(limit: string, source: Source, gate: { readonly name: string }, address: string, nowMs: number): void {
+  #tell(
+    limit: string,
+    source: Source,
+    gate: { readonly name: string },
+    address: string,
+    nowMs: number,
+  ): void {
     if (limit === "closing" || nowMs - source.toldMs < tellMs) return;
     source.toldMs = nowMs;
     this.#context.ports.audit.record({

@@ -66,7 +66,7 @@ export type Accept = (
   transport: Transport,
   peer: Peer,
   limits: Limits,
-  admitted: Admitted,
+  admitted: Pick<Admitted, "proven">,
 ) => TransportHandler;
 
 /** What listeners use of the broker around them. */
@@ -112,7 +112,7 @@ const backlog = 4_096;
 /** Binds and starts to accept; rejects with the system's error (`EADDRINUSE`, `EACCES`, …). */
 export async function startListener(options: ListenerOptions, host: ListenerHost): Promise<RunningListener> {
   const { context, admission } = host;
-  const limits = limitsOfListener(context.limits, options.limits);
+  const { limits, counted } = limitsAndGate(options, context.limits);
   const begun = new WeakMap<Admitted, WheelTimer>();
   const resumption = options.psk === undefined ? options.resumption : undefined;
   const protocol = create({
@@ -128,7 +128,7 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
   });
   const sockets = new Set<Socket>();
   const gate = {
-    ...whomToCount(options, limits),
+    ...counted,
     start(entrance: Admitted) {
       // TLS and HTTP have as long as CONNECT has after them.
       const timer = new WheelTimer(() => entrance.socket.destroy());
@@ -165,15 +165,16 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
   };
 }
 
-/** How a listener's connections are counted. */
-export function whomToCount(
+/** The limits of a listener, and how its connections are counted. */
+export function limitsAndGate(
   { name, limits: own }: Pick<ListenerOptions, "name" | "limits">,
-  limits: Limits,
-): Omit<Gate, "start"> {
+  overall: Limits,
+): { readonly limits: Limits; readonly counted: Omit<Gate, "start"> } {
+  const limits = limitsOfListener(overall, own);
   const { connectionsPerAddressMax, halfOpenPerAddressMax, connectionsPerSecondPerAddressMax } = own;
   const countsLoopback =
     (connectionsPerAddressMax ?? halfOpenPerAddressMax ?? connectionsPerSecondPerAddressMax) !== undefined;
-  return { name, limits, countsLoopback };
+  return { limits, counted: { name, limits, countsLoopback } };
 }
 
 function create(wiring: Wiring): Protocol {
@@ -217,7 +218,10 @@ function acceptSocket(
 }
 
 async function listening(server: Server, options: ListenerOptions): Promise<void> {
-  const where = options.kind === "unix" ? { path: options.host } : { host: options.host, port: options.port, reusePort: options.shared === true };
+  const where =
+    options.kind === "unix"
+      ? { path: options.host }
+      : { host: options.host, port: options.port, reusePort: options.shared === true };
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ ...where, backlog }, () => {

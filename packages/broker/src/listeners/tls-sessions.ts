@@ -52,8 +52,7 @@ export class TlsSessions {
     this.resumption = resumption;
     this.#clock = clock;
     if (follows !== undefined) this.follow(follows);
-    else
-      this.#timer = setInterval(() => this.rotate(), resumption.seconds * 1_000).unref();
+    else this.#timer = setInterval(() => this.rotate(), resumption.seconds * 1_000).unref();
   }
 
   /** The keys in use: the one for new tickets is that of `slot`. */

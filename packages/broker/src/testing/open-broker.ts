@@ -16,6 +16,9 @@ import type {
   PermissionsRequest,
 } from "../ports.ts";
 
+/** All tests of the broker can be run with several threads. */
+const workersOfTests = Number(process.env["POSTERN_TEST_WORKERS"] ?? "1");
+
 /** Lets everybody in without proof. */
 const anonymousAuthenticator: Authenticator = {
   authenticate: () => ({ kind: "accepted", identity: { name: "", anonymous: true }, untilMs: Infinity }),
@@ -98,6 +101,7 @@ export interface OpenBrokerOptions {
   readonly limits?: Partial<Limits>;
   readonly ports?: Partial<BrokerPorts>;
   readonly responseInformation?: string;
+  readonly workers?: number;
 }
 
 export interface OpenBroker {
@@ -120,6 +124,7 @@ export function openBroker(options: OpenBrokerOptions): OpenBroker {
       responseInformation: options.responseInformation,
       serverReference: undefined,
       version: "test",
+      workers: options.workers ?? workersOfTests,
     },
   );
   return {

@@ -80,6 +80,8 @@ export interface Configuration {
   readonly file: string | undefined;
   readonly listeners: readonly ListenerConfiguration[];
   readonly limits: Limits;
+  /** Threads that connections are spread over. */
+  readonly workers: number;
   readonly names: readonly string[];
   readonly tls: TlsConfiguration;
   readonly authentication: AuthenticationConfiguration;
@@ -363,6 +365,7 @@ export function resolveConfiguration(
     file: source?.file,
     listeners,
     limits: given.limits ?? defaultLimits,
+    workers: given.workers ?? 1,
     names: given.names ?? [],
     tls,
     authentication: resolveAuthentication(config),

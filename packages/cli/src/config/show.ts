@@ -28,6 +28,7 @@ export function toFileShape(configuration: Configuration): object {
   const {
     listeners,
     limits,
+    workers,
     names,
     tls,
     authentication,
@@ -55,6 +56,7 @@ export function toFileShape(configuration: Configuration): object {
         tls: session,
       }),
     ),
+    workers,
     names,
     tls: withoutUndefined(tls),
     authentication: withoutUndefined(authentication),

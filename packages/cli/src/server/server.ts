@@ -271,7 +271,7 @@ function createBroker(
     door,
   }: Pick<Parts, "store" | "audit" | "authentication" | "permissions"> & { readonly door: OpenDoor },
 ): Broker {
-  const { limits, responseInformation, serverReference } = configuration;
+  const { limits, workers, responseInformation, serverReference } = configuration;
   return new Broker(
     {
       clock: systemClock,
@@ -284,7 +284,7 @@ function createBroker(
       audit: countingRefusals(audit, authentication.failures),
       doorkeeper: door.doorkeeper,
     },
-    { limits, responseInformation, serverReference, version },
+    { limits, responseInformation, serverReference, version, workers },
   );
 }
 

@@ -1,0 +1,210 @@
+import type { Socket } from "node:net";
+
+import type { Admitted, Gate } from "../listeners/admission.ts";
+import type { Peer } from "../ports.ts";
+import type { Transport, TransportHandler } from "../transport.ts";
+import { type Batch, FromCarrier } from "./batch.ts";
+import type { Arrival, Introduction } from "./messages.ts";
+
+/** Why nothing is read from a client. */
+export const CarrierPause = {
+  /** The first thread asked for it. */
+  asked: 1,
+  /** The first thread has more from this one than it has taken in. */
+  full: 2,
+  /** What came before CONNECT is being looked at. */
+  lookedAt: 4,
+} as const;
+export type CarrierPause = (typeof CarrierPause)[keyof typeof CarrierPause];
+
+/** What a connection needs of the thread that carries it. */
+export interface CarrierLink {
+  /** The batch that is handed over at the end of this turn. */
+  batch(): Batch;
+  /** Bytes of a client; `owned` when nobody else has their memory. */
+  data(from: CarriedConnection, bytes: Buffer, owned: boolean): void;
+  /** Has `report` called before the batch is handed over. */
+  later(connection: CarriedConnection): void;
+  /** Neither socket nor transport is left. */
+  forget(connection: CarriedConnection): void;
+}
+
+/**
+ * A connection whose socket is in this thread, and of which everything is decided in the first one.
+ *
+ *     accepted ──► arrived ─► (may it come in?) ─► begin ──► TLS, HTTP ──► ready ──► data …  closed, gone
+ */
+export class CarriedConnection implements Admitted, TransportHandler {
+  readonly socket: Socket;
+  readonly number: number;
+  readonly #link: CarrierLink;
+  readonly #gate: Gate;
+  /** Its transport gathers bytes before it hands them on. */
+  readonly #gathers: boolean;
+  #transport: Transport | undefined = undefined;
+  #pauses = 0;
+  #awaitsConnect = true;
+  /** Pieces of data that are being looked at. */
+  #looks = 0;
+  #pieces: Uint8Array[] = [];
+  #piecesCount = 0;
+  #written = 0;
+  #gathered = 0;
+  #reports = false;
+  #isGone = false;
+  #isClosed = false;
+  readonly #onWritten = (): void => {
+    this.#written += 1;
+    this.#report();
+  };
+
+  constructor(
+    parts: {
+      readonly link: CarrierLink;
+      readonly socket: Socket;
+      readonly gate: Gate;
+      readonly gathers: boolean;
+    },
+    number: number,
+    listener: number,
+  ) {
+    this.#link = parts.link;
+    this.socket = parts.socket;
+    this.number = number;
+    this.#gate = parts.gate;
+    this.#gathers = parts.gathers;
+    const { remoteAddress: address = "", remotePort: port = 0 } = parts.socket;
+    this.#tell(FromCarrier.arrived, listener, { address, port } satisfies Arrival);
+    // Until it begins nobody else listens for what may go wrong with it.
+    this.socket.on("error", ignore);
+    this.socket.once("close", () => {
+      this.#link.batch().add(FromCarrier.gone, this.number, 0);
+      this.#isGone = true;
+      this.#end();
+    });
+  }
+
+  /** Half-open connections are counted in the first thread, which knows of it by itself. */
+  proven(): void {}
+
+  // ── from the first thread ─────────────────────────────────────────────────────────────────────
+
+  begin(): void {
+    if (!this.socket.destroyed) this.#gate.start(this);
+  }
+
+  cut(): void {
+    this.socket.destroy();
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#piecesCount === 0) {
+      this.#transport?.write(bytes, this.#onWritten);
+      return;
+    }
+    this.#pieces.push(bytes);
+    if (this.#pieces.length < this.#piecesCount) return;
+    this.#transport?.writeAll(this.#pieces, this.#onWritten);
+    this.#piecesCount = 0;
+    this.#pieces = [];
+  }
+
+  /** The next writes, so many, are to be one. */
+  gather(count: number): void {
+    this.#piecesCount = count;
+  }
+
+  end(lingerMs: number): void {
+    this.#transport?.end(lingerMs);
+  }
+
+  pause(reason: CarrierPause): void {
+    this.#pauses |= reason;
+    this.#transport?.pause();
+  }
+
+  resume(reason: CarrierPause): void {
+    this.#pauses &= ~reason;
+    if (this.#pauses === 0) this.#transport?.resume();
+  }
+
+  lookedAt(awaitsConnect: boolean): void {
+    this.#looks -= 1;
+    this.#awaitsConnect = awaitsConnect;
+    if (this.#looks === 0) this.resume(CarrierPause.lookedAt);
+  }
+
+  // ── from the transport ────────────────────────────────────────────────────────────────────────
+
+  /** It has come as far as MQTT. */
+  ready(transport: Transport, { certificate, intermediates, certificateError }: Peer): void {
+    this.#transport = transport;
+    this.#tell(FromCarrier.ready, 0, {
+      certificate: certificate === undefined ? undefined : base64(certificate),
+      intermediates: intermediates?.().map(base64) ?? [],
+      certificateError,
+    } satisfies Introduction);
+  }
+
+  /** What is being looked at may have been the CONNECT: until that is known, and nothing more is read, it counts as one. */
+  get awaitsConnect(): boolean {
+    return this.#awaitsConnect && this.#looks === 0;
+  }
+
+  get packetBytesMax(): number {
+    const { connectBytesMax, packetBytesMax } = this.#gate.limits;
+    return this.#awaitsConnect ? connectBytesMax : packetBytesMax;
+  }
+
+  onData(bytes: Buffer): void {
+    this.#link.data(this, bytes, !this.#gathers);
+    if (!this.#gathers || !this.#awaitsConnect) return;
+    this.#looks += 1;
+    this.pause(CarrierPause.lookedAt);
+    this.#link.batch().add(FromCarrier.look, this.number, 0);
+  }
+
+  onGathered(bytesMore: number): void {
+    this.#gathered += bytesMore;
+    this.#report();
+  }
+
+  onEnd(): void {
+    this.#link.batch().add(FromCarrier.end, this.number, 0);
+  }
+
+  onClose(): void {
+    this.#link.batch().add(FromCarrier.closed, this.number, 0);
+    this.#isClosed = true;
+    this.#end();
+  }
+
+  /** Adds what has gathered to tell. */
+  report(batch: Batch): void {
+    this.#reports = false;
+    if (this.#written > 0) batch.add(FromCarrier.written, this.number, this.#written);
+    if (this.#gathered !== 0) batch.add(FromCarrier.gathered, this.number, this.#gathered);
+    this.#written = 0;
+    this.#gathered = 0;
+  }
+
+  #report(): void {
+    if (this.#reports) return;
+    this.#reports = true;
+    this.#link.later(this);
+  }
+
+  #tell(kind: number, value: number, what: object): void {
+    this.#link.batch().addBytes(kind, this.number, value, Buffer.from(JSON.stringify(what)));
+  }
+
+  #end(): void {
+    if (this.#isGone && (this.#isClosed || this.#transport === undefined)) this.#link.forget(this);
+  }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
+}
+
+function ignore(): void {}

@@ -1,0 +1,162 @@
+import type { Admitted, Caller } from "../listeners/admission.ts";
+import type { Transport, TransportHandler } from "../transport.ts";
+import { type Batch, ToCarrier } from "./batch.ts";
+import type { Arrival } from "./messages.ts";
+
+/** More bytes than these are handed over in a piece of their own: one for all connections that are sent the same. */
+const inlineBytesMax = 8_192;
+
+/** Writes that are done are forgotten when there are so many of them. */
+const writesKeptMax = 64;
+
+/** What a connection that another thread carries is here, where everything about it is decided. */
+export class RemoteConnection implements Caller, Transport {
+  readonly number: number;
+  /** The number of its listener. */
+  readonly listener: number;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly #batch: () => Batch;
+  destroyed = false;
+  /** Set when it may begin. */
+  admitted: Admitted<RemoteConnection> | undefined = undefined;
+  /** Set when it has come as far as MQTT. */
+  #handler: TransportHandler | undefined = undefined;
+  #onGone: (() => void) | undefined = undefined;
+  #isGone = false;
+  #isClosed = false;
+  #isPaused = false;
+  /** Told when they are written, in order; those before `#writtenCount` have been. */
+  #writes: (() => void)[] = [];
+  #writtenCount = 0;
+  #gatheredBytes = 0;
+
+  /** `batch` gives what is handed over at the end of this turn to the thread that carries the connection. */
+  constructor(batch: () => Batch, number: number, listener: number, { address, port }: Arrival) {
+    this.#batch = batch;
+    this.number = number;
+    this.listener = listener;
+    this.remoteAddress = address;
+    this.remotePort = port;
+  }
+
+  // ── for admission ─────────────────────────────────────────────────────────────────────────────
+
+  destroy(): void {
+    if (this.destroyed) return;
+    this.destroyed = true;
+    this.#batch().add(ToCarrier.cut, this.number, 0);
+  }
+
+  once(_event: "close", listener: () => void): void {
+    this.#onGone = listener;
+  }
+
+  /** What goes wrong with a socket is seen where it is. */
+  on(): void {}
+
+  begin(admitted: Admitted<RemoteConnection>): void {
+    this.admitted = admitted;
+    this.#batch().add(ToCarrier.begin, this.number, 0);
+  }
+
+  // ── for MQTT ──────────────────────────────────────────────────────────────────────────────────
+
+  write(bytes: Uint8Array, done: () => void): void {
+    if (this.#isClosed) return;
+    this.#writes.push(done);
+    this.#write(bytes);
+  }
+
+  writeAll(pieces: readonly Uint8Array[], done: () => void): void {
+    if (this.#isClosed) return;
+    this.#writes.push(done);
+    this.#batch().add(ToCarrier.gather, this.number, pieces.length);
+    for (const bytes of pieces) this.#write(bytes);
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (bytes.length <= inlineBytesMax) this.#batch().addBytes(ToCarrier.write, this.number, 0, bytes);
+    else this.#batch().addBody(ToCarrier.writeBody, this.number, bytes);
+  }
+
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#batch().add(ToCarrier.pause, this.number, 0);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#batch().add(ToCarrier.resume, this.number, 0);
+  }
+
+  end(lingerMs: number): void {
+    this.#batch().add(ToCarrier.end, this.number, lingerMs);
+  }
+
+  // ── from the thread that carries it ───────────────────────────────────────────────────────────
+
+  attach(handler: TransportHandler): void {
+    this.#handler = handler;
+  }
+
+  data(bytes: Buffer): void {
+    // While nothing is read it waits: by itself, not with all that came together with it.
+    if (!this.#isClosed) this.#handler?.onData(this.#isPaused ? Buffer.from(bytes) : bytes);
+  }
+
+  looked(): void {
+    const awaitsConnect = this.#handler?.awaitsConnect === true;
+    this.#batch().add(ToCarrier.lookedAt, this.number, awaitsConnect ? 1 : 0);
+  }
+
+  gathered(bytesMore: number): void {
+    this.#gatheredBytes += bytesMore;
+    this.#handler?.onGathered(bytesMore);
+  }
+
+  clientEnded(): void {
+    this.#handler?.onEnd();
+  }
+
+  written(count: number): void {
+    const writes = this.#writes;
+    const end = Math.min(writes.length, this.#writtenCount + count);
+    while (this.#writtenCount < end && !this.#isClosed) {
+      const done = writes[this.#writtenCount];
+      this.#writtenCount += 1;
+      done?.();
+    }
+    if (this.#writtenCount === this.#writes.length) this.#writes.length = 0;
+    else if (this.#writtenCount >= writesKeptMax) this.#writes = this.#writes.slice(this.#writtenCount);
+    else return;
+    this.#writtenCount = 0;
+  }
+
+  closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#writes = [];
+    this.#writtenCount = 0;
+    this.#handler?.onClose();
+  }
+
+  gone(): void {
+    this.#isGone = true;
+    this.destroyed = true;
+    this.#onGone?.();
+  }
+
+  /** Nothing more comes of it. */
+  get isOver(): boolean {
+    return this.#isGone && (this.#isClosed || this.#handler === undefined);
+  }
+
+  /** To be called when it is over. */
+  settle(): void {
+    if (this.#gatheredBytes !== 0) this.#handler?.onGathered(-this.#gatheredBytes);
+    this.#gatheredBytes = 0;
+  }
+}
