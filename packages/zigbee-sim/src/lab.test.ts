@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 
 import { attacks } from "./attack/attacks.ts";
 import { type Attack } from "./attack/attack.ts";
-import { estimate, summarizeAttack } from "./lab.ts";
+import { estimate, labRun, summarizeAttack } from "./lab.ts";
+import { recordingPcap } from "./recording.ts";
 import { labHtml, labText } from "./lab-report.ts";
 
 function attack(id: string): Attack {
@@ -23,6 +24,14 @@ describe("the lab", () => {
       assert.ok(prevented > 0.9, `prevented ${prevented}`);
     });
   }
+
+  it("records the same frames with an attacker who only listens as without one: no rule can find it", () => {
+    const [calm, attacked] = (["calm", "attacked"] as const).map((condition) =>
+      recordingPcap(labRun(attack("traffic-analysis"), condition, 7).simulation.frames),
+    );
+    assert.deepEqual(attacked, calm);
+    assert.ok((calm?.length ?? 0) > 10_000);
+  });
 
   it("gives for one seed always the same", () => {
     const texts = [1, 2].map(() => labText([summarizeAttack(attack("replay"), [3])]));

@@ -21,12 +21,12 @@ export function recordingPcap(frames: readonly RecordedFrame[]): Uint8Array {
 
 /** The same for our own auditor. */
 export function recordingFrames(frames: readonly RecordedFrame[]): CapturedFrame[] {
-  return frames.map(({ timeUs, bytes, damaged }, index) => ({
+  return frames.map(({ timeUs, bytes, damaged, rssi }, index) => ({
     number: index + 1,
     timeUs: epochUs + timeUs,
     bytes,
     frameCheck: damaged ? "bad" : "good",
-    rssi: undefined,
+    rssi,
     channel: undefined,
   }));
 }

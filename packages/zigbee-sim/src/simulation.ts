@@ -17,6 +17,8 @@ export interface RecordedFrame {
   /** Without check sequence. */
   readonly bytes: Uint8Array;
   readonly damaged: boolean;
+  /** dBm, where the sniffer stands at a place. */
+  readonly rssi?: number;
 }
 
 /** A key that somebody in the network has, for those who shall read the recording. */
@@ -126,12 +128,12 @@ export class Simulation {
     if (transmission.channel !== this.scenario.channel) return;
     const random = this.random.derive(`sniffer ${startUs} ${transmission.sender}`);
     const at = { place: sniffer, name: "sniffer" };
-    const { noticed, whole } = this.medium.reception(transmission, at, random);
+    const { rssi, noticed, whole } = this.medium.reception(transmission, at, random);
     if (!noticed) return;
     const heard = whole
       ? bytes
       : bytes.map((byte) => (random.below(8) === 0 ? byte ^ random.below(256) : byte));
-    this.frames.push({ timeUs: startUs, bytes: heard, damaged: !whole });
+    this.frames.push({ timeUs: startUs, bytes: heard, damaged: !whole, rssi: Math.round(rssi) });
   }
 
   #interfere(source: Scenario["interference"][number]): void {

@@ -6,8 +6,10 @@ import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyri
 import { type Finding } from "../finding.ts";
 import { AuditContext, type Detector } from "./context.ts";
 import { ExpectationDetector, type Expectations } from "./expectations.ts";
+import { AcknowledgmentDetector } from "./acknowledgments.ts";
 import { Forecast } from "./forecast.ts";
 import { FrameCounterDetector } from "./frame-counters.ts";
+import { IdentityDetector } from "./identity.ts";
 import { InventoryDetector, type SeenNetwork } from "./inventory.ts";
 import { KeyTransportDetector } from "./key-transport.ts";
 import { MembershipDetector } from "./membership.ts";
@@ -129,11 +131,13 @@ async function auditPass(
   const context = new AuditContext({ facts, dissector, keyring, showKeys: options.showKeys });
   const inventory = new InventoryDetector(context);
   const jamming = new JammingDetector(context);
+  const acknowledgments = new AcknowledgmentDetector(context);
   const detectors: readonly Detector[] = [
     new KeyTransportDetector(context, keyring),
     new FrameCounterDetector(context),
     new ProtectionDetector(context),
     new MembershipDetector(context),
+    new IdentityDetector(context),
     new BroadcastDetector(context),
     inventory,
     ...(options.expected === undefined ? [] : [new ExpectationDetector(context, options.expected)]),
@@ -151,11 +155,13 @@ async function auditPass(
     }
     jamming.see(dissection);
     const pan = panOf(dissection.mac);
+    acknowledgments.see(dissection, pan);
     const isTouchlink = dissection.protocol === "inter-pan";
     if (!isTrusted(dissection) || (!isTouchlink && !facts.isZigbee(pan))) return;
     for (const detector of detectors) detector.see(dissection, pan);
   }, new AbortController().signal);
   for (const detector of detectors) detector.finish?.();
+  acknowledgments.finish();
   if ([...counted.networks.keys()].some((pan) => facts.isZigbee(pan))) jamming.finish();
   const report: AuditReport = {
     frames: counted.frames,

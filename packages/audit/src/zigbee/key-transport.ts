@@ -1,6 +1,9 @@
 import { isNetworkKeyType, KeyType, keyTypeNames } from "@postern/zigbee/aps/aps-command";
 import { type Dissection } from "@postern/zigbee/dissection";
+import { type Eui64 } from "@postern/zigbee/eui64";
 import { type Keyring, type ZigbeeKey } from "@postern/zigbee/keyring";
+import { decodeMacCommand, MacCommandId } from "@postern/zigbee/mac/mac-command";
+import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 import {
   decodeTouchlinkCommand,
   touchlinkCluster,
@@ -23,6 +26,9 @@ export class KeyTransportDetector implements Detector {
   readonly #issuedTo = new Map<ZigbeeKey, string>();
   /** The first device that was given a key under this link key. */
   readonly #usedFor = new Map<ZigbeeKey, string>();
+  /** How often a device was let in, and at which of its joins it was given a network key under a link key. */
+  readonly #joins = new Map<Eui64, number>();
+  readonly #servedAt = new Map<ZigbeeKey, Map<Eui64, number>>();
   /** The networks in which a network key was judged. */
   readonly #judged = new Map<ZigbeeKey, Set<number>>();
 
@@ -34,11 +40,13 @@ export class KeyTransportDetector implements Detector {
   see(dissection: Dissection, pan: number): void {
     if (dissection.protocol === "inter-pan") this.#seeTouchlink(dissection, pan);
     if (dissection.nwkKey !== undefined) this.#judgeNetworkKey(dissection, dissection.nwkKey, pan);
+    if (dissection.protocol === "mac") this.#seeJoin(dissection);
     const command = dissection.apsCommand;
     if (command?.kind !== "transport-key" || command.key.length !== 16) return;
     // An all-zero network key says "you have it already" (Zigbee §4.6.3.2.2.1).
     if (command.key.every((byte) => byte === 0)) return;
     this.#seeProtection(dissection, command, pan);
+    this.#seeServed(dissection, command, pan);
     if (command.keyType === KeyType.trustCenterLinkKey) this.#seeIssued(dissection, command, pan);
     if (isNetworkKeyType(command.keyType)) {
       const key = this.#keyring.find(command.key, "network");
@@ -93,6 +101,33 @@ export class KeyTransportDetector implements Detector {
         });
       }
     }
+  }
+
+  #seeJoin({ mac, macPayload, macPayloadStart, macPayloadEnd }: Dissection): void {
+    if (mac.frameType !== MacFrameType.command || mac.destination === undefined) return;
+    const command = decodeMacCommand(macPayload, macPayloadStart, macPayloadEnd);
+    if (command.id !== MacCommandId.associationResponse || command.status !== 0) return;
+    setBounded(this.#joins, mac.destination, (this.#joins.get(mac.destination) ?? 0) + 1, destinationsMax);
+  }
+
+  /** A device that was let in a second time is given the network key under the link key of the first. */
+  #seeServed(dissection: Dissection, command: TransportKey, pan: number): void {
+    const { apsKey } = dissection;
+    const { destination } = command;
+    if (apsKey === undefined || destination === undefined || !isNetworkKeyType(command.keyType)) return;
+    const join = this.#joins.get(destination) ?? 0;
+    const served = this.#servedAt.get(apsKey) ?? new Map<Eui64, number>();
+    setBounded(this.#servedAt, apsKey, served, destinationsMax);
+    const before = served.get(destination);
+    setBounded(served, destination, join, destinationsMax);
+    // The same join, or an address that was seen at its second join only.
+    if (before === undefined || before === 0 || join <= before) return;
+    this.#context.add("ZB-LINK-KEY-REUSED", `device ${destination} in ${networkName(pan)}`, dissection, {
+      confidence: "probable",
+      summary: (count) =>
+        `it joined ${count + 1} times and was given the network key under one link key each time`,
+      fields: { command: "Transport Key", destination, protectedBy: this.#context.keyName(apsKey) },
+    });
   }
 
   #seeIssued(dissection: Dissection, command: TransportKey, pan: number): void {

@@ -1,5 +1,7 @@
 import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
+import { MacCommandId } from "@postern/zigbee/mac/mac-command";
+import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
 import { securityLevel } from "@postern/zigbee/security/levels";
 import { zdpName, zdpProfile } from "@postern/zigbee/zdp/zdp-frame";
@@ -15,6 +17,10 @@ const wrongCodesMin = 3;
 /** Frames that one device must reject within ten seconds to be kept busy with it. */
 const ghostFramesMin = 20;
 const ghostWindowUs = 10_000_000;
+/** Frames that a device must reject right after it has asked for some: somebody waits for it to be awake. */
+const lurkingMin = 3;
+const lurkingUs = 50_000;
+const lurkingWindowUs = 300_000_000;
 const devicesMax = 10_000;
 
 /** Looks at whether and how frames are protected. @see thesis 6.5, 6.6; Zigbee §4.3 */
@@ -22,6 +28,9 @@ export class ProtectionDetector implements Detector {
   readonly #context: AuditContext;
   readonly #levels = new Set<string>();
   readonly #rejected = new Map<string, SlidingWindow<number>>();
+  /** When a device asked its parent for frames, by its short address, and what it then had to reject. */
+  readonly #polls = new Map<number, number>();
+  readonly #lurking = new Map<string, SlidingWindow<number>>();
   readonly #plain = new Map<number, number>();
   readonly #wrong = new Map<number, number>();
 
@@ -30,10 +39,18 @@ export class ProtectionDetector implements Detector {
   }
 
   see(dissection: Dissection, pan: number): void {
+    if (dissection.protocol === "mac") this.#seePoll(dissection, pan);
     if (dissection.protocol !== "zigbee" || dissection.nwk === undefined) return;
     if (dissection.nwkProtection === "none") this.#seePlain(dissection, pan);
     else if (dissection.nwkProtection === "opened") this.#seeLevel(dissection, pan);
     else this.#seeUnopened(dissection, pan);
+  }
+
+  #seePoll({ mac, macPayload, macPayloadStart, frame }: Dissection, pan: number): void {
+    if (mac.frameType !== MacFrameType.command || macPayload[macPayloadStart] !== MacCommandId.dataRequest)
+      return;
+    if (mac.sourceShort !== -1)
+      setBounded(this.#polls, pan * 0x10000 + mac.sourceShort, frame.timeUs, devicesMax);
   }
 
   #seePlain(dissection: Dissection, pan: number): void {
@@ -110,10 +127,23 @@ export class ProtectionDetector implements Detector {
     const window = this.#rejected.get(target) ?? new SlidingWindow<number>(ghostWindowUs);
     setBounded(this.#rejected, target, window, devicesMax);
     window.add(frame.timeUs, frame.number);
-    if (window.size < ghostFramesMin) return;
+    if (window.size >= ghostFramesMin) {
+      this.#context.add("ZB-GHOST", target, dissection, {
+        confidence: "probable",
+        summary: `${window.size} frames within ten seconds that the device must reject`,
+        fields,
+      });
+      return;
+    }
+    const pollUs = this.#polls.get(pan * 0x10000 + nwk.destinationShort);
+    if (pollUs === undefined || frame.timeUs < pollUs || frame.timeUs - pollUs > lurkingUs) return;
+    const lurking = this.#lurking.get(target) ?? new SlidingWindow<number>(lurkingWindowUs);
+    setBounded(this.#lurking, target, lurking, devicesMax);
+    lurking.add(frame.timeUs, frame.number);
+    if (lurking.size < lurkingMin) return;
     this.#context.add("ZB-GHOST", target, dissection, {
       confidence: "probable",
-      summary: `${window.size} frames within ten seconds that the device must reject`,
+      summary: `${lurking.size} times within five minutes the device asked for frames and got one that it must reject`,
       fields,
     });
   }

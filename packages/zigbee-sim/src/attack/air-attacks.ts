@@ -73,7 +73,8 @@ export const forgedAcknowledgments: Attack = {
   id: "forged-acknowledgements",
   title: "Messages are swallowed, and their sender is told that they arrived",
   thesis: "6.6 Association Flooding (forged acknowledgements)",
-  scenario: room,
+  // Near the victim, where a sniffer hears by its strength who acknowledges.
+  scenario: { ...room, sniffer: { x: 10, y: 3 } },
   weak: { stack: { apsAcknowledgments: false } },
   defended: { stack: { apsAcknowledgments: true } },
   defence: "messages are confirmed from end to end, under an integrity code",
@@ -82,7 +83,7 @@ export const forgedAcknowledgments: Attack = {
     of: ({ deceived, messages }) => (100 * deceived) / messages,
     unit: "%",
   },
-  rules: [],
+  rules: ["ZB-ACK-FORGED"],
   begin(simulation) {
     const victim = simulation.device("thermometer-1");
     const { x, y } = victim.plan;

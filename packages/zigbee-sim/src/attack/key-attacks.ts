@@ -37,7 +37,7 @@ export const keyExtraction: Attack = {
   defended: { stack: { apsEncryption: true }, security: { keyUpdateSeconds: attackSeconds + 10 } },
   defence: "messages under link keys as well; the network key is replaced without the stolen device",
   harm: readFrames,
-  rules: [],
+  rules: ["ZB-IDENTITY"],
   begin(simulation) {
     const attacker = new Attacker(simulation, near);
     attacker.listenFrom(attackSeconds);
@@ -120,7 +120,7 @@ export const keyReuse: Attack = {
   defended: { security: { oneJoinForEachKey: true } },
   defence: "a pre-configured key is worth one join",
   harm: readFrames,
-  rules: [],
+  rules: ["ZB-LINK-KEY-REUSED"],
   begin(simulation) {
     const attacker = new Attacker(simulation, near);
     const { address, linkKey } = {

@@ -74,6 +74,8 @@ export class Medium {
   readonly #random: Random;
   readonly #radios: Radio[] = [];
   readonly #shadows = new Map<string, number>();
+  /** Luck of each receiver: one more who listens changes nothing for the others. */
+  readonly #luck = new Map<string, Random>();
   readonly #active = new Set<Transmission>();
   readonly #lossShare: number;
   readonly #shadowDb: number;
@@ -206,7 +208,12 @@ export class Medium {
       receiver.channel === transmission.channel &&
       receiver.listeningSinceUs <= transmission.startUs;
     if (!listened) return;
-    const { rssi, whole } = this.reception(transmission, receiver, this.#random);
+    let luck = this.#luck.get(receiver.name);
+    if (luck === undefined) {
+      luck = this.#random.derive(`reception ${receiver.name}`);
+      this.#luck.set(receiver.name, luck);
+    }
+    const { rssi, whole } = this.reception(transmission, receiver, luck);
     if (whole) receiver.onFrame(bytes, Math.round(rssi), transmission.startUs);
   }
 

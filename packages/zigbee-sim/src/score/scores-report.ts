@@ -42,9 +42,13 @@ export function scoresMarkdown(scores: Scores): string {
         ]),
     "## What no rule can see",
     "",
-    "Nothing in a capture tells these attacks from what is right:",
+    "Who only listens leaves nothing in a capture: with the attacker it is, byte for byte, the one without it (`lab.test.ts`). That is so of",
     "",
     ...unseen.map(({ id, title }) => `- \`${id}\`: ${title.charAt(0).toLowerCase()}${title.slice(1)}`),
+    "",
+    "`ZB-ACK-FORGED` needs the strength of signals: the sniffer of its attack stands at a place and writes it down. Without it, `ZB-UNCONFIRMED` finds",
+    "messages that are confirmed hop by hop and never end to end, whatever the reason, where a network uses APS acknowledgements.",
+    "`ZB-MIC-FAILED` has nothing to find at level 4, whose frames have no integrity code. The theft of a key cannot be seen, only its use (`ZB-IDENTITY`).",
     "",
   ].join("\n");
 }

@@ -22,7 +22,17 @@ export const truths: readonly (readonly [rule: ZigbeeRuleId, isTrue: IsTrue])[] 
   ["ZB-KEY-KNOWN-LINK", ({ simulation }) => simulation.scenario.security.linkKeys === "well-known"],
   ["ZB-ASSOCIATION-FLOOD", isUnder("association-flood")],
   ["ZB-GHOST", isUnder("ghost")],
-  ["ZB-MIC-FAILED", (run) => isUnder("ghost")(run) || isUnder("maximum-counter")(run)],
+  [
+    "ZB-MIC-FAILED",
+    (run) => {
+      // Where frames have no integrity code, none is wrong.
+      const hasCodes = run.simulation.scenario.stack.securityLevel !== 4;
+      return isUnder("ghost")(run) || (isUnder("maximum-counter")(run) && hasCodes);
+    },
+  ],
+  ["ZB-ACK-FORGED", isUnder("forged-acknowledgements")],
+  ["ZB-IDENTITY", isUnder("key-extraction")],
+  ["ZB-LINK-KEY-REUSED", ({ attack, condition }) => attack.id === "key-reuse" && condition === "attacked"],
   ["ZB-COUNTER-MAX", isUnder("maximum-counter")],
   ["ZB-REPLAY", (run) => isUnder("replay")(run) || isUnder("flooding")(run)],
   ["ZB-BROADCAST-STORM", isUnder("broadcast-storm")],

@@ -1,0 +1,175 @@
+import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
+import { type Dissection } from "@postern/zigbee/dissection";
+import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
+
+import { type Evidence } from "../finding.ts";
+import { type AuditContext, broadcastAddresses, networkName, setBounded } from "./context.ts";
+
+/** An acknowledgement is on its way sooner than this after the frame began: the longest frame takes 4.3 ms. */
+const answerUsMax = 7_000;
+/** How far from what is usual for a device the strength of its acknowledgement has to be. */
+const strangeDb = 8;
+const heardMin = 5;
+const strangeMin = 5;
+/** Tries of one message, each acknowledged by the MAC of its receiver, and messages of which no try was confirmed. */
+const triesMin = 2;
+const unconfirmedMin = 3;
+const rememberedMax = 10_000;
+const networksMax = 1_024;
+/** `apsAckWaitDuration` and some: what came later is not waited for. */
+const confirmationUsMax = 20_000_000;
+
+/** How a device is usually heard. */
+interface Strength {
+  mean: number;
+  count: number;
+  /** Acknowledgements in its name that were heard otherwise, and as usual. */
+  strange: number;
+  usual: number;
+}
+
+/** A message that waits for the confirmation of its receiver. */
+interface Message {
+  readonly sinceUs: number;
+  tries: number;
+  /** Its second try. */
+  evidence: Evidence | undefined;
+}
+
+/** A frame that asked for an acknowledgement. */
+interface Asked {
+  readonly dissection: Dissection;
+  readonly pan: number;
+}
+
+/**
+ * Looks for acknowledgements that their receiver cannot have sent, by their strength, where the sniffer says it; and for messages that are
+ * acknowledged at the last hop again and again and never confirmed from end to end: somebody else acknowledges them, or their receiver
+ * rejects what it gets. @see thesis 6.6, forged acknowledgements
+ */
+export class AcknowledgmentDetector {
+  readonly #context: AuditContext;
+  readonly #strengths = new Map<number, Strength>();
+  /** Messages without a confirmation, by network, and by sender, receiver and counter. */
+  readonly #waiting = new Map<number, Map<number, Message>>();
+  /** Messages of a sender that were never confirmed. */
+  readonly #unconfirmed = new Map<number, Evidence[]>();
+  #asked: Asked | undefined;
+
+  constructor(context: AuditContext) {
+    this.#context = context;
+  }
+
+  /** Takes every frame, acknowledgements too, which name no network. */
+  see(dissection: Dissection, pan: number): void {
+    const { mac, frame } = dissection;
+    if (frame.frameCheck === "bad") return;
+    if (mac.frameType === MacFrameType.acknowledgment) {
+      this.#seeAcknowledgment(dissection);
+      return;
+    }
+    if (mac.sourceShort !== -1 && frame.rssi !== undefined) this.#learn(pan, mac.sourceShort, frame.rssi);
+    this.#seeConfirmation(dissection, pan);
+    const asks =
+      mac.acknowledgmentRequest && mac.destinationShort !== -1 && this.#context.facts.isZigbee(pan);
+    // What is kept is read when the acknowledgement comes; the bytes may be gone by then, the header is not.
+    this.#asked = asks ? { dissection, pan } : undefined;
+    if (asks) this.#seeMessage(dissection, pan);
+  }
+
+  /** Time is over for those that are not confirmed yet. */
+  finish(): void {
+    for (const [pan, messages] of this.#waiting) {
+      for (const [identity, message] of messages) this.#giveUp(pan, identity, message);
+    }
+  }
+
+  #learn(pan: number, short: number, rssi: number): void {
+    const device = pan * 0x10000 + short;
+    const strength = this.#strengths.get(device) ?? { mean: rssi, count: 0, strange: 0, usual: 0 };
+    setBounded(this.#strengths, device, strength, rememberedMax);
+    strength.count++;
+    strength.mean += (rssi - strength.mean) / Math.min(strength.count, 32);
+  }
+
+  #seeAcknowledgment(dissection: Dissection): void {
+    const { mac, frame } = dissection;
+    const asked = this.#asked;
+    this.#asked = undefined;
+    if (asked === undefined || asked.dissection.mac.sequence !== mac.sequence) return;
+    if (frame.timeUs - asked.dissection.frame.timeUs > answerUsMax || frame.rssi === undefined) return;
+    const short = asked.dissection.mac.destinationShort;
+    const strength = this.#strengths.get(asked.pan * 0x10000 + short);
+    if (strength === undefined || strength.count < heardMin) return;
+    const off = frame.rssi - strength.mean;
+    if (Math.abs(off) < strangeDb) {
+      strength.usual++;
+      return;
+    }
+    if (++strength.strange < strangeMin) return;
+    const device = this.#context.deviceName(asked.pan, short);
+    const usual = Math.round(strength.mean);
+    this.#context.add("ZB-ACK-FORGED", `device ${device} in ${networkName(asked.pan)}`, dissection, {
+      confidence: strength.usual > 0 ? "probable" : "possible",
+      summary: `${strength.strange} acknowledgements in its name were heard at another strength than the device`,
+      fields: {
+        receiver: device,
+        rssi: frame.rssi,
+        usualRssi: usual,
+        acknowledged: asked.dissection.frame.number,
+      },
+    });
+  }
+
+  #seeMessage(dissection: Dissection, pan: number): void {
+    const { aps, nwk, mac, frame } = dissection;
+    const asksEnd = aps?.frameType === ApsFrameType.data && (aps.frameControl & 0x40) !== 0;
+    if (!asksEnd || nwk === undefined || nwk.destinationShort >= broadcastAddresses) return;
+    // At the last hop, whose acknowledgement says that the receiver has it.
+    if (mac.destinationShort !== nwk.destinationShort) return;
+    const identity = identityOf(nwk.sourceShort, nwk.destinationShort, aps.counter);
+    const messages = this.#waiting.get(pan) ?? new Map<number, Message>();
+    setBounded(this.#waiting, pan, messages, networksMax);
+    const before = messages.get(identity);
+    if (before !== undefined && frame.timeUs - before.sinceUs < confirmationUsMax) {
+      before.tries++;
+      before.evidence ??= this.#context.evidence(dissection, {
+        source: this.#context.deviceName(pan, nwk.sourceShort),
+        destination: this.#context.deviceName(pan, nwk.destinationShort),
+        apsCounter: aps.counter,
+      });
+      return;
+    }
+    if (before !== undefined) this.#giveUp(pan, identity, before);
+    setBounded(messages, identity, { sinceUs: frame.timeUs, tries: 1, evidence: undefined }, rememberedMax);
+  }
+
+  #seeConfirmation({ aps, nwk }: Dissection, pan: number): void {
+    if (aps?.frameType !== ApsFrameType.acknowledgment || nwk === undefined) return;
+    this.#waiting.get(pan)?.delete(identityOf(nwk.destinationShort, nwk.sourceShort, aps.counter));
+  }
+
+  #giveUp(pan: number, identity: number, { tries, evidence }: Message): void {
+    this.#waiting.get(pan)?.delete(identity);
+    if (tries < triesMin || evidence === undefined) return;
+    const source = Math.floor(identity / 2 ** 24);
+    const lost = this.#unconfirmed.get(pan * 0x10000 + source) ?? [];
+    setBounded(this.#unconfirmed, pan * 0x10000 + source, lost, rememberedMax);
+    // Those that made up the number belong to it; after that each is reported for itself.
+    if (lost.length < unconfirmedMin) lost.push(evidence);
+    if (lost.length < unconfirmedMin) return;
+    const subject = `device ${this.#context.deviceName(pan, source)} in ${networkName(pan)}`;
+    for (const one of lost.at(-1) === evidence ? lost : [evidence]) {
+      this.#context.addEvidence("ZB-UNCONFIRMED", subject, one, {
+        confidence: "probable",
+        summary: (count) =>
+          `${count} messages were acknowledged at the last hop each time they were sent, and never confirmed by their receiver`,
+      });
+    }
+  }
+}
+
+/** Sender, receiver and APS counter in one number. */
+function identityOf(source: number, destination: number, counter: number): number {
+  return (source * 0x10000 + destination) * 0x100 + counter;
+}

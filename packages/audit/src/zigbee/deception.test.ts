@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
+import { type Eui64, eui64At, eui64Bytes } from "@postern/zigbee/eui64";
+import { Keyring } from "@postern/zigbee/keyring";
+import { encodeAcknowledgment } from "@postern/zigbee/mac/encode-mac-frame";
+import { joined } from "@postern/zigbee/security/mmo-hash";
+import * as build from "@postern/zigbee/testing";
+
+import { auditZigbee } from "./audit.ts";
+
+const { unhex } = build;
+const pan = 0x1a62;
+const networkKey = unhex("5f1e2d3c4b5a69788796a5b4c3d2e1f0");
+const linkKey = unhex("9a8b7c6d5e4f30211203948576675849");
+const centre = eui64At(Uint8Array.of(1, 0, 0, 0, 0, 0x4b, 0x12, 0), 0);
+const device = eui64At(Uint8Array.of(2, 0, 0, 0, 0, 0x8d, 0x15, 0), 0);
+const other = eui64At(Uint8Array.of(3, 0, 0, 0, 0, 0x8d, 0x15, 0), 0);
+const deviceShort = 0x970b;
+
+let counter = 1;
+
+/** A protected frame; without options an application frame from the device to the coordinator. */
+function data(
+  options: {
+    readonly from?: Eui64;
+    readonly source?: number;
+    readonly destination?: number;
+    readonly key?: Uint8Array;
+    readonly payload?: Uint8Array;
+  } = {},
+): Uint8Array {
+  const { from = device, source = deviceShort, destination = 0, key = networkKey } = options;
+  counter++;
+  const nwk = build.nwkFrame(
+    { destination, source, protection: { key, source: from, counter } },
+    options.payload ?? build.apsData(),
+  );
+  const frame = build.macData({ pan, destination, source, macSequence: counter & 0xff }, nwk);
+  // The bit that asks for an acknowledgement.
+  frame[0] = (frame[0] ?? 0) | 0x20;
+  return frame;
+}
+
+function acknowledged(frame: Uint8Array): Uint8Array {
+  return encodeAcknowledgment(frame[2] ?? 0, false);
+}
+
+async function found(frames: readonly CapturedFrame[]): Promise<string[]> {
+  const keyring = new Keyring();
+  keyring.add(networkKey, "network", { kind: "given" });
+  keyring.add(linkKey, "link", { kind: "given" });
+  const { findings } = await auditZigbee({
+    keyring,
+    showKeys: false,
+    read: (onFrame) => {
+      frames.forEach(onFrame);
+      return Promise.resolve();
+    },
+  });
+  return findings.map(({ id, frames: numbers }) => `${id}: ${numbers.join(" ")}`);
+}
+
+/** What the coordinator sends to the device, and what somebody with the device's key sends in its place. */
+function own(): Uint8Array {
+  return data({ from: centre, source: 0, destination: deviceShort });
+}
+
+function forged(): Uint8Array {
+  return data({ from: device, source: 0, destination: deviceShort });
+}
+
+/** Ten frames of the coordinator, then ten to it, which are acknowledged at some strength. */
+function heard(strength: number): CapturedFrame[] {
+  const frames: CapturedFrame[] = [];
+  let timeUs = 1_700_000_000_000_000;
+  const hear = (bytes: Uint8Array, rssi: number, afterUs: number): void => {
+    timeUs += afterUs;
+    const number = frames.length + 1;
+    frames.push({ number, timeUs, bytes, frameCheck: "good", rssi, channel: undefined });
+  };
+  for (let index = 0; index < 10; index++) hear(own(), -60, 10_000);
+  for (let index = 0; index < 10; index++) {
+    const frame = data();
+    hear(frame, -50, 50_000);
+    hear(acknowledged(frame), strength, 2_000);
+  }
+  return frames;
+}
+
+/** An application message that asks for its confirmation, and the confirmation. */
+function message(apsCounter: number): Uint8Array {
+  const payload = build.apsData();
+  payload[0] = 0x40;
+  payload[7] = apsCounter;
+  return data({ payload });
+}
+
+function confirmation(apsCounter: number): Uint8Array {
+  const payload = Uint8Array.of(0x02, 1, 6, 0, 4, 1, 1, apsCounter);
+  return data({ from: centre, source: 0, destination: deviceShort, payload });
+}
+
+/** The answer to an association request, and the network key under the device's link key. */
+function answer(short: number): Uint8Array {
+  const header = joined(unhex("63cc 01"), Uint8Array.of(pan & 0xff, pan >> 8));
+  const addresses = joined(eui64Bytes(device), eui64Bytes(centre));
+  return joined(header, addresses, unhex("02"), Uint8Array.of(short & 0xff, short >> 8, 0));
+}
+
+function transport(): Uint8Array {
+  counter++;
+  const protection = { key: linkKey, source: centre, counter, identifier: 2 };
+  const command = build.apsCommand(build.transportKey(1, networkKey, device, centre), protection);
+  const nwk = build.nwkFrame({ destination: deviceShort, source: 0 }, command);
+  return build.macData({ pan, destination: deviceShort, source: 0, macSequence: counter & 0xff }, nwk);
+}
+
+/** The device asks for frames, and gets one that it must reject. */
+function poll(): Uint8Array {
+  return joined(unhex("6388 07"), Uint8Array.of(pan & 0xff, pan >> 8), unhex("0000 0b97 04"));
+}
+
+function bogus(): Uint8Array {
+  return data({ from: centre, source: 0, destination: deviceShort, key: linkKey });
+}
+
+describe("the use of a stolen key", () => {
+  it("is found where two devices speak in turn under one address", async () => {
+    assert.deepEqual(await found(build.captured([own(), own(), forged(), own(), forged()])), [
+      "ZB-IDENTITY: 4 5",
+    ]);
+  });
+
+  it("is not an address that changes hands once, nor a frame that the key does not open", async () => {
+    const wrong = data({ from: other, key: linkKey });
+    const frames = [data(), wrong, data(), data({ from: other }), data({ from: other })];
+    assert.deepEqual(await found(build.captured(frames)), []);
+  });
+});
+
+describe("forged acknowledgements", () => {
+  it("are found by a strength that is not the receiver's", async () => {
+    assert.deepEqual(await found(heard(-45)), ["ZB-ACK-FORGED: 20 22 24 26 28 30"]);
+  });
+
+  it("are not acknowledgements of the receiver, whose strength varies a little", async () => {
+    assert.deepEqual(await found(heard(-64)), []);
+  });
+
+  it("leave messages that are sent again and again and never confirmed", async () => {
+    const frames = [1, 2, 3].flatMap((apsCounter) => [message(apsCounter), message(apsCounter)]);
+    assert.deepEqual(await found(build.captured(frames)), ["ZB-UNCONFIRMED: 2 4 6"]);
+  });
+
+  it("are not behind messages that are confirmed at the second try", async () => {
+    const frames = [1, 2, 3, 4].flatMap((n) => [message(n), message(n), confirmation(n)]);
+    assert.deepEqual(await found(build.captured(frames)), []);
+  });
+});
+
+describe("a link key that is used again", () => {
+  it("is found when a device is let in a second time under it", async () => {
+    const frames = [answer(deviceShort), transport(), data(), answer(0x1234), transport()];
+    assert.deepEqual(await found(build.captured(frames)), ["ZB-LINK-KEY-REUSED: 5"]);
+  });
+
+  it("is not one whose Transport Key is sent twice for one join", async () => {
+    const frames = [answer(deviceShort), transport(), transport(), data()];
+    assert.deepEqual(await found(build.captured(frames)), []);
+  });
+});
+
+describe("a sleeping device that somebody waits for", () => {
+  it("is found after three frames that it must reject, each right after it has asked", async () => {
+    const frames = [data(), ...[1, 2, 3].flatMap(() => [poll(), bogus()])];
+    assert.ok((await found(build.captured(frames, 20_000))).includes("ZB-GHOST: 7"));
+  });
+
+  it("is not one to which frames under another key are sent at other times", async () => {
+    const frames = [data(), ...[1, 2, 3].flatMap(() => [poll(), bogus()])];
+    const ids = await found(build.captured(frames, 100_000));
+    assert.ok(!ids.some((id) => id.startsWith("ZB-GHOST")));
+  });
+});
