@@ -23,11 +23,11 @@ export type CoseOpenResult =
 
 export interface CoseOpenOptions extends RecipientOptions {
   /** What the message belongs to and does not contain. */
-  readonly externalAad?: Uint8Array;
+  readonly externalAad?: Uint8Array | undefined;
   /** The content, where it came by another way. */
-  readonly detached?: Uint8Array;
+  readonly detached?: Uint8Array | undefined;
   /** What a Partial IV is added to. @see RFC 9052 §3.1 */
-  readonly baseIv?: Uint8Array;
+  readonly baseIv?: Uint8Array | undefined;
   /** Labels of critical parameters that the caller looks after. */
   readonly understood?: readonly CborValue[];
 }

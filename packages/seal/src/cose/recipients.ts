@@ -18,11 +18,14 @@ export interface KeyPurpose {
 
 export interface RecipientOptions {
   /** The public key of the sender, for ECDH with a static key that the message only names. */
-  readonly sender?: KeyObject;
+  readonly sender?: KeyObject | undefined;
+  /** Who both are, where the message does not say it. @see RFC 9053 §5.2 */
+  readonly partyUIdentity?: Uint8Array | undefined;
+  readonly partyVIdentity?: Uint8Array | undefined;
   /** What both take into the derivation of the key besides (SuppPubInfo.other). @see RFC 9053 §5.2 */
-  readonly publicInfo?: Uint8Array;
+  readonly publicInfo?: Uint8Array | undefined;
   /** SuppPrivInfo, a secret that both have. @see RFC 9053 §5.2 */
-  readonly privateInfo?: Uint8Array;
+  readonly privateInfo?: Uint8Array | undefined;
   /** What both take into HPKE besides. @see draft-ietf-cose-hpke §3.2.1 */
   readonly extraInfo?: Uint8Array;
 }
@@ -151,12 +154,15 @@ function derive(
   job: Job,
 ): Buffer {
   const { recipient, options } = job;
-  const party = (first: number): CborValue =>
-    [0, 1, 2].map((index) => parameter(recipient, first - index) ?? null);
+  const party = (first: number, identity: Uint8Array | undefined): CborValue => [
+    parameter(recipient, first) ?? identity ?? null,
+    parameter(recipient, first - 1) ?? null,
+    parameter(recipient, first - 2) ?? null,
+  ];
   const context: CborValue[] = [
     algorithm,
-    party(-21),
-    party(-24),
+    party(-21, options.partyUIdentity),
+    party(-24, options.partyVIdentity),
     [
       8 * keyBytes,
       recipient.protectedBytes,

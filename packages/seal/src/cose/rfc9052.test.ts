@@ -30,6 +30,13 @@ const peregrin = ec({
   x: "mPUKT_bAWGHIhg0TpjjqVsP1rXWQu_vwVOHHtNkdYoA",
   y: "8BQAsImGeAS46fyWw5MhYfGTT0IjBpFw2SS34Dv4Irs",
 });
+const bilbo: JsonWebKey = {
+  kty: "EC",
+  crv: "P-521",
+  x: "AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt",
+  y: "AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1",
+  d: "AAhRON2r9cqXX1hg-RoI6R1tX5p2rUAYdmpHZoC1XNM56KtscrX6zbKipQrCW9CGZH3T4ubpnoTKLDYJ_fF3_rJt",
+};
 const ourSecret = secret("hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg");
 const ourSecret2 = secret("hJtXhkV8FJG-Onbc6mxCcQ");
 
@@ -51,7 +58,23 @@ interface Example {
 
 const text = "546869732069732074686520636f6e74656e742e";
 
-/** @see RFC 9052 appendix C */
+const signedByTwo = `d8628440a054${text}828343a10126a1044231315840
+  e2aeafd40d69d19dfe6e52077c5d7ff4e408282cbefb5d06cbf414af2e19d982
+  ac45ac98b8544c908b4507de1e90b717c3d34816fe926a2b98f53afd2fa0f30a
+  8344a1013823a104581e62696c626f2e62616767696e7340686f626269746f6e2e6578616d706c65
+  588400a2d28a7c2bdb1587877420f65adf7d0b9a06635dd1de64bb62974c863f0b160dd2163734034e6ac003b01e8705524c5c4ca479
+  a952f0247ee8cb0b4fb7397ba08d009e0c8bf482270cc5771aa143966e5a469a09f613488030c5b07ec6d722e3835adb5b2d8c44e95f
+  fb13877dd2582866883535de3bb03d01753f83ab87bb4f7a0297`;
+
+const forTwo = `d8618543a10105a054${text}5820bf48235e809b5c42e995f2b7d5fa13620e7ed834e337f6aa43df161e49e9323e
+  828344a101381ca220a40102200321
+  58420043b12669acac3fd27898ffba0bcd2e6c366d53bc4db71f909a759304acfb5e18cdc7ba0b13ff8c7636271a6924b1ac63c026
+  88075b55ef2d613574e7dc242f79c322f504581e62696c626f2e62616767696e7340686f626269746f6e2e6578616d706c65
+  5828339bc4f79984cdc6b3e6ce5f315a4c7d2b0ac466fcea69e8c07dfbca5bb1f661bc5f8e0df9e3eff5
+  8340a2012404582430313863306165352d346439622d343731622d626664362d656566333134626337303337
+  58280b2c7cfce04e98276342d6476a7723c090dfdd15f9a518e7736549e998370695e6d6a83b4ae507bb`;
+
+/** All of RFC 9052 appendix C. */
 const examples: readonly Example[] = [
   {
     name: "C.1.1, signed by one",
@@ -59,6 +82,24 @@ const examples: readonly Example[] = [
     hex: `d8628440a054${text}818343a10126a1044231315840
       e2aeafd40d69d19dfe6e52077c5d7ff4e408282cbefb5d06cbf414af2e19d982
       ac45ac98b8544c908b4507de1e90b717c3d34816fe926a2b98f53afd2fa0f30a`,
+  },
+  {
+    name: "C.1.2, signed by two, of the first",
+    key: createPublicKey({ key: eleven, format: "jwk" }),
+    hex: signedByTwo,
+  },
+  {
+    name: "C.1.2, signed by two, of the second (P-521)",
+    key: createPublicKey({ key: bilbo, format: "jwk" }),
+    hex: signedByTwo,
+  },
+  {
+    name: "C.1.3, signed, with a critical parameter",
+    key: createPublicKey({ key: eleven, format: "jwk" }),
+    options: { understood: ["reserved"] },
+    hex: `d8628456a2687265736572766564f40281687265736572766564a054${text}818343a10126a1044231315840
+      3fc54702aa56e1b2cb20284294c9106a63f91bac658d69351210a031d8fc7c5f
+      f3e4be39445b1a3e83e1510d1aca2f2e8a7c081c7645042b18aba9d1fad1bd9c`,
   },
   {
     name: "C.2.1, signed by one (COSE_Sign1)",
@@ -77,7 +118,19 @@ const examples: readonly Example[] = [
       0458246d65726961646f632e6272616e64796275636b406275636b6c616e642e6578616d706c6540`,
   },
   {
-    name: "C.3.4, encrypted with an agreed and wrapped key (ECDH-SS), with external data",
+    name: "C.3.2, encrypted with a derived key (HKDF)",
+    key: ourSecret,
+    options: {
+      partyUIdentity: Buffer.from("lighting-client"),
+      partyVIdentity: Buffer.from("lighting-server"),
+      publicInfo: Buffer.from("Encryption Example 02"),
+    },
+    hex: `d8608443a1010aa1054d89f52f65a1c580933b5261a76c581c
+      753548a19b1307084ca7b2056924ed95f2e3b17006dfe931b687b847
+      818343a10129a2335061616262636364646565666667676868044a6f75722d73656372657440`,
+  },
+  {
+    name: "C.3.3, encrypted with an agreed and wrapped key (ECDH-SS), with external data",
     key: createPrivateKey({ key: meriadoc, format: "jwk" }),
     options: {
       externalAad: Buffer.from("0011bbcc22dd44ee55ff660077", "hex"),
@@ -96,11 +149,11 @@ const examples: readonly Example[] = [
       5974e1b99a3a4cc09a659aa2e9e7fff161d38ce71cb45ce460ffb569`,
   },
   {
-    name: "C.4.1, with the last bytes of its nonce as a Partial IV (§3.1)",
+    name: "C.4.2, encrypted, with a Partial IV",
     key: ourSecret2,
-    options: { baseIv: Buffer.from("89f52f65a1c580933b52610000", "hex") },
-    hex: `d08343a1010aa10642a78c581c
-      5974e1b99a3a4cc09a659aa2e9e7fff161d38ce71cb45ce460ffb569`,
+    options: { baseIv: Buffer.from("89f52f65a1c580930000000000", "hex") },
+    hex: `d08343a1010aa1064261a7581c
+      252a8911d465c125b6764739700f0141ed09192de139e053bd09abca`,
   },
   {
     name: "C.5.1, MAC with a shared key (AES-CBC-MAC)",
@@ -108,10 +161,30 @@ const examples: readonly Example[] = [
     hex: `d8618543a1010fa054${text}489e1226ba1f81b848818340a20125044a6f75722d73656372657440`,
   },
   {
+    name: "C.5.2, MAC with an agreed key (ECDH-SS)",
+    key: createPrivateKey({ key: meriadoc, format: "jwk" }),
+    options: { sender: createPublicKey({ key: peregrin, format: "jwk" }) },
+    hex: `d8618543a10105a054${text}582081a03448acd3d305376eaa11fb3fe416a955be2cbe7ec96f012c994bc3f16a41
+      818344a101381aa3225821706572656772696e2e746f6f6b407475636b626f726f7567682e6578616d706c65
+      0458246d65726961646f632e6272616e64796275636b406275636b6c616e642e6578616d706c65355840
+      4d8553e7e74f3c6a3a9dd3ef286a8195cbf8a23d19558ccfec7d34b824f42d92
+      bd06bd2c7f0271f0214e141fb779ae2856abf585a58368b017e7f2a9e5ce4db540`,
+  },
+  {
     name: "C.5.3, MAC with a wrapped key (A256KW)",
     key: ourSecret,
     hex: `d8618543a1010ea054${text}4836f5afaf0bab5d43818340a2012404582430313863306165352d346439622d
       343731622d626664362d6565663331346263373033375818711ab0dc2fc4585dce27effa6781c8093eba906f227b6eb0`,
+  },
+  {
+    name: "C.5.4, MAC for two, with an agreed and wrapped key (ECDH-ES+A128KW, P-521)",
+    key: createPrivateKey({ key: bilbo, format: "jwk" }),
+    hex: forTwo,
+  },
+  {
+    name: "C.5.4, MAC for two, with a wrapped key (A256KW)",
+    key: ourSecret,
+    hex: forTwo,
   },
   {
     name: "C.6.1, MAC (COSE_Mac0)",
@@ -148,7 +221,7 @@ for (const { name, hex, key, options } of examples) {
 }
 
 describe("a COSE message", () => {
-  const [, sign1] = examples;
+  const sign1 = examples.find(({ name }) => name.startsWith("C.2.1"));
   const hex = sign1?.hex.replaceAll(/\s/g, "") ?? assert.fail();
 
   it("may come without a tag, where it is said what it is, and without its content, where that is given (RFC 9052 §2, §4.1)", () => {
@@ -163,7 +236,7 @@ describe("a COSE message", () => {
   });
 
   it("with a critical parameter opens for those who understand it only (RFC 9052 §3.1)", () => {
-    // {1: -7, 2: ["reserved"], "reserved": false}, as in C.1.4; signed by nobody.
+    // {1: -7, 2: ["reserved"], "reserved": false}, as in C.1.3; signed by nobody.
     const header = new Map<CborKey, CborValue>([
       [1, -7],
       [2, ["reserved"]],
