@@ -174,6 +174,57 @@ describe("postern permissions", () => {
     assert.equal(json.failures.length, 2);
   });
 
+  it("test says which payload rule counts on a topic, and what it demands", async () => {
+    const rules = `payloads:
+  - { topics: ["plant/+/orders/test"], require: none }
+  - { topics: ["plant/+/orders/#"], require: signed+encrypted, maxAgeSeconds: 300 }
+  - { topics: ["plant/+/meters/#"], require: [mac, signed] }
+roles: { pump: { rules: [{ topics: ["plant/#"], allow: [publish] }] } }
+`;
+    writeFileSync(join(cwd, "sealed.yaml"), rules);
+    const expectations = (list: string): void =>
+      writeFileSync(
+        join(cwd, "payloads.yaml"),
+        `permissions: sealed.yaml\ndevices: { p: { roles: [pump] } }\n${list}`,
+      );
+    expectations(`payloads:
+  - { topics: [plant/a/orders/x, plant/b/orders], require: signed+encrypted, maxAgeSeconds: 300 }
+  - { topics: [plant/a/orders/test, plant/a/pressure], require: none }
+  - { topics: [plant/a/meters/1], require: [signed, mac] }
+`);
+    assert.deepEqual(await command("test", "payloads.yaml"), {
+      code: 0,
+      out: "5 expectations of sealed.yaml: all are met\n",
+      err: "",
+    });
+    expectations(`payloads:
+  - { topics: [plant/a/orders/x], require: signed+encrypted, maxAgeSeconds: 60 }
+  - { topics: [plant/a/pressure], require: signed }
+  - { topics: [plant/a/meters/1], require: none }
+expect:
+  - { device: p, mayNot: [publish], topics: [plant/a/orders/x] }
+`);
+    assert.deepEqual(await command("test", "payloads.yaml"), {
+      code: 1,
+      out: `payloads.yaml:8: p should not be able to publish plant/a/orders/x at QoS 0, and may
+  sealed.yaml:5: role pump allows plant/#
+  sealed.yaml:3: payloads on plant/+/orders/# must be signed+encrypted, at most 300 s old
+payloads.yaml:4: it is not so that payloads on plant/a/orders/x must be signed+encrypted, at most 60 s old
+  sealed.yaml:3: payloads on plant/+/orders/# must be signed+encrypted, at most 300 s old
+payloads.yaml:5: it is not so that payloads on plant/a/pressure must be signed
+  no entry of sealed.yaml demands anything there
+payloads.yaml:6: it is not so that payloads on plant/a/meters/1 need not be sealed
+  sealed.yaml:4: payloads on plant/+/meters/# must be mac or signed; the broker has no key to check MACs
+4 expectations of sealed.yaml: 4 are not met
+`,
+      err: "",
+    });
+    expectations("payloads: [{ topics: ['a/#'], require: signed }]\n");
+    assert.match((await command("test", "payloads.yaml")).err, /must be the name of a topic/);
+    expectations("");
+    assert.match((await command("test", "payloads.yaml")).err, /it must have expect, payloads or both/);
+  });
+
   it("test names the line of what cannot be asked, and a file that is missing", async () => {
     for (const [text, message] of [
       ["expect: []\n", /f\.yaml:1: expect must not be empty/],

@@ -108,7 +108,9 @@ Examples:
   permissions
     .command("test")
     .argument("<file>", "a table of expectations (YAML)")
-    .description("hold a permissions file to a table of who may and who may not do what, as in your own CI")
+    .description(
+      "hold a permissions file to a table of who may do what, and how payloads must be sealed, as in your own CI",
+    )
     .option(
       "--permissions <file>",
       "the permissions file (default: the one that the table names, or permissions.yaml beside it)",
@@ -122,7 +124,10 @@ Ends with 0 when every expectation is met and with 1 when one is not. A table:
     sensor-1: { roles: [device] }
   expect:
     - { device: sensor-1, may: [publish, retain], topics: [devices/sensor-1/state], qos: [0, 1] }
-    - { device: sensor-1, mayNot: [subscribe], topics: ["#", "$SYS/#", devices/sensor-2/state] }`,
+    - { device: sensor-1, mayNot: [subscribe], topics: ["#", "$SYS/#", devices/sensor-2/state] }
+  payloads:
+    - { topics: [plant/7/orders/stop], require: signed+encrypted, maxAgeSeconds: 300 }
+    - { topics: [plant/7/state], require: none }`,
     )
     .action(async (file: string, options: { readonly permissions?: string; readonly json?: boolean }) => {
       const { runTest } = await import("../permissions/test-command.ts");

@@ -19,14 +19,21 @@ export function describeRule(rule: DecidingRule, file: string): string {
 }
 
 /** "permissions.yaml:30: payloads on cmd/# must be signed, at most 300 s old". */
-function describeDemand(
-  { line, filter, modes, maxAgeSeconds, checksMacs, deliver }: ExplainedDemand,
-  file: string,
-): string {
-  const age = maxAgeSeconds === undefined ? "" : `, at most ${maxAgeSeconds} s old`;
+export function describeDemand(demand: ExplainedDemand, file: string): string {
+  const { line, filter, modes, checksMacs } = demand;
   const unchecked = modes.includes("mac") && !checksMacs ? "; the broker has no key to check MACs" : "";
+  return `${file}:${line}: payloads on ${filter} must be ${describeModes(demand)}${unchecked}`;
+}
+
+/** "signed or mac, at most 300 s old". */
+export function describeModes({
+  modes,
+  maxAgeSeconds,
+  deliver,
+}: Pick<ExplainedDemand, "modes" | "maxAgeSeconds" | "deliver">): string {
+  const age = maxAgeSeconds === undefined ? "" : `, at most ${maxAgeSeconds} s old`;
   const to = deliver === undefined ? "" : ` to the server, which delivers them ${deliverWords[deliver]}`;
-  return `${file}:${line}: payloads on ${filter} must be ${modes.join(" or ")}${to}${age}${unchecked}`;
+  return `${modes.join(" or ")}${to}${age}`;
 }
 
 const deliverWords = { plain: "in plain text over TLS", sealed: "sealed for a group" } as const;

@@ -6,14 +6,16 @@ import { decodeYamlText, type YamlProblem } from "@postern/core/yaml-document";
 import { PermissionsError } from "@postern/identity/errors";
 import {
   parseExpectations,
+  testDemands,
   testPolicy,
+  type TestedDemand,
   type TestedExpectation,
 } from "@postern/identity/permissions/expectations";
 import { readPolicyFile } from "@postern/identity/permissions/policy-file";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
-import { describeQuestion, describeRule } from "./render-explanation.ts";
+import { describeDemand, describeModes, describeQuestion, describeRule } from "./render-explanation.ts";
 
 const subject = "the file of expectations";
 
@@ -41,12 +43,24 @@ function describeFailure(
   const { line, device, question, permitted } = expectation;
   const who = device ?? "anonymous";
   const what = describeQuestion(question);
-  const { rules, reason, grantedQoS } = explanation;
+  const { rules, reason, grantedQoS, payload } = explanation;
   const lower = grantedQoS === undefined ? "" : ` (QoS ${grantedQoS} is granted)`;
   const first = permitted
     ? `${file}:${line}: ${who} should be able to ${what}, and may not${lower}${reason === undefined ? "" : `: ${reason}`}`
     : `${file}:${line}: ${who} should not be able to ${what}, and may`;
-  return [first, ...rules.map((rule) => `  ${describeRule(rule, policy)}`)].join("\n");
+  const lines = [
+    ...rules.map((rule) => describeRule(rule, policy)),
+    ...(payload === undefined ? [] : [describeDemand(payload, policy)]),
+  ];
+  return [first, ...lines.map((line) => `  ${line}`)].join("\n");
+}
+
+function describeFailedDemand({ expected, found }: TestedDemand, file: string, policy: string): string {
+  const { line, topic, modes } = expected;
+  const wanted = modes.length === 0 ? "need not be sealed" : `must be ${describeModes(expected)}`;
+  const because =
+    found === undefined ? `no entry of ${policy} demands anything there` : describeDemand(found, policy);
+  return `${file}:${line}: it is not so that payloads on ${topic} ${wanted}\n  ${because}`;
 }
 
 /** `postern permissions test`: exit code 0 when every expectation is met, 1 otherwise. @throws {PosternError} */
@@ -69,15 +83,21 @@ export function runTest(
   if (state === "missing") throw new PermissionsError(policyFile, { text: "there is no such file" });
   const results = testPolicy(policy, expectations);
   const failed = results.filter(({ met }) => !met);
-  if (failed.length > 0) context.exitCode = ExitCode.failed;
+  const demands = testDemands(policy, expectations);
+  const failedDemands = demands.filter(({ met }) => !met);
+  const count = results.length + demands.length;
+  const failedCount = failed.length + failedDemands.length;
+  if (failedCount > 0) context.exitCode = ExitCode.failed;
   if (options.json === true) {
-    const failures = failed.map(({ expectation, explanation }) => ({ ...expectation, explanation }));
-    stdout.write(
-      `${JSON.stringify({ file, permissions: policyFile, expectations: results.length, failures })}\n`,
-    );
+    const failures = [
+      ...failed.map(({ expectation, explanation }) => ({ ...expectation, explanation })),
+      ...failedDemands.map(({ expected, found }) => ({ ...expected, found: found ?? null })),
+    ];
+    stdout.write(`${JSON.stringify({ file, permissions: policyFile, expectations: count, failures })}\n`);
     return;
   }
   for (const result of failed) stdout.write(`${describeFailure(result, file, policyFile)}\n`);
-  const verdict = failed.length === 0 ? "all are met" : `${failed.length} are not met`;
-  stdout.write(`${results.length} expectations of ${policyFile}: ${verdict}\n`);
+  for (const result of failedDemands) stdout.write(`${describeFailedDemand(result, file, policyFile)}\n`);
+  const verdict = failedCount === 0 ? "all are met" : `${failedCount} are not met`;
+  stdout.write(`${count} expectations of ${policyFile}: ${verdict}\n`);
 }

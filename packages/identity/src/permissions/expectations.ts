@@ -1,11 +1,20 @@
+import { isTopicName } from "@postern/mqtt/topics";
 import { parseYaml, type YamlProblem } from "@postern/core/yaml-document";
 import { isDeviceName } from "@postern/pki/device-uri";
+import type { SealMode } from "@postern/seal/envelope/structure";
 import { z } from "zod";
 
 import { PolicyAuthorizer, type Attributes } from "./authorizer.ts";
-import { explain, questionProblem, type Explanation, type Question } from "./explain.ts";
+import {
+  explain,
+  explainDemand,
+  questionProblem,
+  type ExplainedDemand,
+  type Explanation,
+  type Question,
+} from "./explain.ts";
 import type { Policy } from "./policy.ts";
-import { operations, qosLevel } from "./schema.ts";
+import { delivery, operations, qosLevel, requiredModes } from "./schema.ts";
 
 const name = z.string().refine(isDeviceName, { error: "must be a name" });
 const operationList = z.array(z.enum(operations)).min(1);
@@ -24,6 +33,15 @@ const expectationSchema = z
     error: "must have either may or mayNot",
   });
 
+/** What topics demand of payloads, whoever publishes there. */
+const demandSchema = z.strictObject({
+  topics: z.array(z.string().refine(isTopicName, { error: "must be the name of a topic" })).min(1),
+  require: requiredModes,
+  /** Looked at where they are given. */
+  maxAgeSeconds: z.int().min(1).optional(),
+  deliver: delivery.optional(),
+});
+
 const expectationsSchema = z.strictObject({
   /** The permissions file, relative to this one. */
   permissions: z.string().min(1).optional(),
@@ -37,7 +55,8 @@ const expectationsSchema = z.strictObject({
       }),
     )
     .optional(),
-  expect: z.array(expectationSchema).min(1),
+  expect: z.array(expectationSchema).min(1).optional(),
+  payloads: z.array(demandSchema).min(1).optional(),
 });
 
 /** One thing that somebody should or should not be able to do. */
@@ -51,10 +70,21 @@ export interface Expectation {
   readonly permitted: boolean;
 }
 
+/** What a topic should demand of payloads; nothing with no modes. */
+export interface ExpectedDemand {
+  /** Counted from 1, in the file of expectations. */
+  readonly line: number;
+  readonly topic: string;
+  readonly modes: readonly SealMode[];
+  readonly maxAgeSeconds?: number | undefined;
+  readonly deliver?: "plain" | "sealed" | undefined;
+}
+
 export interface Expectations {
   readonly permissions: string | undefined;
   readonly devices: ReadonlyMap<string, Attributes>;
   readonly list: readonly Expectation[];
+  readonly payloads: readonly ExpectedDemand[];
 }
 
 export type ParsedExpectations =
@@ -73,7 +103,7 @@ export function parseExpectations(text: string): ParsedExpectations {
     ]),
   );
   const list: Expectation[] = [];
-  for (const [index, { device, client, may, mayNot, topics, qos }] of value.expect.entries()) {
+  for (const [index, { device, client, may, mayNot, topics, qos }] of (value.expect ?? []).entries()) {
     const path = ["expect", index];
     const problem = (text: string, key: string): ParsedExpectations => ({
       kind: "problem",
@@ -99,7 +129,20 @@ export function parseExpectations(text: string): ParsedExpectations {
       }
     }
   }
-  return { kind: "expectations", expectations: { permissions: value.permissions, devices, list } };
+  const payloads = (value.payloads ?? []).flatMap(({ topics, require, ...more }, index) =>
+    topics.map((topic, position) => ({
+      ...more,
+      topic,
+      line: lineAt(["payloads", index, "topics", position]),
+      modes: [require].flat().filter((mode) => mode !== "none"),
+    })),
+  );
+  if (list.length + payloads.length === 0)
+    return {
+      kind: "problem",
+      problem: { text: "it expects nothing: it must have expect, payloads or both" },
+    };
+  return { kind: "expectations", expectations: { permissions: value.permissions, devices, list, payloads } };
 }
 
 export interface TestedExpectation {
@@ -122,4 +165,28 @@ export function testPolicy(policy: Policy, { devices, list }: Expectations): Tes
     const permitted = explanation.permitted && explanation.grantedQoS === undefined;
     return { expectation, met: permitted === expectation.permitted, explanation };
   });
+}
+
+export interface TestedDemand {
+  readonly expected: ExpectedDemand;
+  readonly met: boolean;
+  /** The entry that counts there; `undefined` where nothing is demanded. */
+  readonly found: ExplainedDemand | undefined;
+}
+
+/** Holds what a policy demands of payloads to a table of expectations. */
+export function testDemands(policy: Policy, { payloads }: Expectations): TestedDemand[] {
+  return payloads.map((expected) => {
+    const found = explainDemand(policy, expected.topic);
+    const { modes, maxAgeSeconds, deliver } = expected;
+    const met =
+      sameModes(modes, found?.modes ?? []) &&
+      (maxAgeSeconds === undefined || maxAgeSeconds === found?.maxAgeSeconds) &&
+      (deliver === undefined || deliver === found?.deliver);
+    return { expected, met, found };
+  });
+}
+
+function sameModes(a: readonly SealMode[], b: readonly SealMode[]): boolean {
+  return a.every((mode) => b.includes(mode)) && b.every((mode) => a.includes(mode));
 }

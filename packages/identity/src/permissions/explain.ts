@@ -68,11 +68,14 @@ export function questionProblem({ operation, topic }: Question): string | undefi
 
 /** Says whether the client may do it, and by which lines of the file. The question must be a sound one. */
 export function explain(permissions: ClientPermissions, policy: Policy, question: Question): Explanation {
-  return { ...explainRights(permissions, policy, question), payload: explainDemand(policy, question) };
+  const { operation, topic } = question;
+  const publishes = topic !== undefined && operation !== "subscribe" && operation !== "shared";
+  const payload = publishes ? explainDemand(policy, topic) : undefined;
+  return { ...explainRights(permissions, policy, question), payload };
 }
 
-function explainDemand({ payloads }: Policy, { operation, topic }: Question): ExplainedDemand | undefined {
-  if (topic === undefined || operation === "subscribe" || operation === "shared") return undefined;
+/** What a topic demands of payloads, and which entry says so; `undefined` where nothing is demanded. */
+export function explainDemand({ payloads }: Policy, topic: string): ExplainedDemand | undefined {
   const found = demandOn(payloads, topic);
   if (found === undefined) return undefined;
   const { demand, filter, line } = found;

@@ -83,19 +83,25 @@ const plainFilter = z
 
 const sealMode = z.enum(sealModes);
 
+/** Any of several modes, or `none`. */
+export const requiredModes = z.union([z.literal("none"), sealMode, z.array(sealMode).min(1)], {
+  error: `must be none, ${sealModes.join(", ")}, or a list of these without none`,
+});
+
+/** How the server hands on what it opens. */
+export const delivery = z.enum(["plain", "sealed"]);
+
 /** What topics demand of payloads. @see docs/SEALING.md */
 const payloadSchema = z
   .strictObject({
     topics: z.array(plainFilter).min(1),
-    /** Any of several modes; `none` takes topics out that a later entry names. */
-    require: z.union([z.literal("none"), sealMode, z.array(sealMode).min(1)], {
-      error: `must be none, ${sealModes.join(", ")}, or a list of these without none`,
-    }),
+    /** `none` takes topics out that a later entry names. */
+    require: requiredModes,
     maxAgeSeconds: z.int().min(1).optional(),
     /** The file with the MAC keys of the group, relative to this one. */
     macKeys: z.string().min(1).optional(),
     /** What is encrypted to the server's own key is opened, and handed on in plain text or sealed for a group. */
-    deliver: z.enum(["plain", "sealed"]).optional(),
+    deliver: delivery.optional(),
     /** The file with the keys of that group, relative to this one. */
     groupKeys: z.string().min(1).optional(),
   })
