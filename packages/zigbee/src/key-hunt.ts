@@ -2,10 +2,12 @@ import { ApsFrameType } from "./aps/aps-frame.ts";
 import { type Dissection } from "./dissection.ts";
 import { type Eui64 } from "./eui64.ts";
 import { type KeyUse } from "./keyring.ts";
-import { type AesKey, createAesKey } from "./security/aes.ts";
+import { NwkFrameType } from "./nwk/nwk-frame.ts";
+import { type AesKey, createAesKey, encryptWords, expandWords, wordAt } from "./security/aes.ts";
 import { type AuxiliaryHeader, KeyIdentifier } from "./security/auxiliary-header.ts";
-import { type CcmStarInput, openCcmStar } from "./security/ccm-star.ts";
+import { type CcmStarInput, openCcmStar, setCounterWords } from "./security/ccm-star.ts";
 import { keyLoadKey, keyTransportKey } from "./security/link-key.ts";
+import { LinkKeyDeriver } from "./security/link-key-deriver.ts";
 import { securityLevel } from "./security/levels.ts";
 import { createNonce, setMacNonce, setZigbeeNonce } from "./security/nonce.ts";
 
@@ -14,6 +16,10 @@ const targetsMax = 8;
 /** Networks and pairs of devices whose keys are looked for at a time. */
 const groupsMax = 64;
 const keyBytes = 16;
+/** Fewer different bytes than that have fillings, tables and empty memory; of all keys one in 10^19. */
+const differentBytesMin = 4;
+/** Commands of the network layer end here, with room for those that are not defined yet. */
+const nwkCommandMax = 0x1f;
 /** Levels with an integrity code: without one, nothing tells a right key from a wrong one. */
 const usualLevel = 5;
 
@@ -24,12 +30,38 @@ type TargetKind = "network" | "link" | "link-transport" | "link-load" | "mac";
 interface Target {
   readonly input: CcmStarInput;
   readonly frame: number;
+  readonly opening: Opening | undefined;
 }
 
 /** Frames that belong together. */
 interface Group {
   readonly kind: TargetKind;
   targets: readonly Target[];
+}
+
+/** What the first byte of an encrypted payload can be: one block tells nearly all wrong keys, where the whole frame takes eight. */
+interface Opening {
+  /** The block whose encryption the payload begins with. */
+  readonly counterBlock: Uint32Array;
+  readonly firstByte: number;
+  readonly isPossible: (byte: number) => boolean;
+  /** How many of 256 values are. */
+  readonly possible: number;
+}
+
+/** Which bytes stand first in the payload of a frame that is what it seems to be. @see Zigbee §2.2.5.1, §3.4, §4.4.10 */
+function openingOf(kind: TargetKind, input: CcmStarInput, isCommand: boolean): Opening | undefined {
+  if (!input.level.encrypted) return undefined;
+  let isPossible: (byte: number) => boolean;
+  // The keys derived from a link key protect Transport Key commands only.
+  if (kind === "link-transport" || kind === "link-load") isPossible = (byte) => byte === 0x05;
+  else if (kind !== "network") return undefined;
+  else if (isCommand) isPossible = (byte) => byte >= 0x01 && byte <= nwkCommandMax;
+  else isPossible = (byte) => (byte & 3) !== ApsFrameType.interPan;
+  const counterBlock = new Uint32Array(4);
+  setCounterWords(counterBlock, input.nonce, 1);
+  const possible = Array.from({ length: 256 }, (_, byte) => byte).filter(isPossible).length;
+  return { counterBlock, firstByte: input.bytes[input.payloadStart] ?? 0, isPossible, possible };
 }
 
 /** A key that was found in a dump. */
@@ -50,6 +82,14 @@ export class KeyHunt {
   readonly #level: number;
   readonly #groups = new Map<string, Group>();
   readonly #output = new Uint8Array(2_048);
+  readonly #deriver = new LinkKeyDeriver();
+  readonly #key = createAesKey(new Uint8Array(keyBytes));
+  readonly #forwards = new Uint32Array(4);
+  readonly #backwards = new Uint32Array(4);
+  readonly #derived = new Uint32Array(4);
+  readonly #block = new Uint32Array(4);
+  /** The groups, those of one kind together. */
+  #sorted: readonly Group[] = [];
 
   /** `level`: of NWK and APS frames, where it is not the usual one. Throws `RangeError` for one without integrity code. */
   constructor(level: number = usualLevel) {
@@ -83,7 +123,7 @@ export class KeyHunt {
         patchOffset: -1,
         patchValue: 0,
       };
-      this.#add("mac", source, { input, frame: frame.number });
+      this.#add("mac", source, { input, frame: frame.number, opening: undefined });
     } else if (dissection.nwkProtection === "unopened" && nwk !== undefined) {
       this.#addZigbee("network", dissection, { bytes: macPayload, ...nwk });
     } else if (dissection.apsProtection === "unopened" && aps !== undefined) {
@@ -103,23 +143,66 @@ export class KeyHunt {
    * can show progress at `offset` or stop.
    */
   *search(dump: Uint8Array, everyBytes = 65_536): Generator<HuntedKey | { readonly offset: number }> {
-    const reversedBytes = new Uint8Array(keyBytes);
-    for (let offset = 0; offset + keyBytes <= dump.length; offset++) {
+    this.#sorted = [...this.#groups.values()].sort((a, b) => a.kind.localeCompare(b.kind));
+    const counts = new Uint8Array(256);
+    let different = 0;
+    for (let offset = 1 - keyBytes; offset + keyBytes <= dump.length; offset++) {
+      // The window moves on by one byte.
+      const [entering, leaving] = [dump[offset + keyBytes - 1] ?? 0, dump[offset - 1] ?? 0];
+      const before = counts[entering] ?? 0;
+      if (before === 0) different++;
+      counts[entering] = before + 1;
+      if (offset > 0) {
+        const rest = (counts[leaving] ?? 0) - 1;
+        if (rest === 0) different--;
+        counts[leaving] = rest;
+      }
+      if (offset < 0) continue;
       if (offset % everyBytes === 0) yield { offset };
-      const bytes = dump.subarray(offset, offset + keyBytes);
-      if (isUniform(bytes)) continue;
-      for (let index = 0; index < keyBytes; index++) reversedBytes[index] = bytes[keyBytes - 1 - index] ?? 0;
-      yield* this.#try(bytes, offset, false);
-      yield* this.#try(reversedBytes, offset, true);
+      if (different < differentBytesMin) continue;
+      for (let index = 0; index < 4; index++) {
+        const forwards = wordAt(dump, offset + 4 * index);
+        this.#forwards[index] = forwards;
+        this.#backwards[3 - index] = swapped(forwards);
+      }
+      if (this.#mayOpen(this.#forwards))
+        yield* this.#try(dump.slice(offset, offset + keyBytes), offset, false);
+      if (this.#mayOpen(this.#backwards)) {
+        yield* this.#try(dump.slice(offset, offset + keyBytes).toReversed(), offset, true);
+      }
     }
   }
 
+  /** Whether a key, as four words, opens the first frame of any group. */
+  #mayOpen(words: Uint32Array): boolean {
+    let expanded: TargetKind | undefined;
+    for (const { kind, targets } of this.#sorted) {
+      const [first] = targets;
+      if (first === undefined) continue;
+      if (kind !== expanded) {
+        if (kind === "link-transport" || kind === "link-load") {
+          this.#deriver.derive(words, kind === "link-load" ? 0x02 : 0x00, this.#derived);
+          expandWords(this.#key, this.#derived);
+        } else {
+          expandWords(this.#key, words);
+        }
+        expanded = kind;
+      }
+      const { opening } = first;
+      if (opening !== undefined) {
+        this.#block.set(opening.counterBlock);
+        encryptWords(this.#key, this.#block);
+        if (!opening.isPossible(opening.firstByte ^ ((this.#block[0] ?? 0) >>> 24))) continue;
+      }
+      if (this.#opens(this.#key, first.input)) return true;
+    }
+    return false;
+  }
+
   *#try(bytes: Uint8Array, offset: number, reversed: boolean): Generator<HuntedKey> {
-    const keys = new Map<TargetKind, AesKey>();
     for (const { kind, targets } of this.#groups.values()) {
       const [first] = targets;
-      const key = keys.get(kind) ?? createAesKey(derived(kind, bytes));
-      keys.set(kind, key);
+      const key = createAesKey(derived(kind, bytes));
       if (first === undefined || !this.#opens(key, first.input)) continue;
       const frames = targets.filter(({ input }) => this.#opens(key, input)).map(({ frame }) => frame);
       yield { offset, reversed, use: useOf(kind), bytes: bytes.slice(), frames, tried: targets.length };
@@ -132,7 +215,7 @@ export class KeyHunt {
 
   #addZigbee(
     kind: TargetKind,
-    { frame, mac }: Dissection,
+    { frame, mac, nwk }: Dissection,
     at: {
       readonly bytes: Uint8Array;
       readonly start: number;
@@ -159,15 +242,20 @@ export class KeyHunt {
     };
     // All devices of a network share its key; a link key belongs to a pair.
     const owner = kind === "network" ? `${mac.destinationPan} ${auxiliary.keySequence}` : auxiliary.source;
-    this.#add(kind, owner, { input, frame: frame.number });
+    const isCommand = nwk?.frameType === NwkFrameType.command;
+    this.#add(kind, owner, { input, frame: frame.number, opening: openingOf(kind, input, isCommand) });
   }
 
-  /** Short frames are tried fastest: of many, the shortest stay. */
+  /** Of many, those stay that tell a wrong key fastest: by their first byte, then by being short. */
   #add(kind: TargetKind, owner: string, target: Target): void {
     const name = `${kind} ${owner}`;
     const group = this.#groups.get(name) ?? { kind, targets: [] };
     if (!this.#groups.has(name) && this.#groups.size >= groupsMax) return;
-    const sorted = [...group.targets, target].sort((a, b) => a.input.payloadEnd - b.input.payloadEnd);
+    const sorted = [...group.targets, target].sort(
+      (a, b) =>
+        (a.opening?.possible ?? 256) - (b.opening?.possible ?? 256) ||
+        a.input.payloadEnd - b.input.payloadEnd,
+    );
     group.targets = sorted.slice(0, targetsMax);
     this.#groups.set(name, group);
   }
@@ -196,8 +284,7 @@ function useOf(kind: TargetKind): KeyUse {
   return kind === "network" || kind === "mac" ? kind : "link";
 }
 
-/** Erased or unused memory. */
-function isUniform(bytes: Uint8Array): boolean {
-  const [first] = bytes;
-  return bytes.every((byte) => byte === first);
+/** The word with its bytes in the other order. */
+function swapped(word: number): number {
+  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
 }

@@ -166,9 +166,11 @@ describe("a link key that is used again", () => {
     assert.deepEqual(await found(build.captured(frames)), ["ZB-LINK-KEY-REUSED: 5"]);
   });
 
-  it("is not one whose Transport Key is sent twice for one join", async () => {
+  it("is not one whose Transport Key is sent twice for one join, or again after a join that failed", async () => {
     const frames = [answer(deviceShort), transport(), transport(), data()];
     assert.deepEqual(await found(build.captured(frames)), []);
+    const failed = [answer(deviceShort), transport(), answer(0x1234), transport(), data()];
+    assert.deepEqual(await found(build.captured(failed)), [], "the first join came to nothing");
   });
 });
 

@@ -29,6 +29,8 @@ export class KeyTransportDetector implements Detector {
   /** How often a device was let in, and at which of its joins it was given a network key under a link key. */
   readonly #joins = new Map<Eui64, number>();
   readonly #servedAt = new Map<ZigbeeKey, Map<Eui64, number>>();
+  /** Devices that have used the network key since they were given it. */
+  readonly #speaking = new Set<Eui64>();
   /** The networks in which a network key was judged. */
   readonly #judged = new Map<ZigbeeKey, Set<number>>();
 
@@ -39,7 +41,11 @@ export class KeyTransportDetector implements Detector {
 
   see(dissection: Dissection, pan: number): void {
     if (dissection.protocol === "inter-pan") this.#seeTouchlink(dissection, pan);
-    if (dissection.nwkKey !== undefined) this.#judgeNetworkKey(dissection, dissection.nwkKey, pan);
+    if (dissection.nwkKey !== undefined) {
+      this.#judgeNetworkKey(dissection, dissection.nwkKey, pan);
+      const speaker = dissection.nwk?.auxiliary?.source;
+      if (speaker !== undefined && this.#speaking.size < destinationsMax) this.#speaking.add(speaker);
+    }
     if (dissection.protocol === "mac") this.#seeJoin(dissection);
     const command = dissection.apsCommand;
     if (command?.kind !== "transport-key" || command.key.length !== 16) return;
@@ -120,8 +126,9 @@ export class KeyTransportDetector implements Detector {
     setBounded(this.#servedAt, apsKey, served, destinationsMax);
     const before = served.get(destination);
     setBounded(served, destination, join, destinationsMax);
-    // The same join, or an address that was seen at its second join only.
-    if (before === undefined || before === 0 || join <= before) return;
+    const hadJoined = this.#speaking.delete(destination);
+    // The same join, one that came to nothing before, or an address that was seen at its second join only.
+    if (before === undefined || before === 0 || join <= before || !hadJoined) return;
     this.#context.add("ZB-LINK-KEY-REUSED", `device ${destination} in ${networkName(pan)}`, dissection, {
       confidence: "probable",
       summary: (count) =>

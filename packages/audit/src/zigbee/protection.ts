@@ -30,7 +30,10 @@ export class ProtectionDetector implements Detector {
   readonly #rejected = new Map<string, SlidingWindow<number>>();
   /** When a device asked its parent for frames, by its short address, and what it then had to reject. */
   readonly #polls = new Map<number, number>();
-  readonly #lurking = new Map<string, SlidingWindow<number>>();
+  readonly #lurking = new Map<
+    string,
+    { readonly all: SlidingWindow<number>; readonly afterPoll: SlidingWindow<number> }
+  >();
   readonly #plain = new Map<number, number>();
   readonly #wrong = new Map<number, number>();
 
@@ -135,15 +138,21 @@ export class ProtectionDetector implements Detector {
       });
       return;
     }
+    const lurk = this.#lurking.get(target) ?? {
+      all: new SlidingWindow<number>(lurkingWindowUs),
+      afterPoll: new SlidingWindow<number>(lurkingWindowUs),
+    };
+    setBounded(this.#lurking, target, lurk, devicesMax);
+    lurk.all.add(frame.timeUs, frame.number);
     const pollUs = this.#polls.get(pan * 0x10000 + nwk.destinationShort);
     if (pollUs === undefined || frame.timeUs < pollUs || frame.timeUs - pollUs > lurkingUs) return;
-    const lurking = this.#lurking.get(target) ?? new SlidingWindow<number>(lurkingWindowUs);
-    setBounded(this.#lurking, target, lurking, devicesMax);
-    lurking.add(frame.timeUs, frame.number);
-    if (lurking.size < lurkingMin) return;
+    lurk.afterPoll.add(frame.timeUs, frame.number);
+    const { size } = lurk.afterPoll;
+    // What comes at any time hits the moment after a poll now and then.
+    if (size < lurkingMin || 2 * size < lurk.all.size) return;
     this.#context.add("ZB-GHOST", target, dissection, {
       confidence: "probable",
-      summary: `${lurking.size} times within five minutes the device asked for frames and got one that it must reject`,
+      summary: `${size} times within five minutes the device asked for frames and got one that it must reject`,
       fields,
     });
   }

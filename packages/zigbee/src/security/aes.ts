@@ -67,18 +67,28 @@ export interface AesKey {
 /** Expands a key. Throws `RangeError` unless it has 16 bytes. @see FIPS 197 §5.2 */
 export function createAesKey(key: Uint8Array): AesKey {
   if (key.length !== 16) throw new RangeError(`an AES-128 key has 16 bytes, this one has ${key.length}`);
-  const words = new Uint32Array(scheduleWords);
-  for (let index = 0; index < 4; index++) words[index] = wordAt(key, 4 * index);
+  const expanded: AesKey = { encryption: new Uint32Array(scheduleWords), decryption: undefined };
+  expandWords(expanded, Uint32Array.of(wordAt(key, 0), wordAt(key, 4), wordAt(key, 8), wordAt(key, 12)));
+  return expanded;
+}
+
+/** Expands the key of these four words in the place of another, for those who try many. */
+export function expandWords(into: AesKey, key: Uint32Array): void {
+  const words = into.encryption;
+  into.decryption = undefined;
+  words.set(key);
   let constant = 1;
-  for (let index = 4; index < scheduleWords; index++) {
-    let next = words[index - 1] ?? 0;
-    if (index % 4 === 0) {
-      next = substituted((next << 8) | (next >>> 24)) ^ (constant << 24);
-      constant = doubled(constant);
-    }
-    words[index] = (words[index - 4] ?? 0) ^ next;
+  for (let index = 4; index < scheduleWords; index += 4) {
+    const last = words[index - 1] ?? 0;
+    const first = (words[index - 4] ?? 0) ^ substituted((last << 8) | (last >>> 24)) ^ (constant << 24);
+    constant = doubled(constant);
+    const second = first ^ (words[index - 3] ?? 0);
+    const third = second ^ (words[index - 2] ?? 0);
+    words[index] = first;
+    words[index + 1] = second;
+    words[index + 2] = third;
+    words[index + 3] = third ^ last;
   }
-  return { encryption: words, decryption: undefined };
 }
 
 function substituted(value: number): number {

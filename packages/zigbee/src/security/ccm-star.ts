@@ -35,6 +35,12 @@ function setCounterBlock(nonce: Uint8Array, flags: number, counter: number): voi
   block[3] = ((nonce[11] ?? 0) << 24) | ((nonce[12] ?? 0) << 16) | counter;
 }
 
+/** The counter block of `counter` as four words: encrypted, it is what payload block `counter` is encrypted with. */
+export function setCounterWords(to: Uint32Array, nonce: Uint8Array, counter: number): void {
+  setCounterBlock(nonce, 1, counter);
+  to.set(block);
+}
+
 /** Turns `count` bytes of `from` into `to` with the key stream of the counters from 1 on; both ways. */
 function applyKeyStream(
   key: AesKey,
