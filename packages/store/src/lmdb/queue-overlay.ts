@@ -144,16 +144,19 @@ export class QueueOverlay {
     return overlay === undefined ? [] : overlay.changed.values();
   }
 
-  /** `group` and all before it are on disk; `touched` are the entries they changed. */
-  settle(touched: readonly OverlayEntry[], group: number): void {
+  /** `group` and all before it are on disk; `touched` are the entries they changed. @returns those that are forgotten. */
+  settle(touched: readonly OverlayEntry[], group: number): readonly OverlayEntry[] {
+    const forgotten: OverlayEntry[] = [];
     for (const entry of touched) {
       const overlay = this.#sessions.get(entry.session);
       if (overlay === undefined) continue;
       if (entry.group <= group && overlay.changed.get(entry.position) === entry) {
         overlay.changed.delete(entry.position);
+        forgotten.push(entry);
       }
       overlay.settle(group);
       if (overlay.isEmpty) this.#sessions.delete(entry.session);
     }
+    return forgotten;
   }
 }

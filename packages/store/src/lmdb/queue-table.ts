@@ -14,9 +14,10 @@ import { BodyLedger } from "./body-ledger.ts";
 import type { ClosedGroup } from "./commit-pipeline.ts";
 import type { LmdbReader } from "./database.ts";
 import { Kind, QueuePart } from "./keys.ts";
+import { KnownEntries } from "./known-entries.ts";
 import { type FreshBody, OverlayEntry, QueueOverlay } from "./queue-overlay.ts";
 import { QueuePage, type QueueRange } from "./queue-page.ts";
-import { emptyCounters, QueueRows } from "./queue-rows.ts";
+import { emptyCounters, QueueRows, type StoredEntry } from "./queue-rows.ts";
 import {
   type EntryHead,
   type QueueCounters,
@@ -43,6 +44,7 @@ export class QueueTable {
   readonly #rows: QueueRows;
   readonly #writer: RowWriter;
   readonly #overlay = new QueueOverlay();
+  readonly #known = new KnownEntries();
   readonly #ledger: BodyLedger;
   /** Of sessions that were used since the start. */
   readonly #counters = new Map<SessionNumber, QueueCounters>();
@@ -106,6 +108,7 @@ export class QueueTable {
   /** The session is not there any more, though its rows may be. */
   doom(session: SessionNumber): void {
     this.#doomed.add(session);
+    this.#known.drop(session);
     this.#counters.delete(session);
     this.#touchedSessions.delete(session);
   }
@@ -219,6 +222,8 @@ export class QueueTable {
       if (changed?.gone === true) continue;
       const head = changed ?? stored.head;
       if (!page.hasRoom(head)) return page.entries;
+      if (changed === undefined && this.#known.find(session, stored.position) === undefined)
+        this.#known.set(overlayEntryOf(session, stored));
       page.add(stored.position, head, this.#message(head, changed?.body, stored.inlineBody));
     }
     for (const entry of overlay?.appendedFrom(range.fromPosition) ?? []) {
@@ -250,8 +255,17 @@ export class QueueTable {
 
   /** The group, and all before it, are on disk. */
   settle(closed: ClosedGroup): void {
-    this.#overlay.settle(closed.entries, closed.group);
+    for (const entry of this.#overlay.settle(closed.entries, closed.group)) this.#settleEntry(entry);
     this.#ledger.settle(closed.bodies, closed.group);
+  }
+
+  /** Of what is in flight more is to come. */
+  #settleEntry(entry: OverlayEntry): void {
+    if (entry.gone) this.#known.delete(entry);
+    else if (entry.state !== QueueState.queued) {
+      entry.body = undefined;
+      this.#known.set(entry);
+    }
   }
 
   #writeEnqueued(): void {
@@ -352,17 +366,10 @@ export class QueueTable {
     const changed = this.#overlay.find(session, position);
     if (changed !== undefined) return changed.gone ? undefined : changed;
     if (this.counters(session) === undefined) return undefined;
+    const known = this.#known.find(session, position);
+    if (known !== undefined) return known;
     const stored = this.#rows.find(session, position);
-    if (stored === undefined) return undefined;
-    const { head, hasEntryRow, hasDeliveryRow } = stored;
-    const storage = !hasEntryRow ? "none" : stored.inlineBody === undefined ? "apart" : "inline";
-    return new OverlayEntry(session, position, head, {
-      body: undefined,
-      storage,
-      hasEntryRow,
-      hasDeliveryRow,
-      addedInGroup: 0,
-    });
+    return stored === undefined ? undefined : overlayEntryOf(session, stored);
   }
 
   #message(
@@ -374,4 +381,11 @@ export class QueueTable {
     if (fresh !== undefined) return fresh.message;
     return inlineBody === undefined ? this.#rows.body(head.messageNumber) : readMessage(inlineBody);
   }
+}
+
+function overlayEntryOf(session: SessionNumber, stored: StoredEntry): OverlayEntry {
+  const { position, head, hasEntryRow, hasDeliveryRow } = stored;
+  const storage = !hasEntryRow ? "none" : stored.inlineBody === undefined ? "apart" : "inline";
+  const rows = { body: undefined, storage, hasEntryRow, hasDeliveryRow, addedInGroup: 0 } as const;
+  return new OverlayEntry(session, position, head, rows);
 }
