@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync } from "node:fs";
+import { cpSync, existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { describe, it } from "node:test";
 
@@ -52,5 +52,22 @@ describe("an old runtime", () => {
       stderr,
       /^postern: needs Node 24\.12 or later and runs on \d+\.\d+\.\d+; run `npm ci` [^\n]+\n$/,
     );
+  });
+});
+
+describe("the runtime of a server", () => {
+  it("begins with a small part for new objects, unless it is told otherwise", async () => {
+    for (const [env, wanted] of [
+      [{}, "--max-semi-space-size=16"],
+      [{ NODE_OPTIONS: "--max-semi-space-size=4" }, undefined],
+    ] as const) {
+      using directory = scratch();
+      await using server = await up(configured(directory.path, plainAnonymous), { env });
+      const words = readFileSync(`/proc/${server.process.child.pid ?? 0}/cmdline`, "utf8").split("\0");
+      assert.equal(
+        words.find((word) => word.startsWith("--max-semi-space-size")),
+        wanted,
+      );
+    }
   });
 });

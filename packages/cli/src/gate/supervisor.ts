@@ -38,7 +38,8 @@ export interface SupervisorOptions {
 export async function runSupervisor(options: SupervisorOptions, context: CommandContext): Promise<void> {
   const { configuration, data, select, log } = options;
   const as = runAs(configuration.gate?.user, data, configuration.file ?? "the configuration");
-  const own = [process.execPath, process.argv[1] ?? "postern"];
+  const program = process.argv[1] ?? "postern";
+  const own = [process.execPath, program];
   const args = Object.entries({ ...select, data }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, String(value)],
   );
@@ -61,7 +62,9 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
     name: "server",
     command: [
       ...withOnly(privileged ? ["net_bind_service"] : [], as),
-      ...own,
+      process.execPath,
+      ...memoryOptions(),
+      program,
       "up",
       ...args,
       "--beside-gate",
@@ -79,4 +82,11 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
   await server.stop();
   await gate.stop();
   if (end !== undefined) context.exitCode = end.code ?? 1;
+}
+
+/** How the runtime is to use memory, as `bin/postern.js` had this process begin. */
+function memoryOptions(): string[] {
+  return process.execArgv.filter((option) =>
+    /^--(max-semi-space-size|external-memory-accounted-in-global-limit)/.test(option),
+  );
 }

@@ -7,7 +7,6 @@ import { tellReady, toldToStop } from "../gate/children.ts";
 import { gateImpossible } from "../gate/privileges.ts";
 import { version } from "../version.ts";
 import { renderBanner } from "./banner.ts";
-import { collectGarbageByWholeHeap } from "./garbage-collection.ts";
 import { createServerLog } from "./log.ts";
 import { startServer } from "./server.ts";
 
@@ -79,7 +78,6 @@ async function serve(
   context: CommandContext,
 ): Promise<void> {
   const { cwd } = context;
-  collectGarbageByWholeHeap();
   const serverLog = createServerLog(context, configuration.log);
   const { log } = serverLog;
   const interruption = context.interruption();
