@@ -156,12 +156,53 @@ export const growths: readonly Growth[] = [
       };
     },
   },
+  {
+    name: "Permissions of one role, at the start of the server",
+    of: "topic filters",
+    counts: [1_000, 10_000, 100_000],
+    far: [],
+    async point(count, { directory, generator }) {
+      const none = await ruled(join(directory, "none"), 0);
+      await none.server[Symbol.asyncDispose]();
+      const { server, bytes } = await ruled(join(directory, "all"), count);
+      await using all = server;
+      return {
+        count,
+        microsecondsEach: (all.startNanoseconds - none.server.startNanoseconds) / 1_000 / count,
+        bytesEach: (bytes - none.bytes) / count,
+        messageMicroseconds: await messageCost(targetOf(all), generator),
+      };
+    },
+  },
 ];
 
-async function started(
-  directory: string,
-  devices: number,
-): Promise<{ readonly server: Postern; readonly bytes: number }> {
+const filtersPerRule = 100;
+
+/** Rules with so many filters, none of them about what the load publishes; short, as a file may have a megabyte. */
+function rulesWith(filters: number): string {
+  let text = "";
+  for (let at = 0; at < filters; at += filtersPerRule) {
+    const topics = Array.from(
+      { length: Math.min(filtersPerRule, filters - at) },
+      (_, index) => `"r/${(at + index).toString(36)}"`,
+    );
+    text += `      - topics: [${topics.join(",")}]\n        allow: [publish]\n`;
+  }
+  return text;
+}
+
+async function ruled(directory: string, filters: number): Promise<Started> {
+  mkdirSync(directory, { recursive: true });
+  const server = await Postern.start({ directory, rules: rulesWith(filters) });
+  return { server, bytes: memoryOf(server.pids).anonymousBytes };
+}
+
+interface Started {
+  readonly server: Postern;
+  readonly bytes: number;
+}
+
+async function started(directory: string, devices: number): Promise<Started> {
   const data = join(directory, "data");
   mkdirSync(data, { recursive: true, mode: 0o700 });
   const nowMs = Date.now();

@@ -17,6 +17,7 @@ import { machine } from "./report/machine.ts";
 import { cpuPlot } from "./report/plot.ts";
 import { summarize, type Summary } from "./report/summary.ts";
 import { tableRows, textTable } from "./report/table.ts";
+import { latencyVerdict } from "./report/verdict.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
 
 const help = `Usage: npm run bench -- [SCENARIO…] [OPTIONS]
@@ -113,6 +114,8 @@ async function main(): Promise<void> {
         summaries.push(...some);
         progress("");
         console.log(`${textTable(tableRows(some))}\n`);
+        const judged = some.filter((summary) => latencyVerdict(summary) !== "");
+        for (const summary of judged) console.log(`${summary.peer}: ${latencyVerdict(summary)}`);
       },
       onProblem(problem) {
         progress("");

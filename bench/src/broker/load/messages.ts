@@ -178,19 +178,26 @@ export class MessageRun implements ClientOwner {
     return window - Math.max(client.unacknowledged, Math.ceil(client.undelivered / copies));
   }
 
-  /** Sends at a fixed rate, whatever comes back; a message that is sent late counts from when it was due. */
+  /**
+   * Sends at a fixed rate, whatever comes back; a message that is sent late counts from when it was due. Looks at the clock all the
+   * time: a timer is late by up to a millisecond, which would be most of what is measured.
+   */
   #keepRate(perSecond: number): () => void {
     const beganMs = performance.now();
     let turn = 0;
-    const timer = setInterval(() => {
+    let stopped = false;
+    const look = (): void => {
+      if (stopped) return;
       const nowMs = performance.now();
       const due = Math.floor(((nowMs - beganMs) * perSecond) / 1_000);
       for (; turn < due; turn += 1) {
         const publisher = this.#publishers[turn % this.#publishers.length];
         if (publisher !== undefined) this.#send(publisher, 1, beganMs + ((turn + 1) * 1_000) / perSecond);
       }
-    }, 1);
-    return () => clearInterval(timer);
+      setImmediate(look);
+    };
+    look();
+    return () => (stopped = true);
   }
 
   #watchProgress(): void {

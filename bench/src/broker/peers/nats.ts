@@ -1,10 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { unpacked } from "./debian-package.ts";
 import { targetOn, type Certificates, type Needs, type Peer, type Ports } from "./peer.ts";
 import { freePort, ServerProcess } from "./server-process.ts";
+
+const installed = "/usr/sbin/nats-server";
 
 /** The NATS server with its MQTT side, without authentication. 2.9 speaks MQTT 3.1.1 with QoS 0 and 1. */
 export class Nats implements Peer {
@@ -21,9 +23,9 @@ export class Nats implements Peer {
     this.#ports = ports;
   }
 
-  /** @throws when Debian's package cannot be had. */
+  /** What is installed, otherwise Debian's package. @throws when that cannot be had. */
   static async start(directory: string, certificates: Certificates): Promise<Nats> {
-    const program = join(await unpacked("nats-server"), "usr", "sbin", "nats-server");
+    const program = existsSync(installed) ? installed : join(await unpacked("nats-server"), installed);
     const ports = { tcp: await freePort(), tls: 0, ws: await freePort(), wss: 0 };
     const config = join(directory, "nats.conf");
     writeFileSync(

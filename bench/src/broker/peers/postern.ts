@@ -42,6 +42,8 @@ export interface PosternOptions {
   readonly name?: string;
   /** Another copy of this repository, with its dependencies installed. */
   readonly checkout?: string;
+  /** More rules of the role that clients of the plain listeners have, in YAML. */
+  readonly rules?: string;
   /** Lines beneath \`limits:\`. */
   readonly limits?: readonly string[];
   /** More lines of the configuration. */
@@ -88,11 +90,12 @@ export class Postern implements Peer {
       checkout = ownCheckout,
       limits = [],
       more = [],
+      rules = "",
       nodeOptions = [],
     } = options;
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
-    writeFileSync(join(data, "permissions.yaml"), permissions);
+    writeFileSync(join(data, "permissions.yaml"), permissions + rules);
     const config = join(directory, "postern.yaml");
     const allLimits = ["sessionsPerIdentityMax: 100000", ...limits].map((line) => `  ${line}\n`).join("");
     writeFileSync(config, `${configuration}${more.join("\n")}\nlimits:\n${allLimits}`);

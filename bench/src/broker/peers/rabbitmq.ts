@@ -1,4 +1,4 @@
-import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { unpacked } from "./debian-package.ts";
@@ -10,6 +10,12 @@ const packages = [
   ...["asn1", "base", "crypto", "eldap", "inets", "mnesia", "os-mon", "parsetools", "public-key"].map(erlang),
   ...["runtime-tools", "ssl", "syntax-tools", "tools", "xmerl"].map(erlang),
 ];
+
+/** The script that starts it names the place where Debian would have installed it. */
+function useErlangIn(root: string): void {
+  const starter = join(root, "bin", "erl");
+  writeFileSync(starter, readFileSync(starter, "utf8").replaceAll(/=\/usr\/lib\/erlang$/gm, `=${root}`));
+}
 
 function erlang(name: string): string {
   return `erlang-${name}`;
@@ -38,16 +44,14 @@ export class RabbitMq implements Peer {
     this.#ports = ports;
   }
 
-  /** @throws when Debian's packages cannot be had. */
+  /** What is installed, otherwise Debian's packages. @throws when those cannot be had. */
   static async start(directory: string, certificates: Certificates): Promise<RabbitMq> {
-    const root = await unpacked("rabbitmq", packages);
-    const erlangRoot = join(root, "usr", "lib", "erlang");
-    const starter = join(erlangRoot, "bin", "erl");
-    // The script names the place where Debian would have installed it.
-    writeFileSync(
-      starter,
-      readFileSync(starter, "utf8").replaceAll(/=\/usr\/lib\/erlang$/gm, `=${erlangRoot}`),
+    const isInstalled = ["usr/lib/rabbitmq/lib", "usr/lib/erlang/bin/erl"].every((path) =>
+      existsSync(join("/", path)),
     );
+    const root = isInstalled ? "/" : await unpacked("rabbitmq", packages);
+    const erlangRoot = join(root, "usr", "lib", "erlang");
+    if (!isInstalled) useErlangIn(erlangRoot);
     const [home = ""] = globSync(join(root, "usr/lib/rabbitmq/lib/rabbitmq_server-*"));
     const ports = { tcp: await freePort(), tls: 0, ws: 0, wss: 0 };
     const distribution = await freePort();
