@@ -83,7 +83,7 @@ async function open(port: number, changes: Partial<ConnectSettings> = {}): Promi
     keepAliveSeconds: 60,
     username: undefined,
     password: undefined,
-    will: undefined,
+    will: () => undefined,
     properties: {},
     connectTimeoutMs: 5_000,
     reconnect: true,

@@ -12,6 +12,7 @@ import { DeviceFileError } from "./errors.ts";
 import type { ConnectOptions, StatusOptions } from "./options.ts";
 import { OutgoingStore } from "./outgoing-store.ts";
 import { sealingOf } from "./sealing/of-bundle.ts";
+import type { Sealing } from "./sealing/sealing.ts";
 import type { ConnectSettings, WillSettings } from "./settings.ts";
 
 const daySeconds = 86_400;
@@ -52,10 +53,23 @@ function willOf(status: Required<StatusOptions> | undefined): WillSettings | und
   return { topic, payload: Buffer.from(offline, "utf8"), qos: 1, retain: true, properties: {} };
 }
 
-function settingsOf(bundle: Bundle, source: BundleSource, options: ConnectOptions): ConnectSettings {
+function settingsOf(
+  bundle: Bundle,
+  source: BundleSource,
+  {
+    options,
+    sealing,
+    status,
+  }: {
+    readonly options: ConnectOptions;
+    readonly sealing: Sealing | undefined;
+    readonly status: Required<StatusOptions> | undefined;
+  },
+): ConnectSettings {
   const { clientId = bundle.device, sessionExpirySeconds = daySeconds, receiveMaximum = 64 } = options;
   const server = serverOfBundle(bundle, source);
   const now = Date.now();
+  const will = willOf(status);
   return {
     targets: server.targets,
     tls: server.tls,
@@ -69,7 +83,7 @@ function settingsOf(bundle: Bundle, source: BundleSource, options: ConnectOption
     keepAliveSeconds: options.keepAliveSeconds ?? 60,
     username: server.username,
     password: server.password,
-    will: willOf(statusOf(bundle.device, options.status)),
+    will: () => (will === undefined || sealing === undefined ? will : sealing.will(will)),
     properties: {
       sessionExpiryInterval: sessionExpirySeconds,
       receiveMaximum,
@@ -98,11 +112,13 @@ export async function connect(bundle: string | Bundle, options: ConnectOptions =
   const known = typeof bundle === "string" ? readBundle(resolve(bundle)) : bundle;
   const source = { name: given ?? `the bundle of ${known.device}`, file, key: options.key };
   const renewable = options.renew !== false && file !== undefined && hasCertificate(known);
+  const status = statusOf(known.device, options.status);
+  const sealing = await sealingOf(known, source, { seal: options.seal, leavesWill: status !== undefined });
   const device = new Device({
     name: known.device,
-    sealing: await sealingOf(known, source, options.seal),
-    settings: settingsOf(known, source, options),
-    status: statusOf(known.device, options.status),
+    sealing,
+    settings: settingsOf(known, source, { options, sealing, status }),
+    status,
     renewal: renewable ? { path: file, name: source.name } : undefined,
     options,
   });

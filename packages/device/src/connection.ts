@@ -76,7 +76,7 @@ function limitsOf(properties: IConnackPacket["properties"]): ServerLimits {
 }
 
 function clientOptions(settings: ConnectSettings, retryMsMin: number): IClientOptions {
-  const { protocolVersion, will, username, password } = settings;
+  const { protocolVersion, username, password } = settings;
   const properties = protocolVersion === 5 ? { properties: toConnectProperties(settings.properties) } : {};
   return {
     protocolVersion,
@@ -93,19 +93,21 @@ function clientOptions(settings: ConnectSettings, retryMsMin: number): IClientOp
     log: () => {},
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(will === undefined
-      ? {}
-      : {
-          will: {
-            ...will,
-            properties: protocolVersion === 5 ? toWillProperties(will.properties) : {},
-          },
-        }),
     ...properties,
     ...(settings.outgoing === undefined
       ? {}
       : { outgoingStore: settings.outgoing, messageIdProvider: settings.outgoing.packetIds() }),
   };
+}
+
+/** Has the client leave this will, or none, with its next CONNECT. */
+function leaveWill(client: MqttClient, { will, protocolVersion }: ConnectSettings): void {
+  const left = will();
+  if (left === undefined) delete client.options.will;
+  else {
+    const properties = protocolVersion === 5 ? toWillProperties(left.properties) : {};
+    client.options.will = { ...left, properties };
+  }
 }
 
 /** Why a signal was aborted; whoever aborts may give anything. */
@@ -157,7 +159,10 @@ export class Connection {
     this.#ports = ports;
     this.#retryMsMin = ports.retryMsMin ?? defaultRetryMsMin;
     this.#retryMs = this.#retryMsMin;
-    this.client = new MqttClient(() => this.#openStream(), clientOptions(settings, this.#retryMsMin));
+    this.client = new MqttClient(
+      (client) => this.#openStream(client),
+      clientOptions(settings, this.#retryMsMin),
+    );
     ports.prepare?.(this.client);
     this.client.on("packetreceive", (packet) => this.#onPacket(packet));
     this.client.on("error", (error) => this.#onError(error));
@@ -203,6 +208,12 @@ export class Connection {
     this.#onError(new Error(problem));
   }
 
+  /** Ends this connection, so that the next one is made with what has changed. */
+  again(reason: string): void {
+    this.#cause ??= new ConnectionError(reason, { retry: true });
+    this.client.stream.destroy();
+  }
+
   /**
    * Says DISCONNECT where there is a connection and waits until it is closed. Never throws. Returns the server's
    * objection to what was sent last, if it had one.
@@ -232,8 +243,10 @@ export class Connection {
     return this.#cause instanceof ServerRefusedError ? this.#cause : undefined;
   }
 
-  #openStream(): Transport["stream"] {
+  /** MQTT.js makes its CONNECT from the options when it has the stream. */
+  #openStream(client: MqttClient): Transport["stream"] {
     this.#cause = undefined;
+    leaveWill(client, this.#settings);
     this.#tls = this.#latestTls();
     const transport = openTransport(this.target, { ...this.#settings, tls: this.#tls });
     transport.stream.on("error", (error) => {

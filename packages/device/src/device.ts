@@ -164,7 +164,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     if (sealing === undefined) return { message, settled: () => {} };
     if (message.topic === sealing.keysTopic) {
       const problem = this.#orWarn(() => sealing.takeKeys(message.topic, message.payload));
-      if (problem === undefined) this.emit("keys", sealing.keysSerial);
+      if (problem === undefined) this.#onKeys(sealing);
       else this.#refuse(problem);
       return undefined;
     }
@@ -173,6 +173,13 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
       return { message: opening.message, settled: () => this.#orWarn(opening.settled) };
     this.#refuse(opening.refusal);
     return undefined;
+  }
+
+  #onKeys(sealing: Sealing): void {
+    this.emit("keys", sealing.keysSerial);
+    const { status } = this.#parts;
+    if (status !== undefined && sealing.couldLeaveWill(status.topic))
+      this.#connection.again("the keys have come that the status is sealed with");
   }
 
   /** A full disk must not end the device: what cannot be written is tried again with the next message. */

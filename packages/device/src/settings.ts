@@ -26,7 +26,8 @@ export interface ConnectSettings {
   readonly keepAliveSeconds: number;
   readonly username: string | undefined;
   readonly password: Buffer | undefined;
-  readonly will: WillSettings | undefined;
+  /** Asked for each connection: one that is sealed is good once. */
+  readonly will: () => WillSettings | undefined;
   /** Of CONNECT. */
   readonly properties: Properties;
   readonly connectTimeoutMs: number;

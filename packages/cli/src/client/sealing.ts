@@ -6,6 +6,7 @@ import { SealError } from "@postern/device/errors";
 import { Message } from "@postern/device/message";
 import type { MqttClient } from "@postern/device/mqttjs";
 import type { OutgoingMessage } from "@postern/device/outbound";
+import type { ConnectSettings, WillSettings } from "@postern/device/settings";
 import { sealingOf } from "@postern/device/sealing/of-bundle";
 import type { Sealing } from "@postern/device/sealing/sealing";
 
@@ -20,19 +21,42 @@ import { readBundle } from "./credentials.ts";
  */
 export async function sealingOfBundle(
   option: "--seal" | "--open",
-  file: string | undefined,
+  { bundle: file, willTopic }: { readonly bundle?: string; readonly willTopic?: string },
   { cwd }: CommandContext,
 ): Promise<Sealing> {
   if (file === undefined) throw new UsageError(`${option} needs --bundle: it says whose keys to take`);
   const bundle = readBundle(file, { cwd, warn: () => {} });
   const source: BundleSource = { name: file, file: resolve(cwd, file) };
-  const sealing = bundle.sealing === undefined ? undefined : await sealingOf(bundle, source, undefined);
+  const leavesWill = willTopic !== undefined;
+  const sealing =
+    bundle.sealing === undefined
+      ? undefined
+      : await sealingOf(bundle, source, { seal: undefined, leavesWill });
   if (sealing === undefined) {
     throw new UsageError(
       `${file} does not say whose keys to take: make its device a member of a group (postern keys group members)`,
     );
   }
   return sealing;
+}
+
+/** The settings with a will that is sealed where its topic demands it, anew for each connection. */
+export function sealingWill(
+  settings: ConnectSettings,
+  sealing: Sealing | undefined,
+  reporter: Reporter,
+): ConnectSettings {
+  if (sealing === undefined) return settings;
+  const will = (): WillSettings | undefined => {
+    const plain = settings.will();
+    const left = plain && sealing.will(plain);
+    if (plain !== undefined && left === undefined)
+      reporter.notice(
+        `no will is left on "${plain.topic}": there is no key yet that it could be sealed with`,
+      );
+    return left;
+  };
+  return { ...settings, will };
 }
 
 /** Asks for the device's keys over each connection. */

@@ -169,6 +169,7 @@ export function connectSettings(
   if (password !== undefined && open !== undefined) {
     ports.warn(`the password goes to ${open.url} unencrypted, for everybody on the way to read`);
   }
+  const will = willOf(options, placed.will);
   return {
     targets: server.targets,
     tls: server.tls,
@@ -182,7 +183,7 @@ export function connectSettings(
     keepAliveSeconds: options.keepAlive,
     username,
     password,
-    will: willOf(options, placed.will),
+    will: () => will,
     properties: connectProperties(options, placed.connect),
     connectTimeoutMs: options.connectTimeout * 1_000,
     reconnect: options.reconnect,

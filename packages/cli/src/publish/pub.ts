@@ -9,7 +9,7 @@ import { InterruptedError } from "../client/errors.ts";
 import { Output } from "../client/output.ts";
 import { parseBinary, placeProperties } from "../client/property-options.ts";
 import { stderrReporter } from "../client/reporter.ts";
-import { askForKeys, sealedPayload, sealingOfBundle, takeKeys } from "../client/sealing.ts";
+import { askForKeys, sealedPayload, sealingOfBundle, sealingWill, takeKeys } from "../client/sealing.ts";
 import { connectSettings } from "../client/settings.ts";
 import type { PubOptions } from "../commands/pub.ts";
 import type { CommandContext } from "../context.ts";
@@ -133,10 +133,9 @@ export async function pub(
   };
 
   await using stack = new AsyncDisposableStack();
-  const sealing =
-    options.seal === true ? await sealingOfBundle("--seal", options.bundle, context) : undefined;
+  const sealing = options.seal === true ? await sealingOfBundle("--seal", options, context) : undefined;
   if (sealing !== undefined) stack.defer(() => sealing.close());
-  const connection = await openConnection(settings, {
+  const connection = await openConnection(sealingWill(settings, sealing, reporter), {
     reporter,
     signal: context.interruption(),
     prepare: (client) => {

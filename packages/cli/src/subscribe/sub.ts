@@ -10,7 +10,7 @@ import { Output } from "../client/output.ts";
 import { placeProperties } from "../client/property-options.ts";
 import { renewBundleInBackground } from "../client/renewal.ts";
 import { stderrReporter } from "../client/reporter.ts";
-import { askForKeys, openedMessage, sealingOfBundle } from "../client/sealing.ts";
+import { askForKeys, openedMessage, sealingOfBundle, sealingWill } from "../client/sealing.ts";
 import { connectSettings } from "../client/settings.ts";
 import type { SubOptions } from "../commands/sub.ts";
 import type { CommandContext } from "../context.ts";
@@ -143,8 +143,7 @@ export async function sub(
     return output.write(formatMessage(message, formatting, new Date()));
   };
   await using stack = new AsyncDisposableStack();
-  const sealing =
-    options.open === true ? await sealingOfBundle("--open", options.bundle, context) : undefined;
+  const sealing = options.open === true ? await sealingOfBundle("--open", options, context) : undefined;
   if (sealing !== undefined) stack.defer(() => sealing.close());
   const subscriber = new Subscriber(request, options.count ?? Number.POSITIVE_INFINITY, print, {
     reporter,
@@ -161,7 +160,7 @@ export async function sub(
         subscriber.attach(client);
       },
     };
-    await receive(subscriber, settings, ports);
+    await receive(subscriber, sealingWill(settings, sealing, reporter), ports);
   } catch (thrown) {
     if (!(thrown instanceof InterruptedError)) throw thrown;
     isOver = !deadline.timedOut;

@@ -12,14 +12,14 @@ import { Sealing, type SealIdentity } from "./sealing.ts";
 export async function sealingOf(
   bundle: Bundle,
   { file, key }: BundleSource,
-  seal: SealOptions | false | undefined,
+  { seal, leavesWill }: { readonly seal: SealOptions | false | undefined; readonly leavesWill: boolean },
 ): Promise<Sealing | undefined> {
   if (seal === false || (seal === undefined && bundle.sealing === undefined)) return undefined;
   const state = seal?.state ?? (file === undefined ? undefined : `${file}.seal`);
   if (state === undefined)
     throw new TypeError("sealing needs a directory to keep its state in: seal.state, or the bundle's path");
   const authorities = seal?.authorities?.map(keyOfPem) ?? bundle.sealing?.authorities.map(keyOfBase64) ?? [];
-  return Sealing.start(identityOf(bundle, key), { state, rules: seal?.rules ?? [], authorities });
+  return Sealing.start(identityOf(bundle, key), { state, rules: seal?.rules ?? [], authorities, leavesWill });
 }
 
 function keyOfPem(pem: string): VerifyingKey {

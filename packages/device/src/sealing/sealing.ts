@@ -7,7 +7,8 @@ import { seal } from "@postern/seal/envelope/seal";
 import { structureOf } from "@postern/seal/envelope/structure";
 import { keyPackageTopic, type PackageRefusal } from "@postern/seal/groups/key-package";
 import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
-import { Keyring } from "@postern/seal/groups/keyring";
+import { Keyring, type SealingChoice } from "@postern/seal/groups/keyring";
+import type { Position } from "@postern/seal/envelope/position";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
 import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
 import type { MessagePlace, ReplayGuard } from "@postern/seal/replay/replay-guard";
@@ -19,6 +20,7 @@ import { Message } from "../message.ts";
 import type { OutgoingMessage } from "../outbound.ts";
 import { Rules, type Demand, type SealRule } from "./rules.ts";
 import { SealState } from "./state.ts";
+import { Wills } from "./wills.ts";
 
 /** What the content type of a sealed payload is. @see RFC 9052 §8 */
 export const sealedContentType = "application/cose";
@@ -38,6 +40,8 @@ export interface SealSettings {
   readonly rules: readonly SealRule[];
   /** Who may give this device keys of groups, over `$keys/<device>`. */
   readonly authorities: readonly VerifyingKey[];
+  /** Whether `will` is going to be asked for. */
+  readonly leavesWill?: boolean;
 }
 
 export interface SealIdentity {
@@ -88,12 +92,14 @@ export class Sealing {
   /** Handed on, and not finished: it is remembered for good when the application is done with it. */
   readonly #inHand = new Set<string>();
   readonly #firstKeys = Promise.withResolvers<void>();
+  #willWaits = false;
   /** Whether what was accepted could not be written the last time. */
   #isUnsaved = false;
   /** Whether what is written of accepted messages runs ahead of them. */
   #isAhead = false;
   /** Until something was written exactly long enough ago. */
   #pause: NodeJS.Timeout | undefined;
+  readonly #wills: Wills;
   #keyring: Keyring;
   #signing: SigningKey | undefined;
   /** The private key (PEM) of the certificate in use. */
@@ -102,13 +108,14 @@ export class Sealing {
   private constructor(
     identity: SealIdentity,
     options: SealSettings,
-    kept: { readonly state: SealState; readonly counter: SequenceCounter },
+    kept: { readonly state: SealState; readonly counter: SequenceCounter; readonly wills: Wills },
   ) {
     this.#identity = identity;
     this.#key = identity.key;
     this.#options = options;
     this.#state = kept.state;
     this.#counter = kept.counter;
+    this.#wills = kept.wills;
     this.#guard = kept.state.loadGuard();
     this.#keyring = this.#newKeyring(identity.key);
     this.#rules = new Rules(options.rules, () => this.#keyring, kept.state.loadFilters());
@@ -122,7 +129,9 @@ export class Sealing {
     try {
       const store = state.counter;
       const counter = await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes });
-      return new Sealing(identity, options, { state, counter });
+      const wills = new Wills(state.willCounter);
+      if (options.leavesWill === true) await wills.ready();
+      return new Sealing(identity, options, { state, counter, wills });
     } catch (thrown) {
       state.release();
       throw thrown;
@@ -198,19 +207,47 @@ export class Sealing {
 
   /** @returns the message as it is to be sent. @throws {SealError} where it must be sealed and cannot be. */
   async seal(message: OutgoingMessage): Promise<OutgoingMessage> {
-    const { topic, payload, properties } = message;
+    const { topic } = message;
     if (!this.#rules.hasOwnRule(topic)) await this.#keysOrNever(topic);
     if (this.#rules.demandOn(topic) === undefined) return message;
     const choice = this.#rules.sealing(topic, this.#signing);
     if (typeof choice === "string")
       throw new SealError(`the message to "${topic}" cannot be sealed: ${choice}; it was not sent`);
+    return this.#sealed(message, choice, await this.#counter.next());
+  }
+
+  #sealed(message: OutgoingMessage, choice: SealingChoice, position: Position): OutgoingMessage {
+    const { topic, payload, properties } = message;
     const { tenant, device: sender } = this.#identity;
-    const position = await this.#counter.next();
     const dated = choice.dated ? { sealedAtMs: Date.now() } : {};
     const binding = { tenant, topic, sender, epoch: choice.epoch };
     const sealed = seal(choice.protection, binding, position, payload, dated);
     const { payloadFormatIndicator: _binary, ...others } = properties;
     return { ...message, payload: sealed, properties: { ...others, contentType: sealedContentType } };
+  }
+
+  /**
+   * A will as it is to be left with the next CONNECT; `undefined` where it must be sealed and cannot be, for want of keys (`willWaits`) or of
+   * a number that is reserved on disk.
+   */
+  will(will: OutgoingMessage): OutgoingMessage | undefined {
+    const choice = this.#willChoice(will.topic);
+    this.#willWaits = choice === "no-key";
+    if (choice === "plain") return will;
+    const position = choice === "no-key" ? undefined : this.#wills.take();
+    return choice === "no-key" || position === undefined ? undefined : this.#sealed(will, choice, position);
+  }
+
+  #willChoice(topic: string): SealingChoice | "plain" | "no-key" {
+    if (!this.#rules.hasOwnRule(topic) && this.#isWaiting) return "no-key";
+    if (this.#rules.demandOn(topic) === undefined) return "plain";
+    const choice = this.#rules.sealing(topic, this.#signing);
+    return typeof choice === "string" ? "no-key" : choice;
+  }
+
+  /** Whether the will of this connection was not left because there were no keys, and there are now. */
+  couldLeaveWill(topic: string): boolean {
+    return this.#willWaits && this.#willChoice(topic) !== "no-key";
   }
 
   /** To be called when a filter is subscribed to: the server sends its retained messages again. */
@@ -332,6 +369,7 @@ export class Sealing {
     clearTimeout(this.#pause);
     try {
       await this.#counter.close();
+      await this.#wills.close();
       this.#state.saveGuard(this.#guard, { exact: true });
     } finally {
       this.#state.release();

@@ -70,10 +70,19 @@ export class SealState {
 
   /** How far this device has counted its own messages. */
   get counter(): CounterStore {
+    return this.#counter("counter");
+  }
+
+  /** How far it has counted its wills. */
+  get willCounter(): CounterStore {
+    return this.#counter("wills");
+  }
+
+  #counter(name: string): CounterStore {
     return {
-      load: () => Promise.resolve(this.#read("counter")),
+      load: () => Promise.resolve(this.#read(name)),
       save: (bytes) => {
-        this.#write("counter", bytes);
+        this.#write(name, bytes);
         return Promise.resolve();
       },
     };
