@@ -182,6 +182,6 @@ export class Applications {
         sinceUs,
       );
     }
-    if (world.scenario.stack.apsAcknowledgments) membership.expectAnswer();
+    if (world.scenario.stack.apsAcknowledgments) membership.polling.expectAnswer();
   }
 }

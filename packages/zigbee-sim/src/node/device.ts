@@ -179,7 +179,7 @@ export class Device {
       if (received.frame.frameType === 1) this.membership.receiveCommand(received);
       else this.aps.receive(received);
     };
-    this.nwk.onRejected = () => this.membership.rejected();
+    this.nwk.onRejected = () => this.membership.polling.rejected();
     this.aps.onData = (indication) => this.applications.receive(indication);
     this.aps.onCommand = (indication) => this.keyExchange.receive(indication);
   }

@@ -140,7 +140,7 @@ export class KeyExchange {
       const protection = { linkKey: joiner.linkKey, keyIdentifier: KeyIdentifier.dataKey };
       aps.sendCommand(encodeRequestKey(4), { destination: centreAddress, protection });
     }
-    membership.expectAnswer();
+    membership.polling.expectAnswer();
   }
 
   /** An APS command has arrived. */

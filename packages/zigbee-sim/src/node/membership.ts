@@ -12,17 +12,13 @@ import { type Timer } from "../event-queue.ts";
 import { responseWaitUs, scanUs } from "../radio/timing.ts";
 import { ChannelWatch } from "./channel-watch.ts";
 import { type Device, type HeardBeacon } from "./device.ts";
-import { type SendResult } from "./mac.ts";
 import { noAddress, NwkBroadcast, type Received } from "./nwk-types.ts";
 import { PanConflicts } from "./pan-conflicts.ts";
+import { Polling } from "./polling.ts";
 import { linkCost } from "./routing.ts";
 
-/** Polling while an answer is expected. */
-const fastPollUs = 250_000;
-const failuresMax = 4;
 const retryUs = 5_000_000;
-/** A device that is listening all the time still asks its parent now and then whether it is there. */
-const keepAliveUs = 30_000_000;
+
 function isOpen({ beacon }: HeardBeacon): boolean {
   return beacon.associationPermit && beacon.zigbee?.endDeviceCapacity === true;
 }
@@ -36,14 +32,12 @@ export class Membership {
   readonly #device: Device;
   readonly #beacons: HeardBeacon[] = [];
   readonly conflicts: PanConflicts;
+  readonly polling: Polling;
   #isScanning = false;
   #state: "idle" | "joining" | "rejoining" = "idle";
   #channels: number[] = [];
   #timer: Timer | undefined;
-  #pollTimer: Timer | undefined;
   #failures = 0;
-  #rejectedInRow = 0;
-  #skippedPolls = 0;
   #candidate: HeardBeacon | undefined;
   /** Networks that turned out to be traps. */
   readonly #avoided = new Set<string>();
@@ -52,6 +46,10 @@ export class Membership {
   constructor(device: Device) {
     this.#device = device;
     this.conflicts = new PanConflicts(device);
+    this.polling = new Polling(device, {
+      isSettled: () => this.#state === "idle",
+      onLost: () => this.rejoin(),
+    });
   }
 
   /** Looks for a network and joins it. */
@@ -101,6 +99,11 @@ export class Membership {
         world.queue.after(scanUs, () => this.#scanNext());
       },
     });
+  }
+
+  /** A frame of the parent has come; `pending`: there are more. */
+  fetched(pending: boolean): void {
+    if (!this.#isScanning) this.polling.fetched(pending);
   }
 
   heardBeacon(heard: HeardBeacon): void {
@@ -181,11 +184,12 @@ export class Membership {
     place.depth = (candidate.beacon.zigbee?.deviceDepth ?? 0) + 1;
     this.#state = "idle";
     this.#failures = 0;
+    this.polling.reset();
     this.#device.note(`is given the address 0x${short.toString(16).padStart(4, "0")}`);
     joiner.associated(world.queue.nowUs);
     const waitUs = joiner.policy.authenticationUs;
     world.queue.after(waitUs, () => this.perform(joiner.expire(world.queue.nowUs)));
-    this.#poll();
+    this.polling.start();
     if (world.scenario.stack.securityLevel === 0) {
       joiner.rejoined();
       this.perform([{ kind: "announce" }]);
@@ -269,6 +273,7 @@ export class Membership {
     place.depth = (candidate.beacon.zigbee?.deviceDepth ?? 0) + 1;
     this.#state = "idle";
     this.#failures = 0;
+    this.polling.reset();
     this.#device.note("is back in its network");
     world.truth.joins++;
     if (received.secured && networkKeys.active !== undefined) {
@@ -277,7 +282,7 @@ export class Membership {
       joiner.associated(world.queue.nowUs);
       world.queue.after(joiner.policy.authenticationUs, () => this.perform(joiner.expire(world.queue.nowUs)));
     }
-    this.#poll();
+    this.polling.start();
   }
 
   /** What the keys of the device make it do. */
@@ -343,69 +348,6 @@ export class Membership {
     device.mac.clear();
     this.#state = "joining";
     this.#again();
-  }
-
-  /** Asks the parent for frames, again and again. */
-  #poll(): void {
-    const device = this.#device;
-    if (this.#pollTimer !== undefined) this.#pollTimer.cancelled = true;
-    if (device.isRouter || device.place.parent === undefined) return;
-    const isBusy =
-      this.#skippedPolls === 0 &&
-      (device.joiner.stage === "waiting" ||
-        device.joiner.stage === "requested" ||
-        device.joiner.stage === "verifying" ||
-        device.aps.isWaiting);
-    const usualUs = device.plan.sleeps ? device.plan.pollSeconds * 1_000_000 : keepAliveUs;
-    const jitterUs = device.random.below(20_000);
-    const factor = 1 + this.#skippedPolls;
-    this.#pollTimer = device.world.queue.after((isBusy ? fastPollUs : usualUs * factor) + jitterUs, () => {
-      if (this.#state !== "idle" || device.place.parent === undefined || !device.mac.isOn) return;
-      device.mac.poll(device.place.parent, false, (result) => this.#polled(result));
-    });
-  }
-
-  /** Something is expected: the next poll comes soon. */
-  expectAnswer(): void {
-    if (this.#state === "idle") this.#poll();
-  }
-
-  #polled(result: SendResult): void {
-    this.#failures = result === "sent" ? 0 : this.#failures + 1;
-    if (this.#failures >= failuresMax && this.#device.joiner.isMember) {
-      this.#failures = 0;
-      this.rejoin();
-      return;
-    }
-    this.#poll();
-  }
-
-  /** A frame was fetched; `pending`: there are more. */
-  fetched(pending: boolean): void {
-    const device = this.#device;
-    if (!device.plan.sleeps || this.#isScanning) return;
-    const isTired = this.#rejectedInRow >= device.world.scenario.stack.rejectedMax;
-    if (!pending || isTired || device.place.parent === undefined) {
-      device.mac.relax();
-      return;
-    }
-    device.mac.poll(device.place.parent, device.place.short === noAddress, () => {});
-  }
-
-  /** A frame was dropped: it cost energy for nothing. After some of them the device sleeps longer. */
-  rejected(): void {
-    const { plan, world } = this.#device;
-    if (!plan.sleeps || !Number.isFinite(world.scenario.stack.rejectedMax)) return;
-    this.#rejectedInRow++;
-    if (this.#rejectedInRow === world.scenario.stack.rejectedMax) {
-      this.#device.note("stops listening for a while: too many frames that prove nothing", "defence");
-      this.#skippedPolls = 3;
-      this.#device.mac.relax();
-      world.queue.after(60_000_000, () => {
-        this.#rejectedInRow = 0;
-        this.#skippedPolls = 0;
-      });
-    }
   }
 
   /** The MAC of somebody says that we are no member any more. It proves nothing. */

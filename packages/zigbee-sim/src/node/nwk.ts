@@ -2,12 +2,7 @@ import { type Eui64 } from "@postern/zigbee/eui64";
 import { type NetworkKeys } from "@postern/zigbee/key-life/network-keys";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 import { decodeNwkCommand, NwkCommandId } from "@postern/zigbee/nwk/nwk-command";
-import {
-  encodeLinkStatus,
-  encodeNetworkStatus,
-  encodeRouteReply,
-  encodeRouteRequest,
-} from "@postern/zigbee/nwk/encode-nwk-command";
+import { encodeLinkStatus, encodeNetworkStatus } from "@postern/zigbee/nwk/encode-nwk-command";
 import { encodeNwkHeader } from "@postern/zigbee/nwk/encode-nwk-frame";
 import {
   decodeNwkFrame,
@@ -31,6 +26,7 @@ import {
   type Received,
   type TreeShape,
 } from "./nwk-types.ts";
+import { RouteDiscovery } from "./route-discovery.ts";
 import { Routing, treeNextHop } from "./routing.ts";
 
 const radiusMax = 15;
@@ -38,10 +34,9 @@ const broadcastJitterUs = 64_000;
 const passiveAcknowledgmentUs = 500_000;
 const broadcastRetriesMax = 2;
 const linkStatusUs = 15_000_000;
-const discoveryWaitUs = 1_000_000;
-const waitingForRouteMax = 8;
 /** Reasons of a network status. @see Zigbee Table 3-51 */
 const linkFailure = 0x02;
+
 /** The network layer of one device. @see Zigbee §3.6 */
 export class Nwk {
   readonly place: NetworkPlace;
@@ -53,7 +48,6 @@ export class Nwk {
   onReceived: (received: Received) => void = () => {};
   onRejected: (reason: Rejection) => void = () => {};
   #sequence: number;
-  #requestId: number;
   readonly #mac: Mac;
   readonly #queue: EventQueue;
   readonly #random: Random;
@@ -61,7 +55,7 @@ export class Nwk {
   readonly #stack: StackSettings;
   readonly #isRouter: boolean;
   readonly #tree: TreeShape | undefined;
-  readonly #waiting = new Map<number, Outgoing[]>();
+  readonly #discovery: RouteDiscovery;
 
   constructor(parts: {
     readonly mac: Mac;
@@ -83,8 +77,19 @@ export class Nwk {
     this.#tree = parts.tree;
     this.place = parts.place;
     this.#sequence = parts.random.below(256);
-    this.#requestId = parts.random.below(256);
     const { stack } = parts;
+    this.#discovery = new RouteDiscovery({
+      ...parts,
+      routing: this.routing,
+      secured: stack.securityLevel > 0,
+      nextSequence: () => (this.#sequence = (this.#sequence + 1) & 0xff),
+      transmit: (frame) => this.#transmit(frame, 0xffff, undefined),
+      send: (payload, neighbour) =>
+        this.send(payload, { frameType: NwkFrameType.command, destination: neighbour, nextHop: neighbour }),
+      hop: (frame, nextHop) => this.#hop(frame, nextHop),
+      nextHop: (destination) => this.#nextHop(destination),
+      isChild: (short) => this.children.has(short),
+    });
     this.broadcasts = new BroadcastTable(stack.broadcastTableMax, stack.broadcastsEachSourceMax);
     this.security = new NwkSecurity({
       ...parts,
@@ -171,7 +176,7 @@ export class Nwk {
     if (frame.frameType === NwkFrameType.command && received.secured) {
       const command = decodeNwkCommand(payload);
       if (command.kind === "route-request" && command.stopped === undefined) {
-        this.#seeRouteRequest(received, command);
+        if (this.#isRouter) this.#discovery.seeRequest(received, command);
         return;
       }
       if (command.kind === "link-status") {
@@ -251,14 +256,7 @@ export class Nwk {
       return;
     }
     const isRelayed = frame.source !== this.place.short;
-    const list = this.#waiting.get(frame.destination) ?? [];
-    if (this.#tree !== undefined || (isRelayed && list.length >= waitingForRouteMax)) {
-      frame.onDone?.("no-route");
-      return;
-    }
-    list.push(frame);
-    this.#waiting.set(frame.destination, list);
-    if (list.length === 1) this.#discover(frame.destination);
+    if (this.#tree !== undefined || !this.#discovery.wait(frame, isRelayed)) frame.onDone?.("no-route");
   }
 
   #nextHop(destination: number): number | undefined {
@@ -269,97 +267,6 @@ export class Nwk {
       return treeNextHop({ address: short, depth, parent }, destination, this.#tree);
     }
     return this.routing.nextHop(destination, this.#queue.nowUs);
-  }
-
-  #discover(destination: number): void {
-    this.#requestId = (this.#requestId + 1) & 0xff;
-    const request = { requestId: this.#requestId, destination, pathCost: 0 };
-    this.routing.request({ ...request, originator: this.place.short }, this.place.short, this.#queue.nowUs);
-    this.#sendRouteRequest(
-      request,
-      this.place.short,
-      radiusMax,
-      (this.#sequence = (this.#sequence + 1) & 0xff),
-    );
-    this.#queue.after(discoveryWaitUs, () => {
-      const list = this.#waiting.get(destination) ?? [];
-      this.#waiting.delete(destination);
-      for (const frame of list) {
-        const nextHop = this.#nextHop(destination);
-        if (nextHop === undefined) frame.onDone?.("no-route");
-        else this.#hop(frame, nextHop);
-      }
-    });
-  }
-
-  #sendRouteRequest(
-    request: { readonly requestId: number; readonly destination: number; readonly pathCost: number },
-    originator: number,
-    radius: number,
-    sequence: number,
-  ): void {
-    const frame: Outgoing = {
-      frameType: NwkFrameType.command,
-      destination: NwkBroadcast.routers,
-      source: originator,
-      sourceExtended: undefined,
-      radius,
-      sequence,
-      payload: encodeRouteRequest(request),
-      secured: this.#stack.securityLevel > 0,
-      onDone: undefined,
-    };
-    this.#transmit(frame, 0xffff, undefined);
-  }
-
-  #seeRouteRequest(
-    { frame, previousHop }: Received,
-    command: { readonly requestId: number; readonly destination: number; readonly pathCost: number },
-  ): void {
-    if (!this.#isRouter || frame.sourceShort === this.place.short) return;
-    const { requestId, destination } = command;
-    const pathCost = Math.min(255, command.pathCost + this.routing.cost(previousHop));
-    const originator = frame.sourceShort;
-    const isBetter = this.routing.request(
-      { originator, requestId, pathCost },
-      previousHop,
-      this.#queue.nowUs,
-    );
-    if (!isBetter) return;
-    this.routing.learn(originator, previousHop, pathCost);
-    if (destination === this.place.short || this.children.has(destination)) {
-      const reply = encodeRouteReply({ requestId, originator, responder: destination, pathCost: 0 });
-      this.send(reply, { frameType: NwkFrameType.command, destination: previousHop, nextHop: previousHop });
-    } else if (frame.radius > 1) {
-      const delayUs = 2_000 + this.#random.below(broadcastJitterUs);
-      const again = { requestId, destination, pathCost };
-      this.#queue.after(delayUs, () =>
-        this.#sendRouteRequest(again, originator, frame.radius - 1, frame.sequence),
-      );
-    }
-  }
-
-  #seeRouteReply(
-    previousHop: number,
-    reply: {
-      readonly requestId: number;
-      readonly originator: number;
-      readonly responder: number;
-      readonly pathCost: number;
-    },
-  ): void {
-    const pathCost = Math.min(255, reply.pathCost + this.routing.cost(previousHop));
-    this.routing.learn(reply.responder, previousHop, pathCost);
-    if (reply.originator === this.place.short) {
-      const list = this.#waiting.get(reply.responder) ?? [];
-      this.#waiting.set(reply.responder, []);
-      for (const frame of list) this.#hop(frame, previousHop);
-      return;
-    }
-    const back = this.routing.wayBack(reply.originator, reply.requestId);
-    if (back === undefined) return;
-    const payload = encodeRouteReply({ ...reply, pathCost });
-    this.send(payload, { frameType: NwkFrameType.command, destination: back, nextHop: back });
   }
 
   #seeLinkStatus(
@@ -378,7 +285,7 @@ export class Nwk {
     if (frame.frameType === NwkFrameType.command && secured) {
       const command = decodeNwkCommand(payload);
       if (command.kind === "route-reply" && command.stopped === undefined) {
-        if (this.#isRouter) this.#seeRouteReply(previousHop, command);
+        if (this.#isRouter) this.#discovery.seeReply(previousHop, command);
         return;
       }
       if (command.id === NwkCommandId.networkStatus && command.kind === "network-status") {
