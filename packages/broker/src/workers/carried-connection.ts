@@ -17,14 +17,17 @@ export const CarrierPause = {
 } as const;
 export type CarrierPause = (typeof CarrierPause)[keyof typeof CarrierPause];
 
+/** With so many bytes written that the first thread does not know of, it is told at once: it may be waiting for the room. */
+const unreportedBytesMax = 32_768;
+
 /** What a connection needs of the thread that carries it. */
 export interface CarrierLink {
   /** The batch that is handed over at the end of this turn. */
   batch(): Batch;
   /** Bytes of a client; `owned` when nobody else has their memory. */
   data(from: CarriedConnection, bytes: Buffer, owned: boolean): void;
-  /** Has `report` called before the batch is handed over. */
-  later(connection: CarriedConnection): void;
+  /** Has `report` called before the next batch is handed over: soon in any case, at the end of this turn when it is `urgent`. */
+  later(connection: CarriedConnection, urgent: boolean): void;
   /** Neither socket nor transport is left. */
   forget(connection: CarriedConnection): void;
 }
@@ -49,13 +52,15 @@ export class CarriedConnection implements Admitted, TransportHandler {
   #pieces: Uint8Array[] = [];
   #piecesCount = 0;
   #written = 0;
+  /** Bytes that were handed to the transport since the last report. */
+  #unreportedBytes = 0;
   #gathered = 0;
   #reports = false;
   #isGone = false;
   #isClosed = false;
   readonly #onWritten = (): void => {
     this.#written += 1;
-    this.#report();
+    this.#report(this.#unreportedBytes >= unreportedBytesMax);
   };
 
   constructor(
@@ -98,6 +103,7 @@ export class CarriedConnection implements Admitted, TransportHandler {
   }
 
   write(bytes: Uint8Array): void {
+    this.#unreportedBytes += bytes.length;
     if (this.#piecesCount === 0) {
       this.#transport?.write(bytes, this.#onWritten);
       return;
@@ -166,7 +172,7 @@ export class CarriedConnection implements Admitted, TransportHandler {
 
   onGathered(bytesMore: number): void {
     this.#gathered += bytesMore;
-    this.#report();
+    this.#report(true);
   }
 
   onEnd(): void {
@@ -185,13 +191,15 @@ export class CarriedConnection implements Admitted, TransportHandler {
     if (this.#written > 0) batch.add(FromCarrier.written, this.number, this.#written);
     if (this.#gathered !== 0) batch.add(FromCarrier.gathered, this.number, this.#gathered);
     this.#written = 0;
+    this.#unreportedBytes = 0;
     this.#gathered = 0;
   }
 
-  #report(): void {
-    if (this.#reports) return;
+  #report(urgent: boolean): void {
+    if (this.#reports && !urgent) return;
+    if (!this.#reports) this.#link.later(this, urgent);
+    else this.#link.batch();
     this.#reports = true;
-    this.#link.later(this);
   }
 
   #tell(kind: number, value: number, what: object): void {

@@ -26,6 +26,9 @@ const untakenBytesLast = 4 * untakenBytesMax;
 /** Bytes that come in one piece of this size are handed over as they are, not copied together with others. */
 const bodyBytesMin = 8_192;
 
+/** What was written is told with what is read next, and without it after this time: by itself it is worth waking nobody. */
+const reportMs = 1;
+
 /** A listener of this thread. */
 interface Listening {
   readonly running: RunningListener;
@@ -46,6 +49,7 @@ class Carrier implements CarrierLink {
   readonly #stopped = new Set<CarriedConnection>();
   readonly #questions = new Map<number, (answer: Uint8Array | undefined) => void>();
   #lastQuestion = 0;
+  #reportTimer: NodeJS.Timeout | undefined = undefined;
   readonly #onFlush = (): void => {
     this.#scheduled = false;
     this.#flush();
@@ -123,9 +127,10 @@ class Carrier implements CarrierLink {
       for (const connection of this.#connections.values()) this.#stop(connection);
   }
 
-  later(connection: CarriedConnection): void {
+  later(connection: CarriedConnection, urgent: boolean): void {
     this.#reporting.push(connection);
-    this.batch();
+    if (urgent) this.batch();
+    else if (!this.#scheduled) this.#reportTimer ??= setTimeout(this.#onFlush, reportMs);
   }
 
   forget(connection: CarriedConnection): void {
@@ -172,6 +177,8 @@ class Carrier implements CarrierLink {
   }
 
   #flush(): void {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = undefined;
     const reporting = this.#reporting;
     this.#reporting = [];
     for (const connection of reporting) connection.report(this.#batch);
