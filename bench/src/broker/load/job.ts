@@ -125,6 +125,8 @@ const figures = z.strictObject({
   seconds: z.number(),
   /** Of the server's processes; 0 where they are not known. */
   serverNanoseconds: z.number(),
+  /** Of the thread that had most. */
+  busiestNanoseconds: z.number(),
   generatorNanoseconds: z.number(),
   latencyMicroseconds: z
     .strictObject({

@@ -1,6 +1,6 @@
 import { Histogram } from "./histogram.ts";
 import type { Figures } from "./job.ts";
-import { cpuNanoseconds, memoryOf } from "./process-figures.ts";
+import { memoryOf, threadNanosecondsOf } from "./process-figures.ts";
 
 /** What is counted between two moments, and what it cost the server and this process. */
 export class Measured {
@@ -8,7 +8,7 @@ export class Measured {
   readonly #pids: readonly number[];
   #count = 0;
   #startedMs = 0;
-  #serverNanoseconds = 0;
+  #threads: ReadonlyMap<string, number> = new Map();
   #generatorNanoseconds = 0;
   #running = false;
 
@@ -24,21 +24,25 @@ export class Measured {
     this.#count = count;
     this.latency.clear();
     this.#running = true;
-    this.#serverNanoseconds = cpuNanoseconds(this.#pids);
+    this.#threads = threadNanosecondsOf(this.#pids);
     this.#generatorNanoseconds = ownNanoseconds();
     this.#startedMs = performance.now();
   }
 
   stop(count: number): Omit<Figures, "lost" | "more"> {
     const seconds = (performance.now() - this.#startedMs) / 1_000;
-    const serverNanoseconds = cpuNanoseconds(this.#pids) - this.#serverNanoseconds;
+    const threads = Array.from(
+      threadNanosecondsOf(this.#pids),
+      ([thread, nanoseconds]) => nanoseconds - (this.#threads.get(thread) ?? 0),
+    );
     const generatorNanoseconds = ownNanoseconds() - this.#generatorNanoseconds;
     this.#running = false;
     const at = (share: number): number => this.latency.quantile(share) ?? 0;
     return {
       count: count - this.#count,
       seconds,
-      serverNanoseconds,
+      serverNanoseconds: threads.reduce((sum, nanoseconds) => sum + nanoseconds, 0),
+      busiestNanoseconds: Math.max(0, ...threads),
       generatorNanoseconds,
       ...(this.latency.total === 0
         ? {}

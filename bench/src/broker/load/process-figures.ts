@@ -13,6 +13,20 @@ export function cpuNanoseconds(pids: readonly number[]): number {
   return sum;
 }
 
+/** The same for each thread, by process and thread. */
+export function threadNanosecondsOf(pids: readonly number[]): ReadonlyMap<string, number> {
+  const threads = new Map<string, number>();
+  for (const pid of pids) {
+    try {
+      for (const thread of readdirSync(`/proc/${pid}/task`))
+        threads.set(`${pid}/${thread}`, threadNanoseconds(pid, thread));
+    } catch {
+      // It has ended.
+    }
+  }
+  return threads;
+}
+
 /** The scheduler's own account of a thread: its first number is nanoseconds on a processor. */
 function threadNanoseconds(pid: number, thread: string): number {
   try {

@@ -5,7 +5,15 @@ import { fileURLToPath } from "node:url";
 import { groups, scenarios, type Group } from "../scenarios.ts";
 import { growthSection } from "./growth-section.ts";
 import { cpuPlot } from "./plot.ts";
-import { readGrowthReport, readScenarioReport, type GrowthReport, type ScenarioReport } from "./report.ts";
+import {
+  readGrowthReport,
+  readScalingReport,
+  readScenarioReport,
+  type GrowthReport,
+  type ScalingReport,
+  type ScenarioReport,
+} from "./report.ts";
+import { scalingSection } from "./scaling-section.ts";
 import type { Summary } from "./summary.ts";
 import { milliseconds, number } from "./table.ts";
 import { latencyVerdict } from "./verdict.ts";
@@ -14,16 +22,19 @@ const docs = fileURLToPath(new URL("../../../../docs/", import.meta.url));
 const folder = join(docs, "benchmarks");
 const scenarioFile = join(folder, "scenarios.json");
 const growthFile = join(folder, "growth.json");
+const scalingFile = join(folder, "scaling.json");
 
 /** Stores what was measured, and writes docs/benchmarks.md anew from all that is stored. */
 export function writeDocument(measured: {
   readonly scenarios?: ScenarioReport;
   readonly growth?: GrowthReport;
+  readonly scaling?: ScalingReport;
 }): void {
   mkdirSync(folder, { recursive: true });
   if (measured.scenarios !== undefined)
     writeJson(scenarioFile, joined(readScenarioReport(scenarioFile), measured.scenarios));
   if (measured.growth !== undefined) writeJson(growthFile, measured.growth);
+  if (measured.scaling !== undefined) writeJson(scalingFile, measured.scaling);
   const report = readScenarioReport(scenarioFile);
   const growth = readGrowthReport(growthFile);
   if (report !== undefined) {
@@ -33,7 +44,7 @@ export function writeDocument(measured: {
       cpuPlot(shapes, "Processor time of the server for each delivered message"),
     );
   }
-  writeFileSync(join(docs, "benchmarks.md"), textOf(report, growth));
+  writeFileSync(join(docs, "benchmarks.md"), textOf(report, growth, readScalingReport(scalingFile)));
 }
 
 /** What was measured again takes the place of what stood there; other scenarios stay. */
@@ -48,11 +59,11 @@ function joined(before: ScenarioReport | undefined, now: ScenarioReport): Scenar
   };
 }
 
-export function asJson(value: ScenarioReport | GrowthReport): string {
+export function asJson(value: ScenarioReport | GrowthReport | ScalingReport): string {
   return `${JSON.stringify(value, undefined, 1)}\n`;
 }
 
-function writeJson(path: string, value: ScenarioReport | GrowthReport): void {
+function writeJson(path: string, value: ScenarioReport | GrowthReport | ScalingReport): void {
   writeFileSync(path, asJson(value));
 }
 
@@ -60,10 +71,15 @@ function groupOf(name: string): Group | undefined {
   return scenarios.find((scenario) => scenario.name === name)?.group;
 }
 
-function textOf(report: ScenarioReport | undefined, growth: GrowthReport | undefined): string {
+function textOf(
+  report: ScenarioReport | undefined,
+  growth: GrowthReport | undefined,
+  scaling: ScalingReport | undefined,
+): string {
   return [
     head,
     ...(report === undefined ? [] : [scenariosSection(report)]),
+    ...(scaling === undefined ? [] : [scalingSection(scaling)]),
     ...(growth === undefined ? [] : [growthSection(growth)]),
     method,
   ].join("\n");
@@ -146,6 +162,7 @@ What a message, a connection and a subscription cost, measured by one command th
 | \`npm run bench -- --peers\` | RabbitMQ too, which Debian has in fifteen packages |
 | \`npm run bench -- --against ../other-checkout\` | what a change is worth: another checkout of this repository in the same run |
 | \`npm run bench -- 500-pairs-tls --profile DIRECTORY\` | where the time goes: a processor profile for the developer tools of a browser |
+| \`npm run bench -- workers\` | what more threads are worth (\`workers: N\`) |
 | \`npm run bench -- growth\` | how cost grows with what the server holds |
 | \`npm run bench -- list\` | everything else: the gate, the protection of payloads |
 `;
@@ -171,7 +188,7 @@ const method = `## Method
 ## What this does not show
 
 - Networks: everything is on loopback, where a system call costs more than the wire, and nothing is ever lost.
-- Several cores: each server has one thread for clients.
+- Several cores, beside other brokers: each server has one thread for clients there.
 - Real applications: payloads do not compress, topics do not change, and clients answer at once.
 - Absolute numbers of another machine. Ratios carry over better, and not always well.
 `;

@@ -49,6 +49,31 @@ const growthReport = z.strictObject({ machine, curves: z.array(curve) });
 export type GrowthReport = z.infer<typeof growthReport>;
 export type Curve = z.infer<typeof curve>;
 
+const scaling = z.strictObject({
+  scenario: z.string(),
+  workers: z.number(),
+  cpuMicroseconds: z.number(),
+  /** Of the thread that has most to do, for each message. */
+  busiestMicroseconds: z.number(),
+  /** How many times less that is than with one worker: the median over rounds. */
+  timesOne: z.number(),
+  perSecond: z.number(),
+  p50Microseconds: z.number(),
+  p99Microseconds: z.number(),
+});
+
+const scalingReport = z.strictObject({ machine, found: z.array(scaling) });
+
+/** What several threads are worth. */
+export type ScalingReport = z.infer<typeof scalingReport>;
+export type Scaling = z.infer<typeof scaling>;
+
+/** `undefined` when there is none yet. */
+export function readScalingReport(path: string): ScalingReport | undefined {
+  const json = read(path);
+  return json === undefined ? undefined : scalingReport.parse(json);
+}
+
 /** `undefined` when there is none yet. */
 export function readScenarioReport(path: string): ScenarioReport | undefined {
   const json = read(path);

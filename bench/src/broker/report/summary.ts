@@ -69,7 +69,7 @@ function timesLess(ours: readonly Figures[], theirs: readonly Figures[]): number
   return median(ratios.filter((ratio) => ratio !== undefined));
 }
 
-function median(values: readonly number[]): number | undefined {
+export function median(values: readonly number[]): number | undefined {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const [low, high] = [sorted[sorted.length % 2 === 0 ? middle - 1 : middle], sorted[middle]];
