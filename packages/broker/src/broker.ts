@@ -63,6 +63,7 @@ export class Broker {
       reauthorization,
       outboundShared: { pool: new ChunkPool(), line: context.line, stats: context.stats, outboundBytes: 0 },
       throttlesAll: limits.bytesPerSecondTotalMax > 0 || limits.messagesPerSecondTotalMax > 0,
+      heardAll: (transport) => this.#carriers?.heardAll(transport),
       audit: (kind, connection, detail) => this.#audit(kind, connection, detail),
       closed: (connection) => this.#connections.delete(connection),
     };

@@ -65,7 +65,12 @@ export function handleConnect(connection: Connection, bytes: Buffer, start: numb
   const clientId = assigned ? `postern-${randomBytes(12).toString("hex")}` : packet.clientId;
   connection.clientId = clientId;
   connection.problemInformation = packet.properties.requestProblemInformation !== 0;
-  return authenticate({ connection, packet, clientId, assigned });
+  const attempt = { connection, packet, clientId, assigned };
+  // Whoever takes its leave and comes back at once may be here before its DISCONNECT, where other threads carry connections.
+  const heard = context.sessions.get(clientId)?.connection?.heardAll();
+  return heard === undefined
+    ? authenticate(attempt)
+    : whenKnown(connection, heard, () => authenticate(attempt));
 }
 
 /** AUTH: the next step of an enhanced authentication, or the start of another. @see MQTT 5.0 §3.15, §4.12 */

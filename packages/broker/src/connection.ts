@@ -304,6 +304,11 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     if (this.#throttle !== undefined) this.#throttle.shared = shared;
   }
 
+  /** Resolves when all that the client has sent by now was looked at; `undefined` when it always is. */
+  heardAll(): Promise<void> | undefined {
+    return this.core.heardAll(this.#transport);
+  }
+
   /** Reads nothing more until `resume` is called with the same reason. */
   pause(reason: PauseReason): void {
     this.#pauses |= reason;

@@ -8,6 +8,8 @@ import { after, describe, it } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 
 import { encodeConnect } from "@postern/mqtt/connect";
+import { encodeDisconnect } from "@postern/mqtt/control";
+import { noProperties } from "@postern/mqtt/packets";
 import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { RunningListener } from "../src/listeners/listener.ts";
@@ -153,6 +155,24 @@ describe("with two threads", () => {
       before = next;
     }
     await before.ping();
+  });
+
+  it("who takes its leave and comes back at once has taken its leave: no will, no take-over (MQTT 5.0 §3.14.4)", async () => {
+    const opened = start();
+    const { port } = await opened.listen();
+    const witness = await client(port, "witness");
+    witness.send(subscribePacket(5, 1, [request("will", 1)]));
+    await witness.take("suback");
+    const packet = connectPacket("restless", 5, {
+      will: { topic: "will", payload: Buffer.from("?"), qos: 1, retain: false, properties: noProperties },
+    });
+    for (let round = 0; round < 40; round += 1) {
+      const restless = await HandClient.connected({ host: "127.0.0.1", port }, packet);
+      restless.send(encodeDisconnect(5, { reasonCode: 0, properties: noProperties }));
+    }
+    await witness.ping();
+    assert.deepEqual(witness.received, []);
+    assert.equal(opened.broker.snapshot().counters.sessionsTakenOver, 0);
   });
 
   it("an identity that is trusted no more loses its connections in both at once", async () => {

@@ -13,6 +13,7 @@ import type { TlsMaterial } from "../ports.ts";
 import { TimerWheel } from "../timer-wheel.ts";
 import { Batch, FromCarrier, memoryOf, readBatch, ToCarrier } from "./batch.ts";
 import { CarriedConnection, CarrierPause, type CarrierLink } from "./carried-connection.ts";
+import { turns } from "./turns.ts";
 import type { CarrierJob, FromCarrierMessage, MaterialCopy, ToCarrierMessage } from "./messages.ts";
 
 /*
@@ -83,6 +84,9 @@ class Carrier implements CarrierLink {
         break;
       case "ticket-keys":
         this.#sessionsFor(message.resumption, message.ticketKeys).follow(message.ticketKeys);
+        break;
+      case "hear-all":
+        void this.#hearAll(message.question);
         break;
       case "stapled":
         this.#questions.get(message.question)?.(message.answer);
@@ -271,6 +275,12 @@ class Carrier implements CarrierLink {
     const sessions = new TlsSessions(resumption, systemClock, ticketKeys);
     this.#sessions.push(sessions);
     return sessions;
+  }
+
+  async #hearAll(question: number): Promise<void> {
+    await turns();
+    this.#flush();
+    this.#post({ kind: "heard-all", question }, []);
   }
 
   async #closeListener(listener: number): Promise<void> {

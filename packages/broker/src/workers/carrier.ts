@@ -62,6 +62,8 @@ export class Carrier {
     this.#scheduled = false;
     this.#flush();
   };
+  readonly #questions = new Map<number, () => void>();
+  #lastQuestion = 0;
   readonly #batchNow = (): Batch => {
     if (this.#batch.isFull) this.#flush();
     if (!this.#scheduled) {
@@ -70,6 +72,8 @@ export class Carrier {
     }
     return this.#batch;
   };
+
+  readonly #link = { batch: this.#batchNow, heardAll: () => this.#hearAll() };
 
   constructor(host: CarrierHost) {
     this.#host = host;
@@ -138,6 +142,14 @@ export class Carrier {
     await this.#exited;
   }
 
+  /** Resolves when all that its sockets have by now was handed over. */
+  #hearAll(): Promise<void> {
+    this.#lastQuestion += 1;
+    const question = this.#lastQuestion;
+    this.#post({ kind: "hear-all", question });
+    return new Promise((resolve) => this.#questions.set(question, resolve));
+  }
+
   #post(message: ToCarrierMessage, memory: ArrayBuffer[] = []): void {
     this.#worker.postMessage(message, memory);
   }
@@ -165,6 +177,10 @@ export class Carrier {
       }
       case "listener-closed":
         this.#listeners.get(message.listener)?.closed.resolve();
+        break;
+      case "heard-all":
+        this.#questions.get(message.question)?.();
+        this.#questions.delete(message.question);
         break;
       case "staple":
         void this.#staple(message.listener, message.question);
@@ -232,7 +248,7 @@ export class Carrier {
     const listening = this.#listeners.get(listener);
     assert(listening !== undefined);
     const arrival: Arrival = JSON.parse(bytes.toString());
-    const connection = new RemoteConnection(this.#batchNow, number, listener, arrival);
+    const connection = new RemoteConnection(this.#link, number, listener, arrival);
     listening.connectionCount += 1;
     this.#connections.set(number, connection);
     this.#host.admission.enter(connection, listening.gate);

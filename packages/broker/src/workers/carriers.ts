@@ -6,7 +6,10 @@ import {
   type RunningListener,
   startListener,
 } from "../listeners/listener.ts";
+import type { Transport } from "../transport.ts";
 import { Carrier, type CarrierHost } from "./carrier.ts";
+import { RemoteConnection } from "./remote-connection.ts";
+import { turns } from "./turns.ts";
 
 /** Whether other threads can carry the connections of a listener: what they would have to ask for in the middle of a handshake stays here. */
 function canBeCarried({ kind, psk, resumption }: ListenerOptions): boolean {
@@ -67,6 +70,12 @@ export class Carriers {
         for (const carrier of carriers) carrier.cutListener(listener);
       },
     };
+  }
+
+  /** Resolves when all that has come for the transport by now was handed over, whichever thread it is in. */
+  async heardAll(transport: Transport): Promise<void> {
+    if (transport instanceof RemoteConnection) await transport.heardAll();
+    else await turns();
   }
 
   async close(): Promise<void> {

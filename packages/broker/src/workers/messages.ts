@@ -41,6 +41,7 @@ export type ToCarrierMessage =
     }
   | { readonly kind: "reload-tls"; readonly listener: number; readonly material: MaterialCopy }
   | { readonly kind: "ticket-keys"; readonly resumption: Resumption; readonly ticketKeys: TicketKeys }
+  | { readonly kind: "hear-all"; readonly question: number }
   | { readonly kind: "stapled"; readonly question: number; readonly answer: Uint8Array | undefined }
   | { readonly kind: "close-listener"; readonly listener: number }
   | { readonly kind: "cut-listener"; readonly listener: number }
@@ -56,6 +57,7 @@ export type FromCarrierMessage =
       readonly code: string | undefined;
     }
   | { readonly kind: "listener-closed"; readonly listener: number }
+  | { readonly kind: "heard-all"; readonly question: number }
   | { readonly kind: "staple"; readonly listener: number; readonly question: number }
   | { readonly kind: "audit"; readonly event: AuditEvent }
   | {

@@ -9,6 +9,14 @@ const inlineBytesMax = 8_192;
 /** Writes that are done are forgotten when there are so many of them. */
 const writesKeptMax = 64;
 
+/** The way to the thread that carries a connection. */
+export interface RemoteLink {
+  /** What is handed over at the end of this turn. */
+  readonly batch: () => Batch;
+  /** Resolves when all that its sockets have by now was handed over. */
+  readonly heardAll: () => Promise<void>;
+}
+
 /** What a connection that another thread carries is here, where everything about it is decided. */
 export class RemoteConnection implements Caller, Transport {
   readonly number: number;
@@ -17,6 +25,7 @@ export class RemoteConnection implements Caller, Transport {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #batch: () => Batch;
+  readonly #link: RemoteLink;
   destroyed = false;
   /** Set when it may begin. */
   admitted: Admitted<RemoteConnection> | undefined = undefined;
@@ -31,9 +40,9 @@ export class RemoteConnection implements Caller, Transport {
   #writtenCount = 0;
   #gatheredBytes = 0;
 
-  /** `batch` gives what is handed over at the end of this turn to the thread that carries the connection. */
-  constructor(batch: () => Batch, number: number, listener: number, { address, port }: Arrival) {
-    this.#batch = batch;
+  constructor(link: RemoteLink, number: number, listener: number, { address, port }: Arrival) {
+    this.#link = link;
+    this.#batch = link.batch;
     this.number = number;
     this.listener = listener;
     this.remoteAddress = address;
@@ -90,6 +99,10 @@ export class RemoteConnection implements Caller, Transport {
     if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#batch().add(ToCarrier.resume, this.number, 0);
+  }
+
+  heardAll(): Promise<void> {
+    return this.#link.heardAll();
   }
 
   end(lingerMs: number): void {
