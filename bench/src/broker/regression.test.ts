@@ -50,7 +50,7 @@ describe("the cost of a message", () => {
     const figures = await generator.run({
       kind: "messages",
       target,
-      load: { ...load, warmSeconds: 0.25, seconds: 0.3 },
+      load: { ...load, warmSeconds: 0.15, seconds: 0.3 },
     });
     assert.equal(figures.lost, 0);
     return figures.serverNanoseconds / 1_000 / figures.count;

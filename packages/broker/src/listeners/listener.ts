@@ -113,7 +113,14 @@ const backlog = 4_096;
 export async function startListener(options: ListenerOptions, host: ListenerHost): Promise<RunningListener> {
   const { context, admission } = host;
   const { limits, counted } = limitsAndGate(options, context.limits);
-  const begun = new WeakMap<Admitted, WheelTimer>();
+  /** How long those have who have not come as far as MQTT. */
+  const begun = new Map<Socket, WheelTimer>();
+  const settle = (socket: Socket): void => {
+    const timer = begun.get(socket);
+    if (timer === undefined) return;
+    context.wheel.clear(timer);
+    begun.delete(socket);
+  };
   const resumption = options.psk === undefined ? options.resumption : undefined;
   const protocol = create({
     options,
@@ -121,8 +128,7 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     context,
     sessions: resumption === undefined ? undefined : host.sessionsFor(resumption),
     accept(transport, peer, entrance) {
-      const timer = begun.get(entrance);
-      if (timer !== undefined) context.wheel.clear(timer);
+      settle(entrance.socket);
       return host.accept(transport, peer, limits, entrance);
     },
   });
@@ -132,9 +138,8 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     start(entrance: Admitted) {
       // TLS and HTTP have as long as CONNECT has after them.
       const timer = new WheelTimer(() => entrance.socket.destroy());
-      begun.set(entrance, timer);
+      begun.set(entrance.socket, timer);
       context.wheel.set(timer, limits.connectTimeoutSeconds * 1_000);
-      entrance.socket.once("close", () => context.wheel.clear(timer));
       protocol.take(entrance);
     },
   };
@@ -142,7 +147,10 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
   const server = createNetServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
     if (!admission.enter(socket, gate)) return;
     sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+    socket.once("close", () => {
+      sockets.delete(socket);
+      settle(socket);
+    });
   });
   await listening(server, options);
   const address = server.address();

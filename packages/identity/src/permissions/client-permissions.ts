@@ -58,27 +58,35 @@ export class ClientPermissions {
   #rights: Map<string, number> | undefined = undefined;
 
   constructor(policy: Policy, subject: Subject) {
-    const roles = subject.roles.flatMap((name) => policy.roles.get(name) ?? []);
-    const problems = new Set<string>();
-    const rules = roles.flatMap((role) => [
-      ...role.fixed,
-      ...role.open.flatMap((rule) =>
-        bindRule(
-          rule,
-          { device: subject.name, client: subject.client, tenant: subject.tenant },
-          subject.groups,
-          (text) => problems.add(text),
-        ),
-      ),
-    ]);
+    const shared = ofRoles(policy, subject.roles);
+    const { roles } = shared;
     this.subject = subject;
     this.refusedPublish = policy.refusedPublish;
     this.checksResponseTopics = policy.checksResponseTopics;
-    this.limits = limitsOf(roles);
+    this.limits = shared.limits;
+    this.sessionRules = shared.sessionRules;
+    if (!shared.hasOpenRules) {
+      this.problems = noProblems;
+      this.allows = shared.allows;
+      this.denies = shared.denies;
+      return;
+    }
+    const problems = new Set<string>();
+    const rules = roles.flatMap((role) =>
+      role.fixed.concat(
+        role.open.flatMap((rule) =>
+          bindRule(
+            rule,
+            { device: subject.name, client: subject.client, tenant: subject.tenant },
+            subject.groups,
+            (text) => problems.add(text),
+          ),
+        ),
+      ),
+    );
     this.problems = [...problems];
     this.allows = rules.filter(({ rule }) => rule.effect === "allow");
     this.denies = rules.filter(({ rule }) => rule.effect === "deny");
-    this.sessionRules = roles.flatMap(({ persistentSession }) => persistentSession);
   }
 
   /** Whether the client may have a session that outlives its connection. */
@@ -139,6 +147,47 @@ export class ClientPermissions {
 
 function lower(qos: QoS): QoS {
   return qos === 2 ? 1 : 0;
+}
+
+/** What all clients with the same roles have in common: worked out once, and held once. */
+interface OfRoles {
+  readonly roles: readonly Role[];
+  readonly limits: ClientLimits;
+  readonly sessionRules: readonly SessionRule[];
+  /** Some rules say something else for each client. */
+  readonly hasOpenRules: boolean;
+  /** The rules that say the same for all. */
+  readonly allows: readonly BoundRule[];
+  readonly denies: readonly BoundRule[];
+}
+
+const noProblems: readonly string[] = [];
+/** By policy, and by the names of the roles, of which there are few combinations. */
+const known = new WeakMap<Policy, Map<string, OfRoles>>();
+const combinationsMax = 1_024;
+
+function ofRoles(policy: Policy, names: readonly string[]): OfRoles {
+  let combinations = known.get(policy);
+  if (combinations === undefined) {
+    combinations = new Map();
+    known.set(policy, combinations);
+  }
+  const key = JSON.stringify(names);
+  const found = combinations.get(key);
+  if (found !== undefined) return found;
+  const roles = names.flatMap((name) => policy.roles.get(name) ?? []);
+  const rules = roles.flatMap(({ fixed }) => fixed);
+  const made = {
+    roles,
+    limits: limitsOf(roles),
+    sessionRules: roles.flatMap(({ persistentSession }) => persistentSession),
+    hasOpenRules: roles.some(({ open }) => open.length > 0),
+    allows: rules.filter(({ rule }) => rule.effect === "allow"),
+    denies: rules.filter(({ rule }) => rule.effect === "deny"),
+  };
+  if (combinations.size >= combinationsMax) combinations.clear();
+  combinations.set(key, made);
+  return made;
 }
 
 /** Every limit of every role holds: the lowest counts. */
