@@ -1,4 +1,5 @@
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
+import { pcapngHeader, pcapngKey, pcapngRecord } from "@postern/zigbee/capture/pcapng-writer";
 import { pcapHeader, pcapRecord, recordBytes } from "@postern/zigbee/capture/pcap-writer";
 
 import { type RecordedFrame, type Simulation } from "./simulation.ts";
@@ -17,6 +18,16 @@ export function recordingPcap(frames: readonly RecordedFrame[]): Uint8Array {
     offset += recordBytes(bytes);
   }
   return file;
+}
+
+/** The same as a pcapng file, with the keys in it that its readers need. Secrets: of a simulation, of nobody else. */
+export function recordingPcapng({ frames, keys, scenario }: Simulation): Uint8Array {
+  const parts = [pcapngHeader()];
+  for (const { use, bytes } of keys) {
+    if (use !== "master") parts.push(pcapngKey(bytes, use, scenario.pan));
+  }
+  for (const { timeUs, bytes, damaged } of frames) parts.push(pcapngRecord(epochUs + timeUs, bytes, damaged));
+  return Buffer.concat(parts);
 }
 
 /** The same for our own auditor. */

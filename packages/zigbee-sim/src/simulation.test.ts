@@ -75,6 +75,22 @@ describe("a simulated network", () => {
     assert.ok(delivery > 0.97, `delivery ${delivery}`);
   });
 
+  it("forms a network without trust centre, in which every router hands out the key", () => {
+    const mesh = scenario("mesh", { seconds: 120 });
+    const simulation = new Simulation({ ...mesh, security: { ...mesh.security, model: "distributed" } }, 4);
+    const { delivery, joined } = measuredRun(simulation);
+    assert.equal(joined, mesh.nodes.length - 1);
+    assert.ok(delivery > 0.97, `delivery ${delivery}`);
+    assert.notEqual(simulation.coordinator.place.short, 0, "nobody has the address of a coordinator");
+    const givers = simulation.devices.filter(({ trustCentre }) => (trustCentre?.devices.length ?? 0) > 0);
+    assert.ok(givers.length > 1, "only one router has handed out the key");
+    const first = simulation.coordinator.networkKeys.active?.bytes;
+    for (const { networkKeys, joiner } of simulation.devices) {
+      assert.deepEqual(networkKeys.active?.bytes, first);
+      assert.notEqual(joiner.stage, "requested");
+    }
+  });
+
   it("establishes link keys from master keys (SKKE) in commercial mode", () => {
     const star = scenario("star", { seconds: 60 });
     const security = { ...star.security, linkKeys: "none", masterKeys: true, issuesLinkKeys: false } as const;

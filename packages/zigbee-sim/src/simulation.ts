@@ -29,6 +29,8 @@ export interface SimulatedKey {
 }
 
 const wellKnownLinkKey = new TextEncoder().encode("ZigBeeAlliance09");
+/** What test devices of distributed networks have in its place. */
+const distributedLinkKey = Uint8Array.from({ length: 16 }, (_, index) => 0xd0 + index);
 
 /** A simulated network that can be run, looked into and disturbed. */
 export class Simulation {
@@ -55,6 +57,7 @@ export class Simulation {
       random: this.random,
       truth: this.truth,
       tree: scenario.topology === "tree" ? { childrenMax: 6, routersMax: 3, depthMax: 4 } : undefined,
+      hub: { short: 0 },
     };
     const linkKeys = this.#linkKeys();
     const masterKeys = this.#masterKeys();
@@ -152,13 +155,17 @@ export class Simulation {
     const { linkKeys } = this.scenario.security;
     if (linkKeys === "none") return keys;
     for (const { address, name } of this.scenario.nodes) {
-      const key = linkKeys === "well-known" ? wellKnownLinkKey : this.#installCodeKey(name);
+      const key = linkKeys === "well-known" ? this.#wellKnownKey : this.#installCodeKey(name);
       keys.set(address, key);
       if (linkKeys === "install-code") {
         this.#keys.push({ name: `install code of ${name}`, use: "link", bytes: key });
       }
     }
     return keys;
+  }
+
+  get #wellKnownKey(): Uint8Array {
+    return this.scenario.security.model === "distributed" ? distributedLinkKey : wellKnownLinkKey;
   }
 
   #installCodeKey(name: string): Uint8Array {
@@ -189,7 +196,8 @@ export class Simulation {
       linkKey: linkKeys.get(plan.address),
       masterKey: masterKeys.get(plan.address),
       acceptsClearKey: security.mode === "residential",
-      requestsLinkKey: security.issuesLinkKeys,
+      // There is nobody to ask where every router hands out the key.
+      requestsLinkKey: security.issuesLinkKeys && security.model === "centralized",
       authenticationUs: security.authenticationSeconds * 1_000_000,
     };
   }
@@ -209,13 +217,13 @@ export class Simulation {
         security.linkKeys === "none"
           ? { kind: "none" }
           : security.linkKeys === "well-known"
-            ? { kind: "global", key: wellKnownLinkKey }
+            ? { kind: "global", key: this.#wellKnownKey }
             : { kind: "unique", keys: linkKeys },
-      masterKeys,
+      masterKeys: security.model === "centralized" ? masterKeys : new Map(),
       allowed: security.onlyAllowed ? new Set(nodes.map(({ address }) => address)) : undefined,
       unsecuredRejoin: security.unsecuredRejoin,
       oneJoinForEachKey: security.oneJoinForEachKey,
-      issuesLinkKeys: security.issuesLinkKeys,
+      issuesLinkKeys: security.issuesLinkKeys && security.model === "centralized",
       authenticationUs: security.authenticationSeconds * 1_000_000,
       devicesMax: security.devicesMax,
     };

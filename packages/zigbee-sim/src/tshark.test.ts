@@ -127,6 +127,11 @@ describe(
       assert.ok(compare({ ...star, security, seconds: 90 }, 1).secured > 100);
     });
 
+    it("opens every frame of a distributed network, whose routers hand out the key", () => {
+      const security = { ...mesh.security, model: "distributed", linkKeys: "well-known" } as const;
+      assert.ok(compare({ ...mesh, security, seconds: 60 }, 2).secured > 100);
+    });
+
     it("opens every frame of a tree, where keys go through tunnels", () => {
       assert.ok(compare({ ...tree, seconds: 90 }, 3).secured > 100);
     });

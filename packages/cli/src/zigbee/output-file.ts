@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { closeSync, fchmodSync, openSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 
 import { errorText } from "@postern/core/errors";
@@ -14,7 +14,14 @@ export function writeOutput(
 ): void {
   if (file === undefined) return;
   try {
-    writeFileSync(resolve(cwd, file), content(), { mode });
+    const descriptor = openSync(resolve(cwd, file), "w", mode);
+    try {
+      // A file that was there before keeps its mode, and this one holds keys.
+      if (mode === 0o600) fchmodSync(descriptor, mode);
+      writeFileSync(descriptor, content());
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (thrown) {
     throw new UsageError(`cannot write ${file}: ${errorText(thrown)}`, { cause: thrown });
   }

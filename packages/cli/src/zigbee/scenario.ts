@@ -152,7 +152,12 @@ function defined<T extends object>(fields: T): Partial<Defined<T>> {
   >;
 }
 
-function scenarioFault({ nodes, seconds: length, warmUpSeconds }: Scenario): string | undefined {
+function scenarioFault(scenario: Scenario): string | undefined {
+  const { nodes, seconds: length, warmUpSeconds, security, stack } = scenario;
+  const needsCentre = security.keyUpdateSeconds > 0 || security.masterKeys || stack.apsEncryption;
+  if (security.model === "distributed" && needsCentre) {
+    return "security.model is distributed: there is no trust centre for keyUpdateSeconds, masterKeys or apsEncryption";
+  }
   const names = new Set(nodes.map(({ name }) => name));
   if (names.size < nodes.length) return "nodes: two devices have one name";
   if (new Set(nodes.map(({ address: eui }) => eui)).size < nodes.length)

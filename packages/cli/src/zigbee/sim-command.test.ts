@@ -40,6 +40,32 @@ describe("postern zigbee sim", () => {
     assert.match(audit.out, /Protected frames opened: (\d+) of \1\n/);
   });
 
+  it("writes a capture that brings its keys along, where its name ends with .pcapng", async () => {
+    const scenario = scenarioFile("keys.json", { base: "star", seconds: 40, warmUpSeconds: 20 });
+    assert.equal((await postern("sim", scenario, "--pcap", "b.pcapng")).code, 0);
+    assert.equal(statSync(join(folder, "b.pcapng")).mode & 0o777, 0o600);
+    const audit = await postern("audit", "b.pcapng", "--fail-on", "low");
+    assert.equal(audit.code, 0, audit.out);
+    assert.match(audit.out, /Protected frames opened: (\d+) of \1\n/);
+  });
+
+  it("runs a network without a trust centre, and refuses what there is only with one", async () => {
+    const base = { base: "mesh", seconds: 60, warmUpSeconds: 30 };
+    const good = scenarioFile("distributed.json", { ...base, security: { model: "distributed" } });
+    const { code, out } = await postern("sim", good);
+    assert.equal(code, 0);
+    assert.match(out, /devices joined +9\n/);
+    for (const more of [
+      { security: { model: "distributed", keyUpdateSeconds: 30 } },
+      { security: { model: "distributed", masterKeys: true } },
+      { security: { model: "distributed" }, stack: { apsEncryption: true } },
+    ]) {
+      const refused = await postern("sim", scenarioFile("bad.json", { ...base, ...more }));
+      assert.equal(refused.code, 2);
+      assert.match(refused.err, /model is distributed: there is no trust centre/);
+    }
+  });
+
   it("is the same for one seed, and says in JSON what it measured", async () => {
     const scenario = scenarioFile("json.json", { base: "star", seconds: 40, warmUpSeconds: 20 });
     const first = await postern("sim", scenario, "--seed", "7", "--json");

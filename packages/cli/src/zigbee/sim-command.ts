@@ -1,5 +1,5 @@
 import { measuredRun } from "@postern/zigbee-sim/measurements";
-import { recordingPcap, wiresharkKeys } from "@postern/zigbee-sim/recording";
+import { recordingPcap, recordingPcapng, wiresharkKeys } from "@postern/zigbee-sim/recording";
 import { simulationHtml } from "@postern/zigbee-sim/report-html";
 import { simulationText } from "@postern/zigbee-sim/report-text";
 import { Simulation } from "@postern/zigbee-sim/simulation";
@@ -24,7 +24,12 @@ export function simCommand(name: string, options: SimCommandOptions, context: Co
   const simulation = new Simulation(loadScenario(name, context.cwd), seed);
   const measured = measuredRun(simulation);
   const { cwd } = context;
-  writeOutput(options.pcap, cwd, () => recordingPcap(simulation.frames));
+  // A file with keys in it is for its owner.
+  if (options.pcap?.endsWith(".pcapng") === true) {
+    writeOutput(options.pcap, cwd, () => recordingPcapng(simulation), 0o600);
+  } else {
+    writeOutput(options.pcap, cwd, () => recordingPcap(simulation.frames));
+  }
   writeOutput(options.keys, cwd, () => wiresharkKeys(simulation), 0o600);
   writeOutput(options.report, cwd, () => simulationHtml(simulation, measured, seed));
   if (options.json === true) {

@@ -143,7 +143,15 @@ function trapOf(simulation: Simulation): Device {
   const truth = new Truth(() => queue.nowUs);
   return new Device(
     plan,
-    { scenario: rogue, queue, medium, random: random.derive("trap"), truth, tree: undefined },
+    {
+      scenario: rogue,
+      queue,
+      medium,
+      random: random.derive("trap"),
+      truth,
+      tree: undefined,
+      hub: { short: 0 },
+    },
     {
       joining: {
         linkKey: undefined,

@@ -70,11 +70,11 @@ export class Applications {
 
   /** A message has arrived. */
   receive({ aps, payload, received }: ApsIndication): void {
-    const { world, plan, isCoordinator, keyExchange } = this.#device;
+    const { world, plan, trustCentre, keyExchange } = this.#device;
     if (aps.profile === zdpProfile) {
       const zdp = decodeZdpFrame(aps.cluster, payload);
       if (zdp.kind !== "device-announce" || zdp.address === undefined || !received.secured) return;
-      if (isCoordinator) keyExchange.proved(zdp.address, zdp.shortAddress);
+      if (trustCentre !== undefined) keyExchange.proved(zdp.address, zdp.shortAddress);
       const lamp = world.scenario.nodes.find(({ address }) => address === zdp.address);
       if (lamp?.application === "lamp") this.#lamps.set(lamp.address, lamp);
       return;
@@ -128,8 +128,13 @@ export class Applications {
   }
 
   #toCoordinator(clusterId: number, payload: Uint8Array, sinceUs: number, counts = true): void {
-    const coordinator = this.#device.world.scenario.nodes.find(({ kind }) => kind === "coordinator");
-    const destination = { short: 0, name: coordinator?.name ?? "coordinator", address: coordinator?.address };
+    const { scenario, hub } = this.#device.world;
+    const coordinator = scenario.nodes.find(({ kind }) => kind === "coordinator");
+    const destination = {
+      short: hub.short,
+      name: coordinator?.name ?? "coordinator",
+      address: coordinator?.address,
+    };
     this.#send({ destination, cluster: clusterId, payload, sinceUs }, counts);
   }
 

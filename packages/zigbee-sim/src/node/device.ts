@@ -30,6 +30,8 @@ export interface World {
   readonly random: Random;
   readonly truth: Truth;
   readonly tree: TreeShape | undefined;
+  /** Who has formed the network, and what applications report to. Its address is 0 where there is a coordinator. */
+  readonly hub: { short: number };
 }
 
 /** A beacon that was heard in a scan. */
@@ -78,10 +80,12 @@ export class Device {
       updateId: 0,
     };
     this.joiner = new JoiningDevice(keys.joining);
+    // A router of a distributed network hands out what it was given itself.
+    const given = plan.kind === "coordinator" ? undefined : this.joiner.networkKeys;
     this.trustCentre =
       keys.centre === undefined
         ? undefined
-        : new TrustCentre(plan.address, keys.centre, (count) => random.bytes(count));
+        : new TrustCentre(plan.address, keys.centre, (count) => random.bytes(count), given);
     this.mac = new Mac({
       radio: new Radio(plan.name, plan, scenario.channel),
       queue,
@@ -163,9 +167,12 @@ export class Device {
 
   #form(): void {
     const { scenario } = this.world;
+    const isDistributed = scenario.security.model === "distributed";
     this.place.pan = scenario.pan;
-    this.place.short = 0;
-    this.note("forms the network");
+    // Nobody has the coordinator's address where there is none (Zigbee §3.6.1.2); in a tree it is the root's.
+    this.place.short = isDistributed && this.world.tree === undefined ? 1 + this.random.below(0xfff0) : 0;
+    this.world.hub.short = this.place.short;
+    this.note(isDistributed ? "forms a network without a trust centre" : "forms the network");
     this.parent.open(scenario.security.permitSeconds);
     this.nwk.announceLinks();
     this.keyExchange.startTrustCentre();

@@ -72,7 +72,9 @@ export class KeyExchange {
 
   /** What protects application messages between this device and the trust centre; `undefined`: nothing is shared yet. */
   applicationProtection(peer: Eui64 | undefined): ApsProtection | undefined {
-    if (!this.#device.world.scenario.stack.apsEncryption) return undefined;
+    const { stack, security } = this.#device.world.scenario;
+    // Without a trust centre no two devices share a key of their own.
+    if (!stack.apsEncryption || security.model === "distributed") return undefined;
     const [linkKey] = this.linkKeys(peer);
     return linkKey === undefined ? undefined : { linkKey, keyIdentifier: KeyIdentifier.dataKey };
   }
@@ -86,8 +88,9 @@ export class KeyExchange {
       world.queue.after(1_000_000, look);
     };
     world.queue.after(1_000_000, look);
-    const { keyUpdateSeconds } = world.scenario.security;
-    if (keyUpdateSeconds > 0) world.queue.after(keyUpdateSeconds * 1_000_000, () => this.replaceNetworkKey());
+    const { keyUpdateSeconds, model } = world.scenario.security;
+    if (keyUpdateSeconds > 0 && model === "centralized")
+      world.queue.after(keyUpdateSeconds * 1_000_000, () => this.replaceNetworkKey());
   }
 
   /** Gives all devices but those in `except` a new network key, and uses it when they have had time to fetch it. */

@@ -316,6 +316,7 @@ export class Membership {
       device.note("has the network key");
       if (device.isRouter) {
         device.nwk.announceLinks();
+        device.keyExchange.startTrustCentre();
         new ChannelWatch(device).start();
         device.parent.open(Math.max(0, world.scenario.security.permitSeconds - world.queue.nowUs / 1e6));
       }

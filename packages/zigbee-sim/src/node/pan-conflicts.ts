@@ -31,7 +31,7 @@ export class PanConflicts {
     } else if (world.queue.nowUs - this.#reportedUs > announcementUs) {
       this.#reportedUs = world.queue.nowUs;
       const report = encodeNetworkReport(place.extendedPan, [place.pan]);
-      nwk.send(report, { frameType: NwkFrameType.command, destination: 0 });
+      nwk.send(report, { frameType: NwkFrameType.command, destination: world.hub.short });
     }
   }
 

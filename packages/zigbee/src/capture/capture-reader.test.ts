@@ -7,6 +7,7 @@ import { joined } from "../security/mmo-hash.ts";
 import { hex, pcapFile, unhex } from "../testing.ts";
 import { CaptureReader } from "./capture-reader.ts";
 import { type CapturedFrame } from "./captured-frame.ts";
+import { pcapngHeader, pcapngKey, pcapngRecord } from "./pcapng-writer.ts";
 
 const frames = [unhex("020042"), unhex("030801ffffffff07"), unhex("63880304621a00000b9704")];
 
@@ -108,6 +109,24 @@ describe("CaptureReader", () => {
         },
       ),
       { numRuns: 200 },
+    );
+  });
+
+  it("reads what the writer of pcapng writes, keys included", () => {
+    const key = unhex("5f1e2d3c4b5a69788796a5b4c3d2e1f0");
+    const time = 1_700_000_000_123_456;
+    const file = joined(
+      pcapngHeader(),
+      pcapngKey(key, "network", 0x1a62),
+      pcapngKey(key.toReversed(), "link", 0x1a62),
+      ...frames.map((frame, index) => pcapngRecord(time, frame, index === 1)),
+    );
+    const { found, keys, problem } = readAll([file]);
+    assert.equal(problem, undefined);
+    assert.deepEqual(keys, [`network ${hex(key)}`, `link ${hex(key.toReversed())}`]);
+    assert.deepEqual(
+      found.map(({ bytes, frameCheck, timeUs }) => [hex(bytes), frameCheck, timeUs]),
+      frames.map((frame, index) => [hex(frame), index === 1 ? "bad" : "good", time]),
     );
   });
 

@@ -120,7 +120,8 @@ export class TrustCentre {
     this.#random = random;
     this.networkKeys = networkKeys ?? new NetworkKeys();
     if (networkKeys !== undefined) return;
-    this.networkKeys.store(random(16), 0, policy.mode === "commercial" ? "high-security" : "standard");
+    const isHighSecurity = policy.mode === "commercial" && policy.model === "centralized";
+    this.networkKeys.store(random(16), 0, isHighSecurity ? "high-security" : "standard");
   }
 
   device(address: Eui64): KnownDevice | undefined {
