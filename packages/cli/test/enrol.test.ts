@@ -8,6 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { parseBundle, type Bundle } from "@postern/core/bundle";
 import { fromPem } from "@postern/pki/pem";
 import { encodeCertsOnly } from "@postern/pki/pkcs7";
+import { z } from "zod";
 
 import { run as runCommand } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
@@ -104,6 +105,11 @@ describe("a device that enrols and renews", () => {
       est.server.urls.map((url) => ({ url })),
     );
     assert.deepEqual(bundle.est, [{ url: est.url }]);
+    const published = readFileSync(join(est.server.data, "pki", "broker-key.json"), "utf8");
+    assert.equal(
+      bundle.brokerKey,
+      z.object({ brokerKey: z.string() }).parse(JSON.parse(published)).brokerKey,
+    );
     assert.equal((await run("pub", "--bundle", "boiler.json", "devices/boiler/state", "on")).code, 0);
   });
 
@@ -123,7 +129,10 @@ describe("a device that enrols and renews", () => {
     assert.match(due.stdout, /^\{"state":"renewed","notAfter":"/);
     const second = read("pump.json");
     assert.notEqual(second.key, first.key);
-    assert.deepEqual([second.servers, second.est, second.ca], [first.servers, first.est, first.ca]);
+    assert.deepEqual(
+      [second.servers, second.est, second.ca, second.brokerKey],
+      [first.servers, first.est, first.ca, first.brokerKey],
+    );
     assert.equal((await run("renew", "--bundle", "pump.json", "--now")).code, 0);
     assert.equal((await run("pub", "--bundle", "pump.json", "devices/pump/state", "on")).code, 0);
     writeFileSync(file("old.json"), JSON.stringify(first), { mode: 0o600 });

@@ -225,7 +225,7 @@ describe("postern keys", () => {
       [
         ["publish", "--bundle", bundle("panel")],
         1,
-        /refused the keys of "pump" .*publish and retain \$keys\/#/,
+        /refused the keys of "pump" .*must have the rule \{ topics: \["\$keys\/#"\], allow: \[publish/,
       ],
     ];
     for (const [words, code, sentence] of refusals) {

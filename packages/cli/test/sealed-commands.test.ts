@@ -93,6 +93,22 @@ describe("postern pub --seal and sub --open", () => {
     assert.match(await refused(...pump, topic, "x"), /^2 .*is in use by the process \d+/);
   });
 
+  it("says which rule is missing where the server gives a device no keys", async () => {
+    const rule = /topics: \["\$keys\/\$\{device\}"\], allow: \[subscribe\] \} in permissions\.yaml/;
+    await good("device", "add", "guard", ...args, "--role", "observer");
+    await good("keys", "group", "members", "pressure", "--add", "guard", "--data", "data");
+    await using sub = new PosternProcess(["sub", "--bundle", bundle("guard"), "--open", "devices/#"], {
+      cwd: place.path,
+    });
+    await sub.until(rule);
+    sub.signal("SIGINT");
+    await sub.ended;
+    const warned = Promise.withResolvers<Error>();
+    await using guard = await connect(bundle("guard"), { offline: true });
+    guard.on("warning", warned.resolve);
+    assert.match((await warned.promise).message, rule);
+  });
+
   it("is what the library does by itself with such a bundle", async () => {
     await using pump = await connect(bundle("pump"));
     await using panel = await connect(bundle("panel"), { clientId: "panel-app" });

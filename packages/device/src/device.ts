@@ -11,7 +11,7 @@ import { Inbound, type FilterEntry, type Inspected } from "./inbound.ts";
 import type { Message } from "./message.ts";
 import type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
 import { Outbound, type OutgoingMessage, type Published } from "./outbound.ts";
-import type { Refusal, Sealing } from "./sealing/sealing.ts";
+import { keysRule, type Refusal, type Sealing } from "./sealing/sealing.ts";
 import type { ConnectSettings } from "./settings.ts";
 import { Subscription } from "./subscription.ts";
 
@@ -281,7 +281,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     this.#connection.client.subscribe(topic, { qos: 1 }, (_error, _grants, packet) => {
       const code = Number(packet?.granted[0] ?? 0);
       if (code >= 0x80) {
-        const text = `the server refused to give us keys on "${topic}": ${reasonText(code)}`;
+        const text = `the server refused to give us keys on "${topic}": ${reasonText(code)}; ${keysRule}`;
         this.emit("warning", new ServerRefusedError(text, code));
       }
     });

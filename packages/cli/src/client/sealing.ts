@@ -2,13 +2,13 @@ import { resolve } from "node:path";
 
 import type { BundleSource } from "@postern/device/bundle-server";
 import type { Reporter } from "@postern/device/connection";
-import { SealError } from "@postern/device/errors";
+import { SealError, reasonText } from "@postern/device/errors";
 import { Message } from "@postern/device/message";
 import type { MqttClient } from "@postern/device/mqttjs";
 import type { OutgoingMessage } from "@postern/device/outbound";
 import type { ConnectSettings, WillSettings } from "@postern/device/settings";
 import { sealingOf } from "@postern/device/sealing/of-bundle";
-import type { Sealing } from "@postern/device/sealing/sealing";
+import { keysRule, type Sealing } from "@postern/device/sealing/sealing";
 
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
@@ -60,12 +60,16 @@ export function sealingWill(
 }
 
 /** Asks for the device's keys over each connection. */
-export function askForKeys(client: MqttClient, sealing: Sealing): void {
+export function askForKeys(client: MqttClient, sealing: Sealing, reporter: Reporter): void {
   const topic = sealing.keysTopic;
   if (topic === undefined) return;
   client.on("connect", () => {
     sealing.beginRetained(0);
-    client.subscribe(topic, { qos: 1 });
+    client.subscribe(topic, { qos: 1 }, (_error, _grants, packet) => {
+      const code = Number(packet?.granted[0] ?? 0);
+      if (code >= 0x80)
+        reporter.notice(`the server gives us no keys on "${topic}": ${reasonText(code)}; ${keysRule}`);
+    });
   });
 }
 

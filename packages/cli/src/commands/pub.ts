@@ -34,7 +34,7 @@ Examples:
   postern pub --bundle device-1.json --retain --qos 1 lamps/hall on
   postern pub --bundle device-1.json --retain --null lamps/hall      (clears it)
   postern pub --bundle device-1.json --file photo.jpg cameras/door
-  postern pub --bundle press-7.json --seal plant/press-7 21.5
+  postern pub --bundle press-7.json --seal --qos 1 plant/press-7 21.5
   tail -f app.log | postern pub --bundle device-1.json --lines --qos 1 logs/app
   POSTERN_PASSWORD=… postern pub --url mqtts://broker.example --username me a/b hello
 
@@ -58,7 +58,10 @@ export function registerPub(program: Command, context: CommandContext): void {
     .option("--interval <seconds>", "wait between messages", seconds(0, 86_400))
     .option("--expiry <seconds>", "how long it is worth delivering", parseExpirySeconds)
     .option("--content-type <type>", "what the payload is, such as application/json")
-    .option("--seal", "seal the payload with the keys of the group that the topic belongs to (MQTT 5)")
+    .option(
+      "--seal",
+      "seal the payload with the keys of the group that the topic belongs to (MQTT 5); with --qos 1 a server that refuses it says why, with QoS 0 it drops it without a word",
+    )
     .option("--response-topic <topic>", "where an answer is to go")
     .option("--correlation <data>", "what the answer is to carry: text, hex:… or base64:…");
   addConnectOptions(command)

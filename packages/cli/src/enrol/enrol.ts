@@ -190,8 +190,8 @@ async function obtain(
   const named = options.server.map((url) => ({ url }));
   const servers = named.length > 0 ? named : (told?.servers ?? []);
   const est = told?.est ?? [{ url: place.url }];
-  const knock = told?.knock === undefined ? {} : { knock: told.knock };
-  return { postern: 1, device, servers, est, ca, certificate: chain, key: pem, ...knock };
+  const { knock, brokerKey } = told ?? {};
+  return { postern: 1, device, servers, est, ca, certificate: chain, key: pem, knock, brokerKey };
 }
 
 /** The first of the places that answers, with its authorities. @throws {ConnectionError} when none does. */

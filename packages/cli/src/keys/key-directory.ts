@@ -1,8 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
-import { errorCode, errorText } from "@postern/core/errors";
+import { errorText } from "@postern/core/errors";
+import { takeLock, type LockResult } from "@postern/device/lock-file";
 import { replacePrivateFile } from "@postern/device/private-file";
 import { signingKey, type SigningKey } from "@postern/seal/keys/signature";
 import { z } from "zod";
@@ -88,10 +90,15 @@ export class KeyDirectory implements Disposable {
   /** SubjectPublicKeyInfo, DER: what devices are told to trust. */
   readonly publicKey: Buffer;
   state: KeyState;
+  readonly #release: () => void;
 
-  private constructor(path: string, state: KeyState) {
+  private constructor(
+    path: string,
+    { state, release }: { readonly state: KeyState; readonly release: () => void },
+  ) {
     this.path = path;
     this.state = state;
+    this.#release = release;
     const privateKey = createPrivateKey(readSecret(join(path, keyFile)));
     this.authority = signingKey(privateKey);
     this.publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" });
@@ -105,7 +112,7 @@ export class KeyDirectory implements Disposable {
   static create(path: string, tenant: string): void {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
-      const other = readdirSync(path).find((name) => name !== keyFile && name !== lockFile);
+      const other = readdirSync(path).find((name) => name !== keyFile && !name.startsWith(lockFile));
       if (other !== undefined) throw unusable(path, `it holds something else ("${other}")`);
     } catch (thrown) {
       throw thrown instanceof KeyDirectoryError ? thrown : unusable(path, errorText(thrown), thrown);
@@ -121,11 +128,11 @@ export class KeyDirectory implements Disposable {
     if (!KeyDirectory.exists(path)) {
       throw unusable(path, "there are no keys in it: `postern keys group create` makes them");
     }
-    await lock(path);
+    const release = await lock(path);
     try {
-      return new KeyDirectory(path, readState(path));
+      return new KeyDirectory(path, { state: readState(path), release });
     } catch (thrown) {
-      unlock(path);
+      release();
       throw thrown;
     }
   }
@@ -142,7 +149,7 @@ export class KeyDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    unlock(this.path);
+    this.#release();
   }
 }
 
@@ -182,36 +189,19 @@ function readSecret(file: string): string {
   }
 }
 
-async function lock(path: string): Promise<void> {
-  const file = join(path, lockFile);
+/** @returns what lets another command have it. */
+async function lock(path: string): Promise<() => void> {
   const deadline = performance.now() + lockWaitMs;
   for (;;) {
+    let result: LockResult;
     try {
-      writeFileSync(file, `${process.pid}`, { flag: "wx", mode: 0o600 });
-      return;
+      result = takeLock(join(path, lockFile));
     } catch (thrown) {
-      if (errorCode(thrown) !== "EEXIST") throw unusable(path, errorText(thrown), thrown);
+      throw unusable(path, errorText(thrown), thrown);
     }
-    const isLate = performance.now() > deadline;
-    if (isLeftBehind(file, isLate)) rmSync(file, { force: true });
-    else if (isLate) throw unusable(path, "another command is changing it; try again");
-    await new Promise((resolve) => setTimeout(resolve, lockLookMs + randomBytes(1).readUInt8()));
-  }
-}
-
-function unlock(path: string): void {
-  rmSync(join(path, lockFile), { force: true });
-}
-
-/** Whether the process that wrote a lock is gone; `isLate` is when it had long enough to write its number. */
-function isLeftBehind(file: string, isLate: boolean): boolean {
-  try {
-    const pid = Number(readFileSync(file, "utf8"));
-    if (pid === 0) return isLate;
-    process.kill(pid, 0);
-    return false;
-  } catch (thrown) {
-    // Somebody else's process is one, too; a lock that is no longer there is tried for again.
-    return errorCode(thrown) === "ESRCH";
+    if (result.kind === "taken") return result.release;
+    if (performance.now() > deadline)
+      throw unusable(path, `another command (process ${result.pid}) is changing it; try again`);
+    await delay(lockLookMs + randomBytes(1).readUInt8());
   }
 }

@@ -80,7 +80,8 @@ function publishOne({ client }: Connection, { device, topic, payload }: ReadyPac
       reject(new UnsendableError(`cannot send ${what}: ${errorText(error)}`, { cause: error }));
       return;
     }
-    const mend = "a role may publish and retain $keys/# where permissions.yaml says so";
+    const mend =
+      'the role of this device must have the rule { topics: ["$keys/#"], allow: [publish, retain, subscribe] } in permissions.yaml, which files from before sealed payloads do not';
     reject(new PublishRefusedError(`the server refused ${what}: ${reasonText(code)}; ${mend}`, code));
   });
   return promise;

@@ -140,7 +140,7 @@ export async function pub(
     signal: context.interruption(),
     prepare: (client) => {
       if (sealing === undefined) return;
-      askForKeys(client, sealing);
+      askForKeys(client, sealing, reporter);
       client.on("message", (name, payload) => takeKeys({ topic: name, payload }, sealing, reporter));
     },
   });

@@ -44,6 +44,8 @@ export interface EnrolmentOptions {
   readonly log: Log;
   /** Where devices find the broker, asked when one wants to know. */
   readonly servers: () => Bundle["servers"];
+  /** The server's public key, as bundles have it. */
+  readonly brokerKey: string;
   /** How a device knocks, where a gate hides the broker. */
   readonly knock?: KnockOf | undefined;
   /** Where the gate hides this server too. */
@@ -277,8 +279,19 @@ export class Enrolment implements AsyncDisposable {
   }
 
   async #listen(): Promise<EstServer | undefined> {
-    const { configuration, certificates, audit, failures, clock, log, servers, knock, door, warn } =
-      this.#options;
+    const {
+      configuration,
+      certificates,
+      audit,
+      failures,
+      clock,
+      log,
+      servers,
+      brokerKey,
+      knock,
+      door,
+      warn,
+    } = this.#options;
     const { est } = configuration;
     if (est === undefined) return undefined;
     const { host, port, certificateDays, renewalGraceDays, sameKeyRenewal } = est;
@@ -296,7 +309,12 @@ export class Enrolment implements AsyncDisposable {
       clock,
     });
     const record = audit.recordEnrolment.bind(audit);
-    const places = (device: Device) => ({ servers: servers(), est: this.places, knock: knock?.(device) });
+    const places = (device: Device) => ({
+      servers: servers(),
+      est: this.places,
+      knock: knock?.(device),
+      brokerKey,
+    });
     try {
       return await startEstServer(
         { host, port, tls, clock, log, door: door?.door },

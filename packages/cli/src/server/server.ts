@@ -195,7 +195,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
   const servers = bundleServers(configuration, ports, machine);
   foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
-  const enrolment = await startEnrolment(parts, { machine, servers, door });
+  const enrolment = await startEnrolment(parts, {
+    machine,
+    servers,
+    door,
+    brokerKey: brokerKey.publicKey,
+  });
   const provide = () =>
     provideBundles({
       directory,
@@ -353,13 +358,19 @@ async function startEnrolment(
     machine,
     servers,
     door: { knock, enrolment: door },
-  }: { readonly machine: Machine; readonly servers: Bundle["servers"]; readonly door: OpenDoor },
+    brokerKey,
+  }: {
+    readonly machine: Machine;
+    readonly servers: Bundle["servers"];
+    readonly door: OpenDoor;
+    readonly brokerKey: string;
+  },
 ): Promise<Enrolment> {
   const { configuration, log } = options;
   const warn = (sentence: string): void => void warnings.push(sentence);
   const { failures } = authentication;
   const parts = { configuration, directory, certificates, audit, failures, machine, clock: systemClock, log };
-  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, knock, door, warn }));
+  return stack.use(await Enrolment.start({ ...parts, servers: () => servers, brokerKey, knock, door, warn }));
 }
 
 /** @returns the URL; `undefined` when metrics are off, or their default port is taken. @throws {ListenError} */

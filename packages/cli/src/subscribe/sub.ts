@@ -156,7 +156,7 @@ export async function sub(
       reporter,
       signal: deadline.signal,
       prepare: (client: MqttClient) => {
-        if (sealing !== undefined) askForKeys(client, sealing);
+        if (sealing !== undefined) askForKeys(client, sealing, reporter);
         subscriber.attach(client);
       },
     };

@@ -4,10 +4,16 @@ import { EnrolmentAnswerError } from "../errors.ts";
 import { askEst, granted, type EstPlace, type EstTls } from "./est-client.ts";
 
 /** The parts of a bundle that are the server's to say. */
-const answerSchema = bundleSchema.pick({ device: true, servers: true, est: true, knock: true });
+const answerSchema = bundleSchema.pick({
+  device: true,
+  servers: true,
+  est: true,
+  knock: true,
+  brokerKey: true,
+});
 
-/** Where a device finds its servers, as Postern tells a device with a good certificate. */
-export type DevicePlaces = Pick<Bundle, "device" | "servers" | "est" | "knock">;
+/** Where a device finds its servers, and their key, as Postern tells a device with a good certificate. */
+export type DevicePlaces = Pick<Bundle, "device" | "servers" | "est" | "knock" | "brokerKey">;
 
 /**
  * Asks, with a new certificate, where the servers are: which shows as well that the certificate works.

@@ -74,10 +74,10 @@ async function renewAt(found: EstPlace, path: string, renewable: Renewable, nowM
   // The old one stays in its place until the new one has let us in.
   const told = await fetchPlaces(place, { ca: bundle.ca, cert: issued.chain, key: pem });
   if (readFileSync(path, "utf8") !== text) return { kind: "otherwise" };
-  const { servers, est, knock } = { ...bundle, ...told };
+  const { servers, est, knock, brokerKey } = { ...bundle, ...told };
   replacePrivateFile(
     path,
-    formatBundle({ ...bundle, servers, est, knock, certificate: issued.chain, key: pem }),
+    formatBundle({ ...bundle, servers, est, knock, brokerKey, certificate: issued.chain, key: pem }),
   );
   return { kind: "renewed", certificate: issued.leaf };
 }

@@ -34,5 +34,6 @@ function keyOfBase64(spki: string): VerifyingKey {
 function identityOf({ device, certificate, key, sealing }: Bundle, given: string | undefined): SealIdentity {
   const leaf = certificate === undefined ? undefined : decodeCertificate(certificate);
   const tenant = sealing?.tenant ?? (leaf && deviceOf(leaf)?.tenant) ?? "default";
-  return { tenant, device, key: key ?? given };
+  const notBeforeMs = leaf?.x509.validFromDate.getTime() ?? 0;
+  return { tenant, device, key: key ?? given, notBeforeMs };
 }

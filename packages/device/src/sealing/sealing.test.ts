@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
+import { structureOf } from "@postern/seal/envelope/structure";
 import { followSuccession } from "@postern/seal/groups/succession";
 import { verifyingKey } from "@postern/seal/keys/signature";
 
@@ -121,5 +122,24 @@ describe("a receiver that crashes", () => {
       await receiver.close();
     }
     await sender.close();
+  });
+});
+
+describe("a device that begins to count with a clock that was set back", () => {
+  it("does not sort before itself: its certificate says what time it is at least", async (test) => {
+    const state = mkdtempSync(join(tmpdir(), "postern-sealing-"));
+    test.after(() => rmSync(state, { recursive: true }));
+    const notBeforeMs = Date.now();
+    test.mock.timers.enable({ apis: ["Date"], now: 1_000 });
+    const own = key();
+    const identity = { tenant: "plant", device: "boiler", key: own, notBeforeMs };
+    const rules: SealRule[] = [{ filter: "#", mode: "signed" }];
+    const sealing = await Sealing.start(identity, { state, rules, authorities: [] });
+    const sent = { topic: "a", payload: Buffer.from("7"), qos: 1, retain: false, properties: {} } as const;
+    const found = structureOf((await sealing.seal(sent)).payload);
+    assert.ok(found.kind === "sealed");
+    const seconds = Buffer.from(found.structure.header.instance).readUInt32BE();
+    assert.equal(seconds, Math.floor(notBeforeMs / 1_000));
+    await sealing.close();
   });
 });

@@ -12,6 +12,7 @@ import type { Position } from "@postern/seal/envelope/position";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
 import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
 import type { MessagePlace, ReplayGuard } from "@postern/seal/replay/replay-guard";
+import { farBehind } from "@postern/seal/replay/replay-window";
 import { RetainedOnce } from "@postern/seal/replay/retained-once";
 import { SequenceCounter } from "@postern/seal/replay/sequence-counter";
 
@@ -24,6 +25,10 @@ import { Wills } from "./wills.ts";
 
 /** What the content type of a sealed payload is. @see RFC 9052 §8 */
 export const sealedContentType = "application/cose";
+
+/** What mends a server's refusal to give a device its keys. */
+export const keysRule =
+  'a role of this device must have the rule { topics: ["$keys/${device}"], allow: [subscribe] } in permissions.yaml, which files from before sealed payloads do not';
 
 /** In the place of an identifier, for messages without one. */
 const unnamed = 0;
@@ -49,6 +54,8 @@ export interface SealIdentity {
   readonly device: string;
   /** The private key (PEM) of the device's certificate, if it has one. */
   readonly key: string | undefined;
+  /** Since when that certificate is good: a clock that shows less is wrong. */
+  readonly notBeforeMs?: number;
 }
 
 /** A message that was not delivered, and why. */
@@ -128,8 +135,10 @@ export class Sealing {
     const state = new SealState(options.state);
     try {
       const store = state.counter;
-      const counter = await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes });
-      const wills = new Wills(state.willCounter);
+      // Receivers forget by this time: a device that begins anew with a clock that was set back must not sort before itself.
+      const nowMs = Math.max(Date.now(), identity.notBeforeMs ?? 0);
+      const counter = await SequenceCounter.open({ store, nowMs, randomBytes });
+      const wills = new Wills(state.willCounter, nowMs);
       if (options.leavesWill === true) await wills.ready();
       return new Sealing(identity, options, { state, counter, wills });
     } catch (thrown) {
@@ -311,7 +320,9 @@ export class Sealing {
     // The broker keeps a retained message for every new subscription: that it was seen before says nothing.
     if (verdict === "fresh" || (retained && verdict !== "too-many-senders")) return undefined;
     const code = verdict === "replayed" && qos === 1 ? "duplicate" : verdict;
-    return { topic, code, reason: `message ${sequence} of "${sender}": ${code}`, claimedSender: sender };
+    const reason =
+      code === "outside-window" ? farBehind(sequence, sender) : `message ${sequence} of "${sender}": ${code}`;
+    return { topic, code, reason, claimedSender: sender };
   }
 
   /**

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { errorCode, errorText } from "@postern/core/errors";
@@ -6,24 +6,13 @@ import { ReplayGuard } from "@postern/seal/replay/replay-guard";
 import type { CounterStore } from "@postern/seal/replay/sequence-counter";
 
 import { DeviceFileError } from "../errors.ts";
+import { takeLock, type LockResult } from "../lock-file.ts";
 import { replacePrivateFile } from "../private-file.ts";
-
-/** Locks of this process: one that has its number in it and is not among these is left over, as in a container that starts again. */
-const held = new Set<string>();
-
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return errorCode(thrown) === "EPERM";
-  }
-}
 
 /** What a device must not forget of sealed payloads, in a directory that no other process uses. */
 export class SealState {
   readonly #directory: string;
+  readonly #release: () => void;
 
   /** @throws {DeviceFileError}, also where another process uses the directory: both would seal with the same numbers. */
   constructor(directory: string) {
@@ -35,37 +24,27 @@ export class SealState {
         cause: thrown,
       });
     }
-    this.#lock();
+    this.#release = this.#lock();
   }
 
   /** @throws {DeviceFileError} when somebody has it. */
-  #lock(): void {
+  #lock(): () => void {
     const path = join(this.#directory, "lock");
-    for (let attempt = 0; attempt < 2; attempt++) {
-      try {
-        writeFileSync(path, `${process.pid}\n`, { flag: "wx", mode: 0o600 });
-        held.add(path);
-        return;
-      } catch (thrown) {
-        if (errorCode(thrown) !== "EEXIST")
-          throw new DeviceFileError(`cannot write ${path}: ${errorText(thrown)}`, { cause: thrown });
-      }
-      const owner = Number(this.#read("lock")?.toString("utf8"));
-      if (held.has(path) || isAlive(owner)) {
-        throw new DeviceFileError(
-          `${this.#directory} is in use by the process ${owner}: a device seals in one process at a time; end that one, or remove ${path} when it is none of ours`,
-        );
-      }
-      rmSync(path, { force: true });
+    let result: LockResult;
+    try {
+      result = takeLock(path);
+    } catch (thrown) {
+      throw new DeviceFileError(`cannot write ${path}: ${errorText(thrown)}`, { cause: thrown });
     }
-    throw new DeviceFileError(`${this.#directory} is in use by another process`);
+    if (result.kind === "taken") return result.release;
+    throw new DeviceFileError(
+      `${this.#directory} is in use by the process ${result.pid}: a device seals in one process at a time; end that one, or remove ${path} when it is none of ours`,
+    );
   }
 
   /** Lets another process have it. */
   release(): void {
-    const path = join(this.#directory, "lock");
-    held.delete(path);
-    rmSync(path, { force: true });
+    this.#release();
   }
 
   /** How far this device has counted its own messages. */

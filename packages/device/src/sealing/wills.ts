@@ -11,18 +11,20 @@ import { DeviceFileError } from "../errors.ts";
  */
 export class Wills {
   readonly #store: CounterStore;
+  readonly #nowMs: number;
   #counter: SequenceCounter | undefined;
   #next: Position | undefined;
   #preparing: Promise<void> | undefined;
 
-  constructor(store: CounterStore) {
+  constructor(store: CounterStore, nowMs: number) {
     this.#store = store;
+    this.#nowMs = nowMs;
   }
 
   /** Has a number ready. @throws {DeviceFileError} */
   async ready(): Promise<void> {
     const store = this.#store;
-    this.#counter ??= await SequenceCounter.open({ store, nowMs: Date.now(), randomBytes, ahead: 1 });
+    this.#counter ??= await SequenceCounter.open({ store, nowMs: this.#nowMs, randomBytes, ahead: 1 });
     this.#next ??= await this.#counter.next();
   }
 

@@ -9,6 +9,7 @@ import {
 } from "@postern/seal/envelope/open";
 import { structureOf, type Structure } from "@postern/seal/envelope/structure";
 import type { DecryptionKey } from "@postern/seal/keys/recipient";
+import { farBehind } from "@postern/seal/replay/replay-window";
 
 import { AcceptedTable, type AcceptedPlace } from "./accepted-table.ts";
 import { demandOn, type PayloadDemand } from "./demand.ts";
@@ -174,7 +175,7 @@ class CheckedRule {
         if (repeated) return { kind: "repeated", checks: 0 };
         return refused("replayed", `message ${sequence} of "${sender}" was accepted before`);
       case "outside-window":
-        return refused("outside-window", `message ${sequence} of "${sender}" is far behind its newest`);
+        return refused("outside-window", farBehind(sequence, sender));
       case "too-many-senders":
         return refused("too-many-senders", "there are more senders than can be remembered");
     }

@@ -6,6 +6,7 @@ import type { GroupKey } from "../keys/group-key.ts";
 import type { DecryptionKey } from "../keys/recipient.ts";
 import { isSignature, type VerifyingKey } from "../keys/signature.ts";
 import type { ReplayGuard } from "../replay/replay-guard.ts";
+import { farBehind } from "../replay/replay-window.ts";
 import type { RetainedOnce } from "../replay/retained-once.ts";
 import { coseStructure, encodeBinding } from "./binding.ts";
 import type { Header } from "./header.ts";
@@ -74,7 +75,10 @@ export interface Delivery {
 export interface OpenOptions {
   /** The modes that are good enough here. Everything else is refused, plain text above all. */
   readonly modes: readonly SealMode[];
-  /** Absent where somebody else looks after replays. */
+  /**
+   * One for what is signed, and another for each group whose members are only claimed to be who they say (`mac`, `encrypted`): with one for several, a
+   * member of one group could use up the numbers of what another sender says elsewhere. Absent where somebody else looks after replays.
+   */
   readonly guard?: ReplayGuard | undefined;
   readonly delivery?: Delivery;
   /** Lets retained messages in, one for each topic and subscription. Absent where there shall be none, such as for commands. */
@@ -374,11 +378,7 @@ function replayFault(header: Header, { guard, delivery }: OpenOptions): Refused 
         ? refused("duplicate", `message ${header.sequence} of "${header.sender}" came before`, header)
         : refused("replayed", `message ${header.sequence} of "${header.sender}" was accepted before`, header);
     case "outside-window":
-      return refused(
-        "outside-window",
-        `message ${header.sequence} of "${header.sender}" is far behind its newest`,
-        header,
-      );
+      return refused("outside-window", farBehind(header.sequence, header.sender), header);
     case "too-many-senders":
       return refused("too-many-senders", "there are more senders than can be remembered", header);
   }

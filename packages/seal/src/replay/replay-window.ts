@@ -64,3 +64,8 @@ export class ReplayWindow {
     this.#ring[bit >>> 5] = (this.#ring[bit >>> 5] ?? 0) & ~(1 << (bit & 31));
   }
 }
+
+/** What to say of a message that is `outside-window`. */
+export function farBehind(sequence: number, sender: string): string {
+  return `message ${sequence} of "${sender}" is more than ${windowEntries.toLocaleString("en")} numbers, or four instances, behind its newest; a device whose clock was wrong when it began to count anew must begin once more with the right time`;
+}

@@ -29,7 +29,7 @@ export interface EstPorts {
   /** PEM: whom devices trust for the server's own certificate, which may be of others. */
   readonly serverCa: () => string;
   /** Where devices find the broker and this server, for their bundles. */
-  readonly places: (device: Device) => Pick<Bundle, "servers" | "est" | "knock">;
+  readonly places: (device: Device) => Pick<Bundle, "servers" | "est" | "knock" | "brokerKey">;
   readonly record: (event: EnrolmentEvent) => void;
   /** Counts failed proofs, together with those of all other services. */
   readonly failures: FailureRecorder;
