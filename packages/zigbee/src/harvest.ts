@@ -1,6 +1,8 @@
 import { ApsCommandId, isNetworkKeyType } from "./aps/aps-command.ts";
 import { type Dissection } from "./dissection.ts";
 import { type Eui64 } from "./eui64.ts";
+import { CbkeHarvester, type CbkeSecrets } from "./key-establishment/cbke-harvester.ts";
+import { keyEstablishmentCluster } from "./key-establishment/key-establishment-command.ts";
 import { type Keyring, type KeyOrigin } from "./keyring.ts";
 import { touchlinkKeys } from "./known-keys.ts";
 import { establishSkke } from "./security/skke.ts";
@@ -21,17 +23,20 @@ function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
 }
 
 /**
- * Takes keys out of what goes by: Transport Key in clear or under a key that is known, touchlink, and SKKE under a master key
- * that is known. Frames go through it in the order of the capture.
+ * Takes keys out of what goes by: Transport Key in clear or under a key that is known, touchlink, SKKE under a master key that is
+ * known, and CBKE where the secrets of one side are. Frames go through it in the order of the capture.
  */
 export class Harvester {
   readonly #keyring: Keyring;
   /** Response identifier by transaction identifier. */
   readonly #touchlinks = new Map<number, number>();
   readonly #challenges = new Map<string, Uint8Array>();
+  readonly #cbke: CbkeHarvester | undefined;
 
-  constructor(keyring: Keyring) {
+  /** `cbkeSecrets`: of devices that establish keys by certificates. */
+  constructor(keyring: Keyring, cbkeSecrets: readonly CbkeSecrets[] = []) {
     this.#keyring = keyring;
+    this.#cbke = cbkeSecrets.length === 0 ? undefined : new CbkeHarvester(cbkeSecrets);
   }
 
   /** Adds to the keyring what `dissection` gives away. A frame with a wrong check sequence gives nothing. */
@@ -39,6 +44,11 @@ export class Harvester {
     if (dissection.frame.frameCheck === "bad") return;
     if (dissection.protocol === "inter-pan") this.#touchlink(dissection);
     else if (dissection.apsCommand !== undefined) this.#apsCommand(dissection);
+    else if (dissection.aps?.cluster === keyEstablishmentCluster) {
+      const linkKey = this.#cbke?.take(dissection);
+      const { number: frame } = dissection.frame;
+      if (linkKey !== undefined) this.#keyring.add(linkKey, "link", { kind: "key-establishment", frame });
+    }
   }
 
   #apsCommand(dissection: Dissection): void {

@@ -1,6 +1,7 @@
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
 import { Dissector, type DissectorOptions } from "@postern/zigbee/dissector";
 import { Harvester } from "@postern/zigbee/harvest";
+import { type CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvester";
 import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyring";
 
 import { type Finding } from "../finding.ts";
@@ -28,6 +29,8 @@ export interface AuditOptions extends DissectorOptions {
   readonly keyring: Keyring;
   /** Whether findings and keys show key bytes. */
   readonly showKeys: boolean;
+  /** Secrets of devices that establish keys by certificates. */
+  readonly cbkeSecrets?: readonly CbkeSecrets[];
   /** What should be there, if somebody says. */
   readonly expected?: Expectations;
   /**
@@ -76,7 +79,11 @@ export async function auditZigbee(options: AuditOptions): Promise<AuditReport> {
   let isComplete = beginning.isWhole && keyring.size === known;
   if (!beginning.isWhole) {
     const forecast = new Forecast(survey);
-    const { report, counted, cameLate } = await auditPass(options, forecast, new Harvester(keyring));
+    const { report, counted, cameLate } = await auditPass(
+      options,
+      forecast,
+      new Harvester(keyring, options.cbkeSecrets),
+    );
     if (!cameLate && forecast.holds(counted)) return report;
     survey = counted;
     isComplete = !cameLate;
@@ -96,8 +103,10 @@ async function harvestPass(
   framesMax: number,
 ): Promise<{ readonly survey: Survey; readonly isWhole: boolean }> {
   const { keyring } = options;
-  const dissector = new Dissector(keyring, { ...options, keysOnly: !hasRivals(keyring) });
-  const harvester = new Harvester(keyring);
+  // Certificates come in application messages, which are passed over where only commands are looked for.
+  const keysOnly = !hasRivals(keyring) && options.cbkeSecrets === undefined;
+  const dissector = new Dissector(keyring, { ...options, keysOnly });
+  const harvester = new Harvester(keyring, options.cbkeSecrets);
   const survey = new Survey();
   const enough = new AbortController();
   let isEnough = false;

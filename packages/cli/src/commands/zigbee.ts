@@ -26,6 +26,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     )
     .option("--install-code <code>", "[address=]install code with CRC; may be given again", collected)
     .option("--key-file <file>", "keys and install codes, one to a line")
+    .option("--cbke <file>", "secrets of devices that establish keys by certificates (JSON)")
     .option("--level <number>", "security level of NWK and APS frames (default: found out; 4 cannot be)")
     .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, none", "auto")
     .option("--format <format>", "text, json, sarif or html", "text")

@@ -13,6 +13,7 @@ import { errorText } from "@postern/core/errors";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
+import { loadCbkeSecrets } from "./cbke-secrets.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
 import { version } from "../version.ts";
 import { loadInventory } from "./inventory.ts";
@@ -25,6 +26,7 @@ export interface AuditCommandOptions {
   readonly key?: readonly string[];
   readonly installCode?: readonly string[];
   readonly keyFile?: string;
+  readonly cbke?: string;
   readonly level?: string;
   readonly fcs: string;
   readonly format: string;
@@ -53,7 +55,8 @@ export async function auditCommand(
     file: options.keyFile === undefined ? undefined : resolve(context.cwd, options.keyFile),
   });
   const baseline = options.baseline === undefined ? undefined : loadBaseline(options.baseline, context.cwd);
-  const { inventory } = options;
+  const { inventory, cbke } = options;
+  const cbkeSecrets = cbke === undefined ? undefined : loadCbkeSecrets(resolve(context.cwd, cbke), cbke);
   const expected =
     inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
   const signal = context.interruption();
@@ -71,6 +74,7 @@ export async function auditCommand(
       read: (onFrame, until) => capture.read(onFrame, until),
       ...(level === undefined ? {} : { level }),
       ...(expected === undefined ? {} : { expected }),
+      ...(cbkeSecrets === undefined ? {} : { cbkeSecrets }),
     }).finally(() => progress.end());
     const { problem } = capture;
     const report =

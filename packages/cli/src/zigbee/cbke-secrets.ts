@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+
+import { errorText } from "@postern/core/errors";
+import { type CbkeSecrets, suiteOfCertificate } from "@postern/zigbee/key-establishment/cbke-harvester";
+import { z } from "zod";
+
+import { UsageError } from "../errors.ts";
+
+const hex = z
+  .string()
+  .regex(/^([\da-f]{2})+$/i, "is not an even number of hexadecimal digits")
+  .transform((text) => new Uint8Array(Buffer.from(text, "hex")));
+
+const certificate = hex.refine(
+  (bytes) => suiteOfCertificate(bytes) !== undefined,
+  "is neither a certificate of 48 bytes (sect163k1) nor one of 74 (sect283k1)",
+);
+
+const secretsSchema = z.array(
+  z.strictObject({
+    certificate,
+    privateKey: hex,
+    ephemeralPrivateKeys: z.array(hex).min(1),
+    authorityKey: hex,
+  }),
+);
+
+/** Reads the secrets of devices that establish keys by certificates. Throws `UsageError`, which never quotes one. */
+export function loadCbkeSecrets(file: string, name: string): readonly CbkeSecrets[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8"));
+  } catch (thrown) {
+    // What the parser says quotes the text.
+    const why = thrown instanceof SyntaxError ? "it is not JSON" : errorText(thrown);
+    throw new UsageError(`cannot read ${name}: ${why}`, {
+      cause: thrown instanceof SyntaxError ? undefined : thrown,
+    });
+  }
+  const parsed = secretsSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new UsageError(`${name}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+}
