@@ -12,6 +12,12 @@ import type { SharedGroup } from "./subscription.ts";
 const noIdentifiers: readonly number[] = [];
 const nothing = new Uint8Array(0);
 
+/** A packet's bytes. */
+export interface EncodedDelivery extends EncodedPublish {
+  /** What follows `bytes`, where it is passed on by reference; otherwise it is among them. */
+  readonly payload: Uint8Array | undefined;
+}
+
 /** One message as some subscribers are to see it: all that get it alike share one delivery, encoded once. */
 export class Delivery {
   readonly message: Message;
@@ -23,8 +29,8 @@ export class Delivery {
   group: SharedGroup | undefined = undefined;
   /** More than one subscriber gets it: worth keeping its bytes. */
   shared = false;
-  #encoded3: EncodedPublish | undefined = undefined;
-  #encoded5: EncodedPublish | undefined = undefined;
+  #encoded3: EncodedDelivery | undefined = undefined;
+  #encoded5: EncodedDelivery | undefined = undefined;
 
   constructor(message: Message, qos: QoS, retain: boolean, identifiers: readonly number[] = noIdentifiers) {
     this.message = message;
@@ -39,10 +45,10 @@ export class Delivery {
   }
 
   /**
-   * The packet with packet id 0 and DUP 0, for a uniform delivery, without the payload where that is passed on by
-   * reference; MQTT 3.1 and 3.1.1 share one form.
+   * The packet with packet id 0 and DUP 0, for a uniform delivery; MQTT 3.1 and 3.1.1 share one form. Whether the payload is passed on
+   * by reference is decided here, once: a message that is kept meanwhile has another one, of the same bytes.
    */
-  encoded(version: 3 | 4 | 5): EncodedPublish {
+  encoded(version: 3 | 4 | 5): EncodedDelivery {
     if (version === 5) {
       this.#encoded5 ??= this.#encode(5);
       return this.#encoded5;
@@ -58,17 +64,20 @@ export class Delivery {
     this.#encoded5 = undefined;
   }
 
-  #encode(version: 4 | 5): EncodedPublish {
+  #encode(version: 4 | 5): EncodedDelivery {
+    const { payload } = this.message;
     const fields: PublishFields = {
       version,
       topic: this.message.topicBytes,
-      payload: this.message.payload,
+      payload,
       qos: this.qos,
       retain: this.retain,
       dup: false,
       packetId: 0,
       properties: version === 5 ? this.message.properties : nothing,
     };
-    return this.message.passesByReference ? encodePublishHeader(fields) : encodePublish(fields);
+    return this.message.passesByReference
+      ? { ...encodePublishHeader(fields), payload }
+      : { ...encodePublish(fields), payload: undefined };
   }
 }

@@ -49,11 +49,9 @@ export class PublishWriter {
   }
 
   #writeEncoded(delivery: Delivery, packetId: number): boolean {
-    const { bytes, packetIdOffset } = delivery.encoded(this.version);
+    const { bytes, packetIdOffset, payload } = delivery.encoded(this.version);
     const { length } = bytes;
-    const { message } = delivery;
-    const byReference = message.passesByReference;
-    if (length + (byReference ? message.payload.length : 0) > this.packetBytesMax) return false;
+    if (length + (payload?.length ?? 0) > this.packetBytesMax) return false;
     const chunk = this.#outbound.reserve(length);
     const start = this.#outbound.length;
     chunk.set(bytes, start);
@@ -62,7 +60,7 @@ export class PublishWriter {
       chunk[start + packetIdOffset + 1] = packetId & 0xff;
     }
     this.#outbound.advance(length);
-    if (byReference) this.#outbound.appendByReference(message.payload);
+    if (payload !== undefined) this.#outbound.appendByReference(payload);
     return true;
   }
 
