@@ -21,6 +21,18 @@ tls: { sessionResumption: true }
 metrics: { url: off }
 `;
 
+/** The same with all that is carried by one thread, and with two, of which the kernel chooses one for each connection. */
+const threads = [
+  { workers: 1, named: "" },
+  { workers: 2, named: ", with two threads" },
+] as const;
+/** Connections that are tried at a time: so many that none of two threads is left without. */
+const triesCount = 8;
+
+function withWorkers(workers: number): string {
+  return `${config}workers: ${workers}\n`;
+}
+
 /** New ticket keys may take half a second, and on a busy machine longer. */
 const patienceMs = 10_000;
 
@@ -72,104 +84,112 @@ async function handshake(
   return socket;
 }
 
-describe("attack 06: a revoked device goes on, or comes back, on any listener", () => {
-  const directory = scratch();
-  const args = configured(directory.path, config);
-  let server: TestServer;
-  before(async () => (server = await up(args)));
-  after(async () => {
-    await server[Symbol.asyncDispose]();
-    directory[Symbol.dispose]();
-  });
+for (const { workers, named } of threads) {
+  describe(`attack 06: a revoked device goes on, or comes back, on any listener${named}`, () => {
+    const directory = scratch();
+    const args = configured(directory.path, withWorkers(workers));
+    let server: TestServer;
+    before(async () => (server = await up(args)));
+    after(async () => {
+      await server[Symbol.asyncDispose]();
+      directory[Symbol.dispose]();
+    });
 
-  it("is cut off within a second on TCP and WebSocket, in MQTT 3.1.1 and 5, and refused from then on", async () => {
-    await run("device", "add", "lamp", ...args);
-    await run("device", "add", "honest", ...args);
-    const lamp = readCertificateBundle(join(server.data, "bundles", "lamp.json"));
-    const honest = readCertificateBundle(join(server.data, "bundles", "honest.json"));
-    const connections = await Promise.all(
-      server.urls.flatMap((url) =>
-        ([4, 5] as const).map((protocolVersion) =>
-          connectAsync(url, clientOptions(lamp, { protocolVersion, clientId: `${url}-${protocolVersion}` })),
+    it("is cut off within a second on TCP and WebSocket, in MQTT 3.1.1 and 5, and refused from then on", async () => {
+      await run("device", "add", "lamp", ...args);
+      await run("device", "add", "honest", ...args);
+      const lamp = readCertificateBundle(join(server.data, "bundles", "lamp.json"));
+      const honest = readCertificateBundle(join(server.data, "bundles", "honest.json"));
+      const connections = await Promise.all(
+        server.urls.flatMap((url) =>
+          ([4, 5] as const).map((protocolVersion) =>
+            connectAsync(
+              url,
+              clientOptions(lamp, { protocolVersion, clientId: `${url}-${protocolVersion}` }),
+            ),
+          ),
         ),
-      ),
-    );
-    const other = await connectAsync(server.urls[0] ?? "", clientOptions(honest, { protocolVersion: 5 }));
-    const ends = connections.map((client) => endOf(client));
+      );
+      const other = await connectAsync(server.urls[0] ?? "", clientOptions(honest, { protocolVersion: 5 }));
+      const ends = connections.map((client) => endOf(client));
 
-    await run("device", "revoke", "lamp", "--reason", "keyCompromise", ...args);
-    const answeredMs = performance.now();
-    const results = await Promise.all(ends);
-    for (const { atMs, reasonCode } of results) {
-      assert.ok(atMs - answeredMs < 1_000, `${atMs - answeredMs} ms after the command had ended`);
-      assert.ok(reasonCode === undefined || reasonCode === 0x98, `reason code ${reasonCode}`);
-    }
-    assert.equal(results.filter(({ reasonCode }) => reasonCode === 0x98).length, 2);
-    for (const url of server.urls)
-      for (const protocolVersion of [4, 5] as const)
-        await assert.rejects(connectAsync(url, clientOptions(lamp, { protocolVersion })), /Not authorized/);
-    assert.match(
-      readFileSync(join(server.data, "audit", "audit.jsonl"), "utf8"),
-      /"kind":"connect-refused"[^\n]*the device was revoked at [^\n]*\(keyCompromise\)/,
-    );
-    await other.publishAsync("devices/honest/still", "here", { qos: 1 });
-    await other.endAsync();
-  });
-
-  it("loses one certificate and goes on with another, when only that one is revoked", async () => {
-    const path = join(server.data, "bundles", "door.json");
-    const [url = ""] = server.urls;
-    await run("device", "add", "door", ...args);
-    const old = readCertificateBundle(path);
-    await run("device", "rotate", "door", ...args);
-    const fresh = readCertificateBundle(path);
-    const client = await connectAsync(url, clientOptions(old, { protocolVersion: 5 }));
-    const end = endOf(client);
-    const shown = await run("device", "show", "door", ...args);
-    const [, serialNumber = ""] = /^certificate +([0-9A-F]+)/m.exec(shown) ?? [];
-    await run("device", "revoke", "door", "--certificate", serialNumber, ...args);
-    assert.equal((await end).reasonCode, 0x98);
-    await assert.rejects(connectAsync(url, clientOptions(old, { protocolVersion: 5 })), /Not authorized/);
-    await (await connectAsync(url, clientOptions(fresh, { protocolVersion: 5 }))).endAsync();
-  });
-});
-
-describe("attack 07: a revoked certificate with a TLS session from before", () => {
-  it("is refused in TLS 1.2 and 1.3, while an honest device resumes its session", async () => {
-    using directory = scratch();
-    const args = configured(directory.path, config);
-    await using server = await up(args);
-    const resumed = [];
-    for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-      const name = `lamp-${version}`;
-      await run("device", "add", name, ...args);
-      const bundle = readCertificateBundle(join(server.data, "bundles", `${name}.json`));
-      const versions = { minVersion: version, maxVersion: version };
-      const first = await handshake(server, bundle, versions);
-      let session = first.getSession();
-      first.on("session", (fresh) => (session = fresh));
-      assert.equal(await connackCode(first), 0);
-      first.destroy();
-
-      const second = await handshake(server, bundle, { ...versions, session });
-      assert.ok(second.isSessionReused(), version);
-      second.on("session", (fresh) => (session = fresh));
-      assert.equal(await connackCode(second), 0);
-      second.destroy();
-      resumed.push({ name, bundle, options: { ...versions, session } });
-    }
-    // Not before: a revocation ends the sessions of all devices, twice within half a second.
-    for (const { name, bundle, options } of resumed) {
-      await run("device", "revoke", name, ...args);
-      // The device is refused from the first handshake on, also where new ticket keys are still to come.
-      const deadline = performance.now() + patienceMs;
-      for (let isReused = true; isReused;) {
-        const third = await handshake(server, bundle, options);
-        isReused = third.isSessionReused();
-        assert.equal(await connackCode(third), 5, name);
-        third.destroy();
-        assert.ok(performance.now() < deadline, `${name}: the ticket keys are still the same`);
+      await run("device", "revoke", "lamp", "--reason", "keyCompromise", ...args);
+      const answeredMs = performance.now();
+      const results = await Promise.all(ends);
+      for (const { atMs, reasonCode } of results) {
+        assert.ok(atMs - answeredMs < 1_000, `${atMs - answeredMs} ms after the command had ended`);
+        assert.ok(reasonCode === undefined || reasonCode === 0x98, `reason code ${reasonCode}`);
       }
-    }
+      assert.equal(results.filter(({ reasonCode }) => reasonCode === 0x98).length, 2);
+      for (const url of server.urls)
+        for (const protocolVersion of [4, 5] as const)
+          await assert.rejects(connectAsync(url, clientOptions(lamp, { protocolVersion })), /Not authorized/);
+      assert.match(
+        readFileSync(join(server.data, "audit", "audit.jsonl"), "utf8"),
+        /"kind":"connect-refused"[^\n]*the device was revoked at [^\n]*\(keyCompromise\)/,
+      );
+      await other.publishAsync("devices/honest/still", "here", { qos: 1 });
+      await other.endAsync();
+    });
+
+    it("loses one certificate and goes on with another, when only that one is revoked", async () => {
+      const path = join(server.data, "bundles", "door.json");
+      const [url = ""] = server.urls;
+      await run("device", "add", "door", ...args);
+      const old = readCertificateBundle(path);
+      await run("device", "rotate", "door", ...args);
+      const fresh = readCertificateBundle(path);
+      const client = await connectAsync(url, clientOptions(old, { protocolVersion: 5 }));
+      const end = endOf(client);
+      const shown = await run("device", "show", "door", ...args);
+      const [, serialNumber = ""] = /^certificate +([0-9A-F]+)/m.exec(shown) ?? [];
+      await run("device", "revoke", "door", "--certificate", serialNumber, ...args);
+      assert.equal((await end).reasonCode, 0x98);
+      await assert.rejects(connectAsync(url, clientOptions(old, { protocolVersion: 5 })), /Not authorized/);
+      await (await connectAsync(url, clientOptions(fresh, { protocolVersion: 5 }))).endAsync();
+    });
   });
-});
+
+  describe(`attack 07: a revoked certificate with a TLS session from before${named}`, () => {
+    it("is refused in TLS 1.2 and 1.3, while an honest device resumes its session", async () => {
+      using directory = scratch();
+      const args = configured(directory.path, withWorkers(workers));
+      await using server = await up(args);
+      const resumed = [];
+      for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+        const name = `lamp-${version}`;
+        await run("device", "add", name, ...args);
+        const bundle = readCertificateBundle(join(server.data, "bundles", `${name}.json`));
+        const versions = { minVersion: version, maxVersion: version };
+        const first = await handshake(server, bundle, versions);
+        let session = first.getSession();
+        first.on("session", (fresh) => (session = fresh));
+        assert.equal(await connackCode(first), 0);
+        first.destroy();
+
+        const second = await handshake(server, bundle, { ...versions, session });
+        assert.ok(second.isSessionReused(), version);
+        second.on("session", (fresh) => (session = fresh));
+        assert.equal(await connackCode(second), 0);
+        second.destroy();
+        resumed.push({ name, bundle, options: { ...versions, session } });
+      }
+      // Not before: a revocation ends the sessions of all devices, twice within half a second.
+      for (const { name, bundle, options } of resumed) {
+        await run("device", "revoke", name, ...args);
+        // The device is refused from the first handshake on, also where new ticket keys are still to come.
+        const deadline = performance.now() + patienceMs;
+        for (let isReused = true; isReused;) {
+          const tries = Array.from({ length: triesCount }, async () => {
+            const third = await handshake(server, bundle, options);
+            assert.equal(await connackCode(third), 5, name);
+            third.destroy();
+            return third.isSessionReused();
+          });
+          isReused = (await Promise.all(tries)).includes(true);
+          assert.ok(performance.now() < deadline, `${name}: the ticket keys are still the same`);
+        }
+      }
+    });
+  });
+}
