@@ -197,9 +197,11 @@ export class CarriedConnection implements Admitted, TransportHandler {
 
   #report(urgent: boolean): void {
     if (this.#reports && !urgent) return;
-    if (!this.#reports) this.#link.later(this, urgent);
-    else this.#link.batch();
+    const isNew = !this.#reports;
+    // A batch that is full is handed over at once, and with it this report.
     this.#reports = true;
+    if (isNew) this.#link.later(this, urgent);
+    else this.#link.batch();
   }
 
   #tell(kind: number, value: number, what: object): void {

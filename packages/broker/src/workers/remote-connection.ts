@@ -35,6 +35,11 @@ export class RemoteConnection implements Caller, Transport {
   #isGone = false;
   #isClosed = false;
   #isPaused = false;
+  /** What came after the pause, in the order in which it came. */
+  readonly #waiting: Buffer[] = [];
+  #isHandingOn = false;
+  /** The client will send no more. */
+  #hasEnded = false;
   /** Told when they are written, in order; those before `#writtenCount` have been. */
   #writes: (() => void)[] = [];
   #writtenCount = 0;
@@ -98,7 +103,7 @@ export class RemoteConnection implements Caller, Transport {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#batch().add(ToCarrier.resume, this.number, 0);
+    this.#handOn();
   }
 
   heardAll(): Promise<void> {
@@ -116,8 +121,10 @@ export class RemoteConnection implements Caller, Transport {
   }
 
   data(bytes: Buffer): void {
-    // While nothing is read it waits: by itself, not with all that came together with it.
-    if (!this.#isClosed) this.#handler?.onData(this.#isPaused ? Buffer.from(bytes) : bytes);
+    if (this.#isClosed) return;
+    if (!this.#isPaused && this.#waiting.length === 0) this.#handler?.onData(bytes);
+    // It was on its way when nothing more was to be read: it waits by itself, not with all that came together with it.
+    else this.#waiting.push(Buffer.from(bytes));
   }
 
   looked(): void {
@@ -131,7 +138,25 @@ export class RemoteConnection implements Caller, Transport {
   }
 
   clientEnded(): void {
-    this.#handler?.onEnd();
+    this.#hasEnded = true;
+    if (this.#waiting.length === 0) this.#handler?.onEnd();
+  }
+
+  /** Hands on what waits, piece by piece, until nothing more is to be read; then has the other thread read on. */
+  #handOn(): void {
+    if (this.#isHandingOn) return;
+    this.#isHandingOn = true;
+    let handed = 0;
+    while (handed < this.#waiting.length && !this.#isPaused && !this.#isClosed) {
+      const bytes = this.#waiting[handed];
+      handed += 1;
+      if (bytes !== undefined) this.#handler?.onData(bytes);
+    }
+    this.#waiting.splice(0, handed);
+    this.#isHandingOn = false;
+    if (this.#isPaused || this.#isClosed) return;
+    this.#batch().add(ToCarrier.resume, this.number, 0);
+    if (handed > 0 && this.#hasEnded) this.#handler?.onEnd();
   }
 
   written(count: number): void {
@@ -151,6 +176,7 @@ export class RemoteConnection implements Caller, Transport {
   closed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#waiting.length = 0;
     this.#writes = [];
     this.#writtenCount = 0;
     this.#handler?.onClose();
