@@ -2,7 +2,7 @@ import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
 import { Dissector, type DissectorOptions } from "@postern/zigbee/dissector";
 import { Harvester } from "@postern/zigbee/harvest";
 import { type CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvester";
-import { type KeyOrigin, type Keyring, type KeyUse } from "@postern/zigbee/keyring";
+import { type KeyOrigin, type Keyring, type KeyUse, type ZigbeeKey } from "@postern/zigbee/keyring";
 
 import { type Finding } from "../finding.ts";
 import { AuditContext, type Detector } from "./context.ts";
@@ -62,6 +62,8 @@ export interface AuditReport {
   /** Keys that were found in the capture or that opened a frame. */
   readonly keys: readonly ReportedKey[];
   readonly findings: readonly Finding[];
+  /** Keys were given, none of them opens a frame, and there are frames that none opens: they are the wrong ones. */
+  readonly hasWrongKeys: boolean;
   /** What limits the audit of this capture, in sentences. */
   readonly notes: readonly string[];
 }
@@ -154,6 +156,8 @@ async function auditPass(
   const counted = new Survey();
   let keyCount = keyring.size;
   let cameLate = false;
+  const used = new Set<ZigbeeKey>();
+  let lastUsed: ZigbeeKey | undefined;
   await options.read((frame) => {
     const dissection = dissector.dissect(frame);
     counted.see(dissection);
@@ -162,6 +166,11 @@ async function auditPass(
       keyCount = keyring.size;
       cameLate ||= counted.hasUnopened;
     }
+    if (dissection.nwkKey !== undefined && dissection.nwkKey !== lastUsed) {
+      lastUsed = dissection.nwkKey;
+      used.add(lastUsed);
+    }
+    if (dissection.apsKey !== undefined) used.add(dissection.apsKey);
     jamming.see(dissection);
     const pan = panOf(dissection.mac);
     acknowledgments.see(dissection, pan);
@@ -172,6 +181,7 @@ async function auditPass(
   for (const detector of detectors) detector.finish?.();
   acknowledgments.finish();
   if ([...counted.networks.keys()].some((pan) => facts.isZigbee(pan))) jamming.finish();
+  const hasWrongKeys = counted.hasUnopened && counted.macOpenedFrames === 0 && areUseless(keyring, used);
   const report: AuditReport = {
     frames: counted.frames,
     damagedFrames: counted.badFrames,
@@ -182,7 +192,13 @@ async function auditPass(
     networks: [...inventory.networks.values()].filter(({ pan }) => facts.isZigbee(pan)),
     keys: reportedKeys(keyring, context),
     findings: context.findings(),
-    notes: notes(counted),
+    hasWrongKeys,
+    notes: [
+      ...(hasWrongKeys
+        ? ["None of the keys that were given opens a frame: they are not of this network."]
+        : []),
+      ...notes(counted),
+    ],
   };
   return { report, counted, cameLate };
 }
@@ -193,6 +209,14 @@ async function auditPass(
  */
 function hasRivals(keyring: Keyring): boolean {
   return keyring.keys("network").filter(({ origin }) => origin.kind !== "well-known").length > 1;
+}
+
+/** Whether keys were given and none of them was of use. */
+function areUseless(keyring: Keyring, used: ReadonlySet<ZigbeeKey>): boolean {
+  const given = [...keyring.keys("network"), ...keyring.keys("link")].filter(
+    ({ origin }) => origin.kind === "given" || origin.kind === "install-code",
+  );
+  return given.length > 0 && given.every((key) => !used.has(key));
 }
 
 function reportedKeys(keyring: Keyring, context: AuditContext): ReportedKey[] {

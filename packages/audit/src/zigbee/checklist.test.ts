@@ -15,6 +15,7 @@ const nothing: AuditReport = {
   networks: [],
   keys: [],
   findings: [],
+  hasWrongKeys: false,
   notes: [],
 };
 

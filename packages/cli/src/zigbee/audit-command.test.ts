@@ -191,6 +191,19 @@ describe("postern zigbee audit", () => {
     }
   });
 
+  it("says that a key is wrong and ends with 2, with the report of what could be read", async () => {
+    const wrong = "00112233445566778899aabbccddeeff";
+    const { code, out, err } = await audit([file("b.pcap", build.pcapFile(secured)), "--key", wrong]);
+    assert.equal(code, 2);
+    assert.match(err, /^postern: b\.pcap: none of the keys that were given opens a frame/);
+    assert.match(out, /Protected frames opened: 0 of 3/);
+    assert.ok(!`${out}${err}`.includes(wrong));
+    const withRight = ["--key", wrong, "--key", build.hex(key)];
+    assert.deepEqual((await audit(["b.pcap", ...withRight])).code, 0, "one of them is right");
+    const nothingClosed = build.pcapFile([build.beacon(0x1a62, source)]);
+    assert.equal((await audit([file("n.pcap", nothingClosed), "--key", wrong])).code, 0, "nothing to open");
+  });
+
   it("recognizes a capture of a TI radio by itself", async () => {
     const ti = build.pcapFile([...secured, clearKey]);
     let offset = 24;

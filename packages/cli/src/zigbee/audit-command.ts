@@ -21,6 +21,10 @@ import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
 
+/** What is said when no key that was given opens anything. */
+export const wrongKeysText =
+  "none of the keys that were given opens a frame; check that they are of this network, and the order of their bytes";
+
 /** The options of `postern zigbee audit`, as they stand on the command line. */
 export interface AuditCommandOptions {
   readonly key?: readonly string[];
@@ -38,7 +42,8 @@ export interface AuditCommandOptions {
 
 /**
  * Audits the capture in `file`, or on stdin when it is `-`, and prints the report. The exit code is 0, 1 when a finding that is
- * not in the baseline is as severe as `failOn`, or 2 when the capture is not whole: the report is then of what could be read.
+ * not in the baseline is as severe as `failOn`, or 2 when the capture is not whole or the keys are not its: the report is then of what
+ * could be read.
  */
 export async function auditCommand(
   file: string,
@@ -86,7 +91,7 @@ export async function auditCommand(
         rules: zigbeeRules,
         file: name,
         version,
-        successful: problem === undefined,
+        successful: problem === undefined && !report.hasWrongKeys,
       });
       context.stdout.write(`${JSON.stringify(log, undefined, 2)}\n`);
     } else if (format === "html") {
@@ -97,6 +102,9 @@ export async function auditCommand(
     if (problem !== undefined) {
       const kept = report.frames > 0 ? ` (the report is of the ${report.frames} frames before)` : "";
       context.stderr.write(`postern: ${name}: ${problem.reason}${kept}\n`);
+      context.exitCode = ExitCode.usage;
+    } else if (report.hasWrongKeys) {
+      context.stderr.write(`postern: ${name}: ${wrongKeysText}\n`);
       context.exitCode = ExitCode.usage;
     } else if (
       failOn !== undefined &&

@@ -5,6 +5,7 @@ import { checkPractices } from "@postern/audit/zigbee/checklist";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode } from "../errors.ts";
+import { wrongKeysText } from "./audit-command.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
 import { loadInventory } from "./inventory.ts";
 import { createKeyring } from "./keys.ts";
@@ -56,6 +57,9 @@ export async function checklistCommand(
     }
     if (capture.problem !== undefined) {
       context.stderr.write(`postern: ${file}: ${capture.problem.reason}\n`);
+      context.exitCode = ExitCode.usage;
+    } else if (report.hasWrongKeys) {
+      context.stderr.write(`postern: ${file}: ${wrongKeysText}\n`);
       context.exitCode = ExitCode.usage;
     } else if (checked.some(({ verdict }) => verdict === "not met")) {
       context.exitCode = ExitCode.failed;
