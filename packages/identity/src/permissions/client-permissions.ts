@@ -1,8 +1,8 @@
 import { TopicRight } from "@postern/core/topic-right";
-import { matchesFilter } from "@postern/mqtt/topics";
 
 import { covers, intersects } from "./filter-language.ts";
 import type { Policy } from "./policy.ts";
+import { RightsIndex } from "./rights-index.ts";
 import { bindRule, type BoundRule, type Role, type SessionRule } from "./rules.ts";
 import type { RoleLimits } from "./schema.ts";
 
@@ -55,11 +55,16 @@ export class ClientPermissions {
   readonly allows: readonly BoundRule[];
   readonly denies: readonly BoundRule[];
   readonly sessionRules: readonly SessionRule[];
+  readonly #shared: OfRoles;
+  /** Of the rules that say something else for each client; `undefined` when there are none. */
+  readonly #allowed: RightsIndex | undefined;
+  readonly #denied: RightsIndex | undefined;
   #rights: Map<string, number> | undefined = undefined;
 
   constructor(policy: Policy, subject: Subject) {
     const shared = ofRoles(policy, subject.roles);
     const { roles } = shared;
+    this.#shared = shared;
     this.subject = subject;
     this.refusedPublish = policy.refusedPublish;
     this.checksResponseTopics = policy.checksResponseTopics;
@@ -69,24 +74,31 @@ export class ClientPermissions {
       this.problems = noProblems;
       this.allows = shared.allows;
       this.denies = shared.denies;
+      this.#allowed = undefined;
+      this.#denied = undefined;
       return;
     }
     const problems = new Set<string>();
+    const own = new Set<BoundRule>();
     const rules = roles.flatMap((role) =>
       role.fixed.concat(
-        role.open.flatMap((rule) =>
-          bindRule(
+        role.open.flatMap((rule) => {
+          const bound = bindRule(
             rule,
             { device: subject.name, client: subject.client, tenant: subject.tenant },
             subject.groups,
             (text) => problems.add(text),
-          ),
-        ),
+          );
+          for (const each of bound) own.add(each);
+          return bound;
+        }),
       ),
     );
     this.problems = [...problems];
     this.allows = rules.filter(({ rule }) => rule.effect === "allow");
     this.denies = rules.filter(({ rule }) => rule.effect === "deny");
+    this.#allowed = new RightsIndex(this.allows.filter((rule) => own.has(rule)));
+    this.#denied = new RightsIndex(this.denies.filter((rule) => own.has(rule)));
   }
 
   /** Whether the client may have a session that outlives its connection. */
@@ -101,15 +113,13 @@ export class ClientPermissions {
   rightsOn(topic: string): number {
     const known = this.#rights?.get(topic);
     if (known !== undefined) return known;
-    let allowed = 0;
-    for (const { filter, rule } of this.allows)
-      if ((rule.rights & ~allowed) !== 0 && matchesFilter(filter, topic)) allowed |= rule.rights;
-    for (const { filter, rule } of this.denies)
-      if ((rule.rights & allowed) !== 0 && matchesFilter(filter, topic)) allowed &= ~rule.rights;
+    const { allowed, denied } = this.#shared;
+    const granted = allowed.rightsOn(topic) | (this.#allowed?.rightsOn(topic) ?? 0);
+    const rights = granted & ~denied.rightsOn(topic) & ~(this.#denied?.rightsOn(topic) ?? 0);
     this.#rights ??= new Map();
     if (this.#rights.size >= cachedTopicsMax) this.#rights.clear();
-    this.#rights.set(topic, allowed);
-    return allowed;
+    this.#rights.set(topic, rights);
+    return rights;
   }
 
   /**
@@ -159,6 +169,8 @@ interface OfRoles {
   /** The rules that say the same for all. */
   readonly allows: readonly BoundRule[];
   readonly denies: readonly BoundRule[];
+  readonly allowed: RightsIndex;
+  readonly denied: RightsIndex;
 }
 
 const noProblems: readonly string[] = [];
@@ -177,13 +189,17 @@ function ofRoles(policy: Policy, names: readonly string[]): OfRoles {
   if (found !== undefined) return found;
   const roles = names.flatMap((name) => policy.roles.get(name) ?? []);
   const rules = roles.flatMap(({ fixed }) => fixed);
+  const allows = rules.filter(({ rule }) => rule.effect === "allow");
+  const denies = rules.filter(({ rule }) => rule.effect === "deny");
   const made = {
     roles,
     limits: limitsOf(roles),
     sessionRules: roles.flatMap(({ persistentSession }) => persistentSession),
     hasOpenRules: roles.some(({ open }) => open.length > 0),
-    allows: rules.filter(({ rule }) => rule.effect === "allow"),
-    denies: rules.filter(({ rule }) => rule.effect === "deny"),
+    allows,
+    denies,
+    allowed: new RightsIndex(allows),
+    denied: new RightsIndex(denies),
   };
   if (combinations.size >= combinationsMax) combinations.clear();
   combinations.set(key, made);
