@@ -7,7 +7,7 @@ import { isTopicFilter, isTopicName, parseSharedFilter } from "@postern/mqtt/top
 import { Connection } from "./connection.ts";
 import { ClosedError, DeviceFileError, ServerRefusedError, reasonText } from "./errors.ts";
 import { BackgroundRenewal } from "./est/background-renewal.ts";
-import { Inbound, type FilterEntry, type Inspected } from "./inbound.ts";
+import { Inbound, type FilterEntry, type Inspect } from "./inbound.ts";
 import type { Message } from "./message.ts";
 import type { ConnectOptions, PublishOptions, StatusOptions, SubscribeOptions } from "./options.ts";
 import { Outbound, type OutgoingMessage, type Published } from "./outbound.ts";
@@ -80,7 +80,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     this.name = parts.name;
     this.#parts = parts;
     this.#inbound = new Inbound({
-      inspect: (message, identifiers) => this.#inspect(message, identifiers),
+      inspect: (message, how) => this.#inspect(message, how),
       receiveMaximum: settings.properties.receiveMaximum ?? 65_535,
       unclaimedMs: 30_000,
       onUnclaimed: (message) => this.emit("unclaimed", message),
@@ -159,7 +159,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     return this.#outbound.publish(sealing === undefined ? message : await sealing.seal(message), signal);
   }
 
-  #inspect(message: Message, identifiers: readonly number[]): Inspected | undefined {
+  #inspect(message: Message, { identifiers, isLast }: Parameters<Inspect>[1]): ReturnType<Inspect> {
     const { sealing } = this.#parts;
     if (sealing === undefined) return { message, settled: () => {} };
     if (message.topic === sealing.keysTopic) {
@@ -171,12 +171,14 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
     const opening = sealing.open(message, identifiers);
     if (opening.kind === "message")
       return { message: opening.message, settled: () => this.#orWarn(opening.settled) };
+    if (opening.mayOpenLater && !isLast) return "later";
     this.#refuse(opening.refusal);
     return undefined;
   }
 
   #onKeys(sealing: Sealing): void {
     this.emit("keys", sealing.keysSerial);
+    this.#inbound.inspectAgain();
     const { status } = this.#parts;
     if (status !== undefined && sealing.couldLeaveWill(status.topic))
       this.#connection.again("the keys have come that the status is sealed with");

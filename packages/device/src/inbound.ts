@@ -39,8 +39,14 @@ export interface Inspected {
   readonly settled: () => void;
 }
 
-/** Looks at a message before anybody gets it; `undefined` when nobody may have it. */
-export type Inspect = (message: Message, identifiers: readonly number[]) => Inspected | undefined;
+/**
+ * Looks at a message before anybody gets it; `undefined` when nobody may have it. `later` when that will be known soon; not where `isLast` says that it is not
+ * asked again.
+ */
+export type Inspect = (
+  message: Message,
+  { identifiers, isLast }: { readonly identifiers: readonly number[]; readonly isLast: boolean },
+) => Inspected | "later" | undefined;
 
 export interface InboundPorts {
   readonly inspect: Inspect;
@@ -51,6 +57,17 @@ export interface InboundPorts {
   readonly onUnclaimed: (message: Message) => void;
   /** The server broke the rules. */
   readonly onOffence: (problem: string) => void;
+}
+
+/** How many messages wait until it is known whether somebody may have them, how many bytes they have, and how long. */
+const heldMax = 64;
+const heldBytesMax = 1_048_576;
+const heldMs = 2_000;
+
+interface Held {
+  readonly message: Message;
+  readonly identifiers: readonly number[];
+  readonly timer: NodeJS.Timeout;
 }
 
 interface Unclaimed {
@@ -69,6 +86,8 @@ export class Inbound {
   readonly #ports: InboundPorts;
   readonly #entries = new Map<string, FilterEntry>();
   readonly #unclaimed = new Set<Unclaimed>();
+  readonly #held = new Set<Held>();
+  #heldBytes = 0;
   /** Packet ids of QoS 2 messages that were answered with PUBREC and whose PUBREL has not come. */
   readonly #unreleased = new Set<number>();
   readonly #lines: Readonly<Record<1 | 2, AckLine>>;
@@ -145,8 +164,17 @@ export class Inbound {
   }
 
   close(): void {
-    for (const { timer } of this.#unclaimed) clearTimeout(timer);
+    for (const { timer } of [...this.#unclaimed, ...this.#held]) clearTimeout(timer);
     this.#unclaimed.clear();
+    this.#held.clear();
+  }
+
+  /** What waits until it is known whether somebody may have it is looked at again. */
+  inspectAgain(): void {
+    for (const held of this.#held) {
+      const inspected = this.#ports.inspect(held.message, { ...held, isLast: false });
+      if (inspected !== "later") this.#letGo(held, inspected);
+    }
   }
 
   #onAcknowledged(topic: string, packet: IPublishPacket): void {
@@ -170,9 +198,33 @@ export class Inbound {
     });
   }
 
-  #deliver(received: Message, identifiers: readonly number[], acknowledge: () => void): void {
-    const inspected = this.#ports.inspect(received, identifiers);
-    if (inspected === undefined) return acknowledge();
+  #deliver(message: Message, identifiers: readonly number[], acknowledge: () => void): void {
+    const isLast = this.#held.size >= heldMax || this.#heldBytes + message.payload.length > heldBytesMax;
+    const inspected = this.#ports.inspect(message, { identifiers, isLast });
+    if (inspected !== "later") {
+      this.#handOn(inspected, identifiers, acknowledge);
+      return;
+    }
+    const timer = setTimeout(
+      () => this.#letGo(held, this.#ports.inspect(message, { identifiers, isLast: true })),
+      heldMs,
+    );
+    const held = { message, identifiers, timer };
+    this.#held.add(held);
+    this.#heldBytes += message.payload.length;
+    // It would hold back the acknowledgements of all that come after it, and anybody can send such a one.
+    acknowledge();
+  }
+
+  #letGo(held: Held, inspected: ReturnType<Inspect>): void {
+    this.#held.delete(held);
+    this.#heldBytes -= held.message.payload.length;
+    clearTimeout(held.timer);
+    this.#handOn(inspected, held.identifiers, () => {});
+  }
+
+  #handOn(inspected: ReturnType<Inspect>, identifiers: readonly number[], acknowledge: () => void): void {
+    if (inspected === undefined || inspected === "later") return acknowledge();
     const { message } = inspected;
     const settle = (): void => {
       inspected.settled();

@@ -69,7 +69,12 @@ export interface Refusal {
 
 export type Opening =
   | { readonly kind: "message"; readonly message: Message; readonly settled: () => void }
-  | { readonly kind: "refused"; readonly refusal: Refusal };
+  | {
+      readonly kind: "refused";
+      readonly refusal: Refusal;
+      /** The key that it is sealed with is on its way, unless it is none: members are given a new one one after the other. */
+      readonly mayOpenLater: boolean;
+    };
 
 /** Messages that are accepted, and not finished by the application. */
 function placeOf({ epoch, sender, instance, sequence }: MessagePlace): string {
@@ -272,7 +277,8 @@ export class Sealing {
     if (demand === undefined) {
       if (!this.#isWaiting) return { kind: "message", message, settled: () => {} };
       const reason = "no keys of groups have come, which would say whether it must be sealed";
-      return { kind: "refused", refusal: { topic, code: "no-key", reason, claimedSender: undefined } };
+      const refusal: Refusal = { topic, code: "no-key", reason, claimedSender: undefined };
+      return { kind: "refused", refusal, mayOpenLater: true };
     }
     const [identifier = unnamed] = identifiers;
     // What a server names that nobody here gave a subscription is as if it named none.
@@ -288,14 +294,15 @@ export class Sealing {
     });
     if (opened.kind === "refused") {
       const { code, reason, claimedSender } = opened;
-      return { kind: "refused", refusal: { topic, code, reason, claimedSender } };
+      const mayOpenLater = code === "future-epoch" && this.keysTopic !== undefined;
+      return { kind: "refused", refusal: { topic, code, reason, claimedSender }, mayOpenLater };
     }
     const structure = structureOf(payload);
     if (structure.kind !== "sealed") throw new Error("what was opened is not sealed");
     const { header } = structure.structure;
     const numbered = inWindow(header, demand);
     const refusal = this.#replayed(numbered, message, header.sender);
-    if (refusal !== undefined) return { kind: "refused", refusal };
+    if (refusal !== undefined) return { kind: "refused", refusal, mayOpenLater: false };
     const place = placeOf(numbered);
     this.#inHand.add(place);
     const { mode, sender, epoch, sealedAtMs } = opened;
