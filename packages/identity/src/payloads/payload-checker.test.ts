@@ -276,6 +276,30 @@ describe("a payload checker", () => {
       }
     });
 
+    it("lets stay what it sealed for a group, retained or as a will, also where the topic demands signatures", () => {
+      const rules = checker(
+        "[{ topics: ['#'], require: signed+encrypted, deliver: sealed, groupKeys: g.json }]",
+        {
+          groupKeys: [{ key: group, notBeforeMs: 0 }],
+        },
+      );
+      const rule = rules.ruleOn(topic);
+      const verdict = rule?.check(sealed(both), source);
+      assert.ok(verdict?.kind === "accepted");
+      const message = {
+        topic,
+        payload: Buffer.from(verdict.payload),
+        qos: 1 as const,
+        properties: Buffer.alloc(0),
+        publishedAtMs: 0,
+        expiresAtMs: Infinity,
+        publisher: sender,
+      };
+      assert.equal(rule?.fits(message), true);
+      assert.equal(rule?.fits({ ...message, publisher: "other" }), false);
+      assert.equal(rule?.fits({ ...message, payload: Buffer.from("plain") }), false);
+    });
+
     it("seals with no key before its time, when members may not have it yet", () => {
       const next = { key: GroupKey.of(Buffer.alloc(32, 8), epoch + 1), notBeforeMs: testNowMs + 10_000 };
       const current = { key: group, notBeforeMs: testNowMs - 1 };

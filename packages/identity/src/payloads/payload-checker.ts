@@ -140,7 +140,10 @@ class CheckedRule {
     const found = structureOf(payload);
     if (found.kind !== "sealed") return false;
     const { mode, header } = found.structure;
-    return this.#demand.modes.includes(mode) && header.sender === publisher;
+    const { modes, deliver } = this.#demand;
+    // What was opened here was sealed anew, with the key of a group.
+    const isFit = deliver === "sealed" ? mode === "encrypted" : modes.includes(mode);
+    return isFit && header.sender === publisher;
   }
 
   /** What is encrypted end to end proves nothing to those without the key, nor does a MAC whose key the operator keeps. */
