@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { seal, type Protection } from "@postern/seal/envelope/seal";
-import { withMembers, type Group } from "@postern/seal/groups/group";
+import { rotated, withMembers, type Group } from "@postern/seal/groups/group";
 import { sealKeyPackage } from "@postern/seal/groups/key-package";
 import { packagedFor } from "@postern/seal/groups/package-content";
 import { GroupKey } from "@postern/seal/keys/group-key";
@@ -18,7 +18,7 @@ import type { SealRule } from "./rules.ts";
 import { Sealing } from "./sealing.ts";
 
 const [own, panel, authority] = [pair(), pair(), pair()];
-const epoch = 1;
+const firstEpoch = 1;
 
 function pair(): { readonly privateKey: KeyObject; readonly publicKey: KeyObject } {
   return generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -59,9 +59,23 @@ function keyOf({ epochs }: Group): GroupKey {
 }
 
 /** A message as somebody makes it in the name of the panel. */
-function inItsName(topic: string, protection: Protection, sequence = 1, instance = 0xee): Message {
+function inItsName(
+  topic: string,
+  protection: Protection,
+  {
+    sequence = 1,
+    instance = 0xee,
+    epoch = firstEpoch,
+    sender = "panel",
+  }: {
+    readonly sequence?: number;
+    readonly instance?: number;
+    readonly epoch?: number;
+    readonly sender?: string;
+  } = {},
+): Message {
   const position = { instance: Buffer.alloc(8, instance), sequence };
-  const binding = { tenant: "plant", topic, sender: "panel", epoch };
+  const binding = { tenant: "plant", topic, sender, epoch };
   const payload = seal(protection, binding, position, Buffer.from("999"));
   return new Message({
     topic,
@@ -113,7 +127,7 @@ describe("what somebody makes in the name of another", () => {
     const topic = "plant/panel/level";
     const forged = inItsName(topic, { mode: "encrypted", recipients: [recipientKey(own.publicKey)] });
     const rule: SealRule = { filter: "plant/#", mode: "encrypted" };
-    const keys = [{ epoch, secret: randomBytes(32) }];
+    const keys = [{ epoch: firstEpoch, secret: randomBytes(32) }];
 
     const ofGroup = await start([], [authority.publicKey]);
     give(ofGroup, [group("telemetry", "plant/#", "encrypted")]);
@@ -145,7 +159,11 @@ describe("what somebody makes in the name of another", () => {
     const sealing = await start([], [authority.publicKey]);
     give(sealing, [telemetry, levels, commands]);
     for (let instance = 0xf0; instance <= 0xff; instance++) {
-      const forged = inItsName("plant/a", { mode: "encrypted", group: keyOf(telemetry) }, 2 ** 40, instance);
+      const forged = inItsName(
+        "plant/a",
+        { mode: "encrypted", group: keyOf(telemetry) },
+        { sequence: 2 ** 40, instance },
+      );
       assert.equal(verdict(sealing, forged), "999");
     }
     const level = inItsName("plant/a/level", { mode: "encrypted", group: keyOf(levels) });
@@ -155,6 +173,47 @@ describe("what somebody makes in the name of another", () => {
     const command = inItsName("plant/a/cmd", { mode: "signed+encrypted", signing, group: keyOf(commands) });
     assert.equal(verdict(sealing, command), "999");
     assert.equal(verdict(sealing, command), "duplicate");
+    await sealing.close();
+  });
+
+  it("is not taken again with the application's own keys, whatever the epochs of the device's groups", async () => {
+    const secret = randomBytes(32);
+    const signers = { panel: [pem(panel)] };
+    const sealing = await start(
+      [
+        { filter: "own/level", mode: "encrypted", keys: [{ epoch: 7, secret }] },
+        { filter: "own/cmd", mode: "signed+encrypted", keys: [{ epoch: 7, secret }], signers },
+        { filter: "own/state", mode: "signed", signers },
+      ],
+      [authority.publicKey],
+    );
+    give(sealing, [group("telemetry", "plant/#", "encrypted")]);
+    const key = GroupKey.of(secret, 7);
+    const signing = signingKey(panel.privateKey);
+    const messages = [
+      inItsName("own/level", { mode: "encrypted", group: key }, { epoch: 7 }),
+      inItsName("own/cmd", { mode: "signed+encrypted", group: key, signing }, { epoch: 7, sequence: 2 }),
+      inItsName("own/state", { mode: "signed", signing }, { epoch: 9, sequence: 3 }),
+    ];
+    for (const message of messages) assert.equal(verdict(sealing, message), "999");
+    for (const message of messages) assert.equal(verdict(sealing, message), "duplicate", message.topic);
+    await sealing.close();
+  });
+
+  it("is not taken again when the clock was ahead for a while, and is right again", async (test) => {
+    const telemetry = group("telemetry", "plant/#", "encrypted");
+    const nowMs = Date.now();
+    test.mock.timers.enable({ apis: ["Date"], now: nowMs });
+    const next = rotated(telemetry, { nowMs, randomBytes, graceMs: 60_000 });
+    const sealing = await start([], [authority.publicKey]);
+    give(sealing, [next]);
+    const old = inItsName("plant/a", { mode: "encrypted", group: keyOf(telemetry) });
+    assert.equal(verdict(sealing, old), "999");
+    test.mock.timers.setTime(nowMs + 3_600_000);
+    const command = { mode: "encrypted", group: keyOf(next) } as const;
+    assert.equal(verdict(sealing, inItsName("plant/b", command, { epoch: 2, sequence: 2 })), "999");
+    test.mock.timers.setTime(nowMs + 1_000);
+    assert.equal(verdict(sealing, old), "duplicate");
     await sealing.close();
   });
 });

@@ -49,6 +49,8 @@ export interface Demand {
    * and must not use up the numbers of what that one says to another. `undefined` where the sender is proved.
    */
   readonly claimedIn: string | undefined;
+  /** Whether its epochs are those of a group that the key authority looks after. Others say nothing of when a number may be forgotten. */
+  readonly isOfGroup: boolean;
 }
 
 function verifying(pem: string): VerifyingKey {
@@ -115,7 +117,14 @@ export class Rules {
       group === undefined &&
       this.#formerly.some((filter) => matchesFilter(filter, topic))
     )
-      return { mode: "encrypted", maxAgeSeconds: undefined, retained: false, keys: {}, claimedIn: undefined };
+      return {
+        mode: "encrypted",
+        maxAgeSeconds: undefined,
+        retained: false,
+        keys: {},
+        claimedIn: undefined,
+        isOfGroup: false,
+      };
     if (local === undefined) {
       return (
         group && {
@@ -124,6 +133,7 @@ export class Rules {
           retained: group.retained,
           keys: keyring,
           claimedIn: claimedIn(group.mode, `group ${group.name}`),
+          isOfGroup: true,
         }
       );
     }
@@ -131,6 +141,7 @@ export class Rules {
       mode: local.mode,
       maxAgeSeconds: local.maxAgeSeconds ?? group?.maxAgeSeconds,
       retained: local.retained,
+      isOfGroup: group !== undefined && local.keys === undefined && local.recipients === undefined,
       claimedIn: claimedIn(
         local.mode,
         local.keys === undefined && group !== undefined ? `group ${group.name}` : `own ${local.mode}`,

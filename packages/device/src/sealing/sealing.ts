@@ -11,7 +11,7 @@ import { Keyring, type SealingChoice } from "@postern/seal/groups/keyring";
 import type { Position } from "@postern/seal/envelope/position";
 import { decryptionKey, type DecryptionKey } from "@postern/seal/keys/recipient";
 import { signingKey, type SigningKey, type VerifyingKey } from "@postern/seal/keys/signature";
-import type { MessagePlace, ReplayGuard } from "@postern/seal/replay/replay-guard";
+import { inScope, type MessagePlace, type ReplayGuard } from "@postern/seal/replay/replay-guard";
 import { farBehind } from "@postern/seal/replay/replay-window";
 import { RetainedOnce } from "@postern/seal/replay/retained-once";
 import { SequenceCounter } from "@postern/seal/replay/sequence-counter";
@@ -81,13 +81,19 @@ function placeOf({ epoch, sender, instance, sequence }: MessagePlace): string {
   return `${epoch} ${Buffer.from(instance).toString("hex")} ${sequence} ${sender}`;
 }
 
-/** What counts a message: a window of its own for what is only claimed to be of a sender. Names of senders have no such character. */
-function inWindow({ epoch, sender, instance, sequence }: Header, { claimedIn }: Demand): MessagePlace {
+/**
+ * What counts a message: a window of its own for what is only claimed to be of a sender. A sender uses no
+ * number twice, whatever the epoch: where that is of no group of ours, which would end it some day, all count as one.
+ */
+function inWindow(
+  { epoch, sender, instance, sequence }: Header,
+  { claimedIn, isOfGroup }: Demand,
+): MessagePlace {
   return {
-    epoch,
+    epoch: isOfGroup ? epoch : 0,
     instance,
     sequence,
-    sender: claimedIn === undefined ? sender : `${sender}\n${claimedIn}`,
+    sender: claimedIn === undefined ? sender : inScope(sender, claimedIn),
   };
 }
 

@@ -12,6 +12,8 @@ export interface CborDecodeOptions {
    * wrote: keys of a map in any order, and lengths and integers not in the shortest form. @see RFC 8949 §4.1, §4.2.1
    */
   readonly form?: "deterministic" | "preferred";
+  /** `itemsMax` of `value.ts` unless given; for what we wrote ourselves, and may have more of. */
+  readonly items?: number;
 }
 
 /**
@@ -20,7 +22,7 @@ export interface CborDecodeOptions {
  * allocated for a length before that many bytes are there. Byte strings are views into `bytes`.
  */
 export function decodeCbor(bytes: Uint8Array, options: CborDecodeOptions = {}): CborResult {
-  const decoder = new Decoder(bytes, options.form !== "preferred");
+  const decoder = new Decoder(bytes, options);
   const value = decoder.item(0);
   if (decoder.fault === undefined && decoder.offset < bytes.length) {
     decoder.fault = `${bytes.length - decoder.offset} bytes follow the item`;
@@ -36,17 +38,19 @@ class Decoder {
   offset = 0;
   readonly #bytes: Buffer;
   readonly #deterministic: boolean;
+  readonly #itemsMax: number;
   #items = 0;
   #argument: number | bigint = 0;
 
-  constructor(bytes: Uint8Array, deterministic: boolean) {
+  constructor(bytes: Uint8Array, { form, items = itemsMax }: CborDecodeOptions) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#deterministic = deterministic;
+    this.#deterministic = form !== "preferred";
+    this.#itemsMax = items;
   }
 
   item(depth: number): CborValue {
     if (depth > depthMax) return this.#fail(`more than ${depthMax} levels`);
-    if (++this.#items > itemsMax) return this.#fail(`more than ${itemsMax} items`);
+    if (++this.#items > this.#itemsMax) return this.#fail(`more than ${this.#itemsMax} items`);
     const major = this.#head();
     if (this.fault !== undefined) return undefined;
     switch (major) {

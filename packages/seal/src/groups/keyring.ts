@@ -140,15 +140,12 @@ export class Keyring implements OpeningKeys {
     return this.#heldFor(topic)?.signers.get(sender) ?? [];
   }
 
-  /** Whether something of that epoch may still be opened; 0 is the epoch of what belongs to no group. For `ReplayGuard.forget`. */
+  /**
+   * Whether something of that epoch may be opened now or later; 0 is the epoch of what belongs to no group. For `ReplayGuard.forget`. That its
+   * time is over does not count, only that the package has no key of it any more: a clock that was ahead may be set back.
+   */
   isLive(epoch: number): boolean {
-    const now = this.#options.now();
-    return (
-      epoch === 0 ||
-      this.#groups.some(({ epochs }) =>
-        epochs.some((each) => each.epoch === epoch && (each.openUntilMs ?? Infinity) > now),
-      )
-    );
+    return epoch === 0 || this.#groups.some(({ epochs }) => epochs.some((each) => each.epoch === epoch));
   }
 
   #heldFor(topic: string): Held | undefined {

@@ -10,6 +10,18 @@ export const instancesMax = 4;
 /** Senders and epochs that one receiver remembers; each takes up to some hundred bytes. */
 export const sendersMax = 10_000;
 
+/** As many of them may be only claimed (`inScope`): a member of a group can make up names, and must leave room for senders that are proved. */
+export const claimedSendersMax = 8_000;
+
+/** The name of a sender that is only claimed, in the group whose members claim it: it has a window of its own there. Names have no such character. */
+export function inScope(sender: string, scope: string): string {
+  return `${sender}\n${scope}`;
+}
+
+function isClaimed(sender: string): boolean {
+  return sender.includes("\n");
+}
+
 export interface MessagePlace extends Position {
   readonly epoch: number;
   readonly sender: string;
@@ -51,6 +63,7 @@ export class ReplayGuard {
   readonly #senders = new Map<string, Sender>();
   readonly #ahead: number;
   #mustStore = false;
+  #claimed = 0;
 
   constructor({ ahead = 64 }: ReplayGuardOptions = {}) {
     this.#ahead = ahead;
@@ -64,10 +77,19 @@ export class ReplayGuard {
   /** Asks without remembering. Only for messages that are proved to be of that sender. */
   judge({ epoch, sender, instance, sequence }: MessagePlace): GuardVerdict {
     const known = this.#senders.get(keyOf(epoch, sender));
-    if (known === undefined) return this.#senders.size < sendersMax ? "fresh" : "too-many-senders";
+    if (known === undefined) return this.#hasRoomFor(sender) ? "fresh" : "too-many-senders";
     const tracked = known.instances.find((each) => each.instance.equals(instance));
     if (tracked !== undefined) return tracked.window.judge(sequence);
     return known.floor !== undefined && known.floor.compare(instance) >= 0 ? "outside-window" : "fresh";
+  }
+
+  #hasRoomFor(sender: string): boolean {
+    return this.#senders.size < sendersMax && (!isClaimed(sender) || this.#claimed < claimedSendersMax);
+  }
+
+  #put(sender: Sender): void {
+    this.#senders.set(keyOf(sender.epoch, sender.sender), sender);
+    if (isClaimed(sender.sender)) this.#claimed += 1;
   }
 
   /** Remembers a message that `judge` found fresh. */
@@ -75,7 +97,7 @@ export class ReplayGuard {
     let known = this.#senders.get(keyOf(epoch, sender));
     if (known === undefined) {
       known = { epoch, sender, instances: [], floor: undefined };
-      this.#senders.set(keyOf(epoch, sender), known);
+      this.#put(known);
     }
     let tracked = known.instances.find((each) => each.instance.equals(instance));
     if (tracked === undefined) {
@@ -96,8 +118,10 @@ export class ReplayGuard {
 
   /** Forgets epochs in which nothing is accepted any longer, and makes room for others. */
   forget(isLive: (epoch: number) => boolean): void {
-    for (const [key, { epoch }] of this.#senders) {
-      if (!isLive(epoch)) this.#senders.delete(key);
+    for (const [key, { epoch, sender }] of this.#senders) {
+      if (isLive(epoch)) continue;
+      this.#senders.delete(key);
+      if (isClaimed(sender)) this.#claimed -= 1;
     }
   }
 
@@ -127,7 +151,7 @@ export class ReplayGuard {
 
   /** What was stored; `undefined` when it is damaged. */
   static decode(bytes: Uint8Array, options: ReplayGuardOptions = {}): ReplayGuard | undefined {
-    const decoded = decodeCbor(bytes);
+    const decoded = decodeCbor(bytes, { items: storedItemsMax });
     if (decoded.kind === "malformed" || !isArray(decoded.value) || decoded.value[0] !== version)
       return undefined;
     const guard = new ReplayGuard(options);
@@ -136,13 +160,16 @@ export class ReplayGuard {
     for (const each of senders) {
       const known = senderFrom(each);
       if (known === undefined) return undefined;
-      guard.#senders.set(keyOf(known.epoch, known.sender), known);
+      guard.#put(known);
     }
     return guard;
   }
 }
 
 const version = 1;
+
+/** Items in what is stored: the array and its two, four and their array for each sender, three and their array for each instance. */
+const storedItemsMax = 3 + sendersMax * (5 + instancesMax * 4);
 
 function keyOf(epoch: number, sender: string): string {
   return `${epoch} ${sender}`;

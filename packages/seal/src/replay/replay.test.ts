@@ -4,7 +4,14 @@ import { describe, it } from "node:test";
 import * as fc from "fast-check";
 
 import { testNowMs, testPosition } from "../testing.ts";
-import { instancesMax, ReplayGuard, sendersMax, type MessagePlace } from "./replay-guard.ts";
+import {
+  claimedSendersMax,
+  inScope,
+  instancesMax,
+  ReplayGuard,
+  sendersMax,
+  type MessagePlace,
+} from "./replay-guard.ts";
 import { ReplayWindow, windowEntries } from "./replay-window.ts";
 import { retainedTopicsMax, RetainedOnce } from "./retained-once.ts";
 import { reservedAhead, SequenceCounter, type CounterStore } from "./sequence-counter.ts";
@@ -119,6 +126,34 @@ describe("the guard against replays", () => {
     assert.equal(take(guard, place(2, { sender: "s1" })), "fresh");
     guard.forget((epoch) => epoch > 1);
     assert.equal(take(guard, place(1, { sender: "one more", epoch: 2 })), "fresh");
+  });
+
+  it("is read back when it remembers as much as it can", () => {
+    const guard = new ReplayGuard();
+    for (let number = 0; number < sendersMax; number++) {
+      for (let instance = 1; instance <= instancesMax; instance++)
+        guard.accept(place(1, { sender: `s${number}`, instance }));
+    }
+    for (const exact of [false, true]) {
+      const again = ReplayGuard.decode(guard.encode({ exact })) ?? assert.fail();
+      assert.equal(again.size, sendersMax);
+      assert.equal(take(again, place(1, { sender: "s0", instance: 1 })), "replayed");
+    }
+  });
+
+  it("has room for senders that are proved when a member of a group makes up as many as it likes", () => {
+    const guard = new ReplayGuard();
+    const claim = (number: number): MessagePlace =>
+      place(1, { sender: inScope(`s${number}`, "group levels") });
+    for (let number = 0; number < claimedSendersMax; number++)
+      assert.equal(take(guard, claim(number)), "fresh");
+    assert.equal(take(guard, claim(claimedSendersMax)), "too-many-senders");
+    assert.equal(take(guard, place(1, { sender: "panel" })), "fresh");
+    const again = ReplayGuard.decode(guard.encode()) ?? assert.fail();
+    assert.equal(take(again, claim(claimedSendersMax)), "too-many-senders");
+    assert.equal(take(again, place(1, { sender: "panel", epoch: 2 })), "fresh");
+    again.forget((epoch) => epoch > 1);
+    assert.equal(take(again, place(1, { sender: inScope("s1", "group levels"), epoch: 2 })), "fresh");
   });
 
   it("is not read back from damaged bytes", () => {
