@@ -140,13 +140,15 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--every <seconds>", "how often they are looked at", "5")
     .option("--severity <severity>", "tell from this one on: info … critical", "low")
     .option("--json", "a line of JSON for each finding")
+    .option("--publish <topic>", "publish each finding to MQTT as well, as JSON with QoS 1; needs --bundle")
+    .option("--bundle <file>", "with which identity, and at which server")
     .addHelpText(
       "after",
       [
         "",
         "Examples:",
         "  tcpdump -i wpan0 -U -w - | postern zigbee watch --key-file keys.txt",
-        "  postern zigbee watch --zep 17754 --json | postern pub --bundle alerts.json alerts/zigbee --lines",
+        "  postern zigbee watch --zep 17754 --publish alerts/zigbee --bundle watch.json",
       ].join("\n"),
     )
     .action(async (options: WatchCommandOptions) => {

@@ -2,7 +2,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { resolve } from "node:path";
 
-import { type Finding, frameRanges, isAtLeast, severities, type Severity } from "@postern/audit/finding";
+import { type Finding, frameRanges, isAtLeast, severities } from "@postern/audit/finding";
 import { Watch } from "@postern/audit/zigbee/watch";
 import { errorText } from "@postern/core/errors";
 import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
@@ -10,6 +10,7 @@ import { frameOfZep } from "@postern/zigbee/capture/link-type";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
+import { openAlerts } from "./alerts.ts";
 import { loadInventory } from "./inventory.ts";
 import { createKeyring } from "./keys.ts";
 import { wholeNumber } from "./sim-command.ts";
@@ -23,6 +24,8 @@ export interface WatchCommandOptions {
   readonly every: string;
   readonly severity: string;
   readonly json?: boolean;
+  readonly publish?: string;
+  readonly bundle?: string;
 }
 
 /** Frames that are kept at most: some minutes of a channel that is fully used. */
@@ -55,10 +58,15 @@ export async function watchCommand(options: WatchCommandOptions, context: Comman
     againUs,
     ...(expected === undefined ? {} : { expected }),
   });
-  const look = async (): Promise<void> => {
-    for (const finding of await watch.look()) tell(finding, from, options.json === true, context);
-  };
   const signal = context.interruption();
+  await using alerts = await openAlerts(options, context, signal);
+  const look = async (): Promise<void> => {
+    for (const finding of await watch.look()) {
+      if (!isAtLeast(finding.severity, from)) continue;
+      tell(finding, options.json === true, context);
+      alerts?.send(alertJson(finding));
+    }
+  };
   const looking = setInterval(() => void look(), everySeconds * 1_000);
   try {
     if (options.zep === undefined) await watchInput(watch, context, signal);
@@ -67,23 +75,29 @@ export async function watchCommand(options: WatchCommandOptions, context: Comman
     clearInterval(looking);
   }
   await look();
+  await alerts?.sent();
   if (signal.aborted) context.exitCode = ExitCode.interrupted;
 }
 
-function tell(finding: Finding, from: Severity, json: boolean, context: CommandContext): void {
-  if (!isAtLeast(finding.severity, from)) return;
+/** A finding as programs get it: without its evidence. */
+function alertJson(finding: Finding): string {
   const { id, severity, confidence, subject, summary, frames, thesis, mend } = finding;
+  return JSON.stringify({
+    id,
+    severity,
+    confidence,
+    subject,
+    summary,
+    frames: frameRanges(frames),
+    thesis,
+    mend,
+  });
+}
+
+function tell(finding: Finding, json: boolean, context: CommandContext): void {
+  const { id, severity, subject, summary, frames } = finding;
   const line = json
-    ? JSON.stringify({
-        id,
-        severity,
-        confidence,
-        subject,
-        summary,
-        frames: frameRanges(frames),
-        thesis,
-        mend,
-      })
+    ? alertJson(finding)
     : `${severity.toUpperCase()}  ${id}  ${subject}: ${summary} (frames ${frameRanges(frames.slice(0, 20))})`;
   context.stdout.write(`${line}\n`);
 }
