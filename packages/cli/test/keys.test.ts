@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -175,6 +184,19 @@ describe("postern keys", () => {
     );
   });
 
+  const notRoot = process.getuid?.() === 0 ? false : "only root can give files to others";
+  it("leaves a server's file and a bundle to whoever has them", { skip: notRoot }, async () => {
+    const nobody = 65_534;
+    const file = join(place.path, "meters.json");
+    for (const each of [file, bundle("spare")]) chownSync(each, nobody, nobody);
+    await good("group", "rotate", "meters", "--no-publish");
+    await good("group", "members", "meters", "--add", bundle("spare"), "--no-publish");
+    for (const each of [file, bundle("spare")]) {
+      const { uid, gid, mode } = statSync(each);
+      assert.deepEqual([uid, gid, mode & 0o777], [nobody, nobody, 0o600], each);
+    }
+  });
+
   it("goes on where the file with MAC keys cannot be written, and does not note one that never could", async () => {
     const missing = await keys("group", "mac-keys", "meters", "--file", join("nowhere", "meters.json"));
     assert.equal(missing.code, 2);
@@ -212,6 +234,11 @@ describe("postern keys", () => {
         ["group", "create", "x", "--topics", "devices/+/pressure"],
         2,
         /"pressure" has one of these topic filters/,
+      ],
+      [
+        ["group", "create", "x", "--topics", "a", "--tenant", "other"],
+        2,
+        /are of the tenant "default": another tenant has a key authority of its own/,
       ],
       [["group", "create", "x", "--topics", "a#"], 2, /"a#" is not a topic filter/],
       [["group", "create", "x", "--topics", "$keys/#"], 2, /is not a topic filter of messages/],

@@ -77,6 +77,19 @@ describe("postern pub --seal and sub --open", () => {
     assert.equal((await again.ended).stdout, "3.2 bar\n");
   });
 
+  it("shows no control character of a topic when it says what it refused", async () => {
+    const sub = ["sub", "--verbose", "--bundle", bundle("panel"), "--open", "devices/#"];
+    await using panel = new PosternProcess(sub);
+    await panel.until(/subscribed to/);
+    await using intruder = await connect(bundle("first-device"));
+    await intruder.publish("devices/\u001b]0;owned\u0007\npostern: all is well/pressure", "plain");
+    await panel.until(
+      /refused a message on "devices\/\\x1b\]0;owned\\x07\\npostern: all is well\/pressure" \(/,
+    );
+    panel.signal("SIGINT");
+    assert.ok(!(await panel.ended).stderr.includes("\u001b"));
+  });
+
   it("says what is missing", async () => {
     const pump = ["pub", "--bundle", bundle("pump"), "--seal"];
     assert.match(await refused(...pump, "devices/pump/other", "x"), /^1 .*is of no group of this device/);

@@ -1,4 +1,14 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  fchownSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 
 import { errorCode, errorText } from "@postern/core/errors";
@@ -15,17 +25,33 @@ function syncDirectory(path: string): void {
   }
 }
 
+export interface ReplaceOptions {
+  /** When root writes it, it stays the file of whoever has it: somebody else is to read it. */
+  readonly keepsOwner?: boolean;
+}
+
+function ownerOf(path: string): { readonly uid: number; readonly gid: number } | undefined {
+  const found = process.getuid?.() === 0 ? lstatSync(path, { throwIfNoEntry: false }) : undefined;
+  return found?.isFile() === true ? found : undefined;
+}
+
 /**
  * Replaces a file's content, mode 0600, so that a crash leaves the old or the new, never a part.
  * @throws {DeviceFileError}
  */
-export function replacePrivateFile(path: string, content: string | Uint8Array): void {
+export function replacePrivateFile(
+  path: string,
+  content: string | Uint8Array,
+  { keepsOwner = false }: ReplaceOptions = {},
+): void {
   const temporary = `${path}.tmp`;
   try {
     // A left-over may have another mode or be a link: never write through it.
     rmSync(temporary, { force: true });
     const descriptor = openSync(temporary, "wx", 0o600);
     try {
+      const owner = keepsOwner ? ownerOf(path) : undefined;
+      if (owner !== undefined) fchownSync(descriptor, owner.uid, owner.gid);
       writeFileSync(descriptor, content);
       fsyncSync(descriptor);
     } finally {

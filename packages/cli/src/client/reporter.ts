@@ -1,11 +1,13 @@
 import type { Reporter } from "@postern/device/connection";
+import { visible } from "@postern/device/visible";
 
 import type { CommandContext } from "../context.ts";
 
 /** Notices, and with `verbose` details, as lines on stderr. */
 export function stderrReporter(context: Pick<CommandContext, "stderr">, verbose: boolean): Reporter {
   const say = (text: string) => {
-    context.stderr.write(`postern: ${text}\n`);
+    // Topics, names and reasons in it are of others.
+    context.stderr.write(`postern: ${visible(text)}\n`);
   };
   return { notice: say, detail: verbose ? say : () => {} };
 }

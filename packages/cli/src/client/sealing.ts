@@ -118,7 +118,9 @@ export function openedMessage(
   if (opening.kind === "refused") {
     const { code, reason, claimedSender } = opening.refusal;
     const from = claimedSender === undefined ? "" : ` that says it is of "${claimedSender}"`;
-    reporter.notice(`refused a message on "${topic}"${from} (${code}): ${reason}`);
+    // A line feed in it could make a line of its own.
+    const where = topic.replaceAll("\n", "\\n");
+    reporter.notice(`refused a message on "${where}"${from} (${code}): ${reason}`);
     return undefined;
   }
   const { sealed } = opening.message;

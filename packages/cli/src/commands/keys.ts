@@ -73,7 +73,7 @@ function registerCreate(group: Command, context: CommandContext): void {
         .argParser(duration)
         .default(3_600, "1h"),
     )
-    .option("--tenant <name>", "whose devices they are, for a new key authority", "default");
+    .option("--tenant <name>", 'whose devices they are, for a new key authority (default: "default")');
   withKeys(command)
     .addHelpText(
       "after",

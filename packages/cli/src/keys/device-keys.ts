@@ -1,4 +1,4 @@
-import { chownSync, existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { formatBundle, parseBundle, type Bundle } from "@postern/core/bundle";
@@ -86,8 +86,7 @@ export function trustIn(source: string, bundle: Bundle, { tenant, authority }: T
   ) {
     return false;
   }
-  const { uid, gid } = statSync(source);
-  replacePrivateFile(source, formatBundle({ ...bundle, sealing: { tenant, authorities: [authority] } }));
-  if (process.getuid?.() === 0) chownSync(source, uid, gid);
+  const told = formatBundle({ ...bundle, sealing: { tenant, authorities: [authority] } });
+  replacePrivateFile(source, told, { keepsOwner: true });
   return true;
 }

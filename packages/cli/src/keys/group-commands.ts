@@ -53,7 +53,8 @@ export interface CreateOptions extends KeysOptions {
   /** `undefined` for never. */
   readonly rotate: number | undefined;
   readonly grace: number;
-  readonly tenant: string;
+  /** "default" for a new key authority, and that of the one that is there, unless given. */
+  readonly tenant?: string;
 }
 
 export interface MembersOptions extends ChangeOptions {
@@ -94,7 +95,7 @@ export async function createGroupCommand(
 ): Promise<void> {
   const path = pathOf(options, context);
   if (!KeyDirectory.exists(path)) {
-    KeyDirectory.create(path, options.tenant);
+    KeyDirectory.create(path, options.tenant ?? "default");
     context.stderr.write(
       `postern: made a key authority in ${path}; whoever has this directory reads everything: keep it from the broker, and a copy of it safe\n`,
     );
@@ -109,7 +110,16 @@ export async function createGroupCommand(
   // A command must not be carried out because somebody subscribes.
   const retained = options.retained ?? mode !== "signed+encrypted";
   const rule = { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds };
-  show(await changed(path, context, (keys) => createGroup(keys, rule, Date.now())), options, context);
+  const made = await changed(path, context, (keys) => {
+    const { tenant } = keys.state;
+    if (options.tenant !== undefined && options.tenant !== tenant) {
+      throw new UsageError(
+        `the keys in ${path} are of the tenant "${tenant}": another tenant has a key authority of its own, in a directory that --keys names`,
+      );
+    }
+    return createGroup(keys, rule, Date.now());
+  });
+  show(made, options, context);
 }
 
 function warner({ stderr }: CommandContext): (sentence: string) => void {

@@ -67,7 +67,7 @@ export function keepServerKeys(
   const group = requireGroup(keys, name);
   const { mode, why, format } = uses[use];
   if (group.mode !== mode) throw new UsageError(`the group "${name}" has the mode "${group.mode}": ${why}`);
-  replacePrivateFile(file, format(group, nowMs));
+  replacePrivateFile(file, format(group, nowMs), { keepsOwner: true });
   for (const stored of keys.state.groups) {
     if (stored.name !== name) continue;
     if (use === "macKeys") stored.macKeysFile = file;
@@ -99,7 +99,7 @@ export function serverFiles({ state }: KeyDirectory, use: ServerUse, nowMs: numb
 export function writeServerFiles(files: readonly ServerFile[], warn: (sentence: string) => void): void {
   for (const { file, content, otherwise } of files) {
     try {
-      replacePrivateFile(file, content);
+      replacePrivateFile(file, content, { keepsOwner: true });
     } catch (thrown) {
       warn(`${errorText(thrown)}; ${otherwise}`);
     }
