@@ -45,7 +45,8 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   readonly #kill = (): void => {
-    if (this.#running) this.#child.kill("SIGKILL");
+    // What it started, too: RabbitMQ is a script around the server.
+    if (this.#running) for (const pid of this.pids) kill(pid);
   };
 
   /** Waits until it writes this. @throws when it ends before, or takes too long; then it is gone. */

@@ -51,12 +51,32 @@ export function writeDocument(measured: {
 function joined(before: ScenarioReport | undefined, now: ScenarioReport): ScenarioReport {
   const again = new Set(now.summaries.map(({ scenario }) => scenario));
   const kept = (before?.summaries ?? []).filter(({ scenario }) => !again.has(scenario));
-  const all = [...kept, ...now.summaries];
+  const run = runOf(now);
+  const all = [...kept, ...now.summaries.map((summary) => ({ ...summary, run }))];
   return {
     ...now,
     versions: { ...before?.versions, ...now.versions },
     summaries: scenarios.flatMap(({ name }) => all.filter(({ scenario }) => scenario === name)),
   };
+}
+
+function runOf({ machine }: ScenarioReport): string {
+  return `${machine.date} UTC, commit ${machine.commit}`;
+}
+
+/** A sentence on the scenarios that the last run did not measure: what is said of it is not true of them. */
+function ofOtherRuns(report: ScenarioReport): string[] {
+  const last = runOf(report);
+  const others = Map.groupBy(
+    report.summaries.filter(({ run }) => run !== last),
+    ({ run }) => run,
+  );
+  if (others.size === 0) return [];
+  const told = [...others].map(([run, summaries]) => {
+    const names = [...new Set(summaries.map(({ scenario }) => `\`${scenario}\``))];
+    return `${names.join(", ")} (${run ?? "of an earlier day"})`;
+  });
+  return [`Not of that run: ${told.join("; ")}.`];
 }
 
 export function asJson(value: ScenarioReport | GrowthReport | ScalingReport): string {
@@ -92,7 +112,8 @@ function scenariosSection(report: ScenarioReport): string {
     "## Brokers side by side",
     "",
     `\`npm run bench -- --write-docs\` on ${machine.date} UTC: ${machine.processor}, ${machine.cores} cores, ${machine.memoryGigabytes} GB, ${machine.system}, Node ${machine.node}, commit ${machine.commit}; load of the machine before the run ${machine.loadBefore}.`,
-    `Rounds of ${seconds} s, of each scenario as many as stand in scenarios.json; the last run had ${rounds}. ${peers.map((name) => `${name} ${versions[name]}`).join(", ")}. All figures: [scenarios.json](benchmarks/scenarios.json).`,
+    `${rounds} rounds of ${seconds} s. ${peers.map((name) => `${name} ${versions[name]}`).join(", ")}. All figures: [scenarios.json](benchmarks/scenarios.json).`,
+    ...ofOtherRuns(report),
     "",
     "![Processor time of the server for each delivered message](benchmarks/shapes.svg)",
     "",

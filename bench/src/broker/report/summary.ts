@@ -21,6 +21,8 @@ export const summary = z.strictObject({
   residentBytes: z.number(),
   lost: z.number(),
   more: z.record(z.string(), z.number()),
+  /** When, and of what commit; only where it is stored beside summaries of other runs. */
+  run: z.string().optional(),
 });
 
 /** What the rounds of one scenario with one peer come to: medians. */
