@@ -176,6 +176,34 @@ describe("what somebody makes in the name of another", () => {
     await sealing.close();
   });
 
+  it("is not taken, nor is anything sent, on topics of a group that the device left, though a wider group has them too", async () => {
+    const telemetry = group("telemetry", "plant/#", "encrypted");
+    const commands = group("commands", "plant/+/cmd", "signed+encrypted");
+    const sealing = await start([], [authority.publicKey]);
+    const message = {
+      payload: Buffer.from("1"),
+      qos: 1,
+      retain: false,
+      properties: {},
+    } as const;
+    give(sealing, [telemetry, commands]);
+    give(sealing, [telemetry]);
+    const forged = inItsName("plant/a/cmd", { mode: "encrypted", group: keyOf(telemetry) });
+    assert.equal(verdict(sealing, forged), "no-key");
+    await assert.rejects(
+      sealing.seal({ ...message, topic: "plant/a/cmd" }),
+      /no member of its group any more/,
+    );
+    const level = inItsName("plant/a/level", { mode: "encrypted", group: keyOf(telemetry) }, { sequence: 2 });
+    assert.equal(verdict(sealing, level), "999");
+    await sealing.seal({ ...message, topic: "plant/a/level" });
+    give(sealing, [telemetry, commands]);
+    const signing = signingKey(panel.privateKey);
+    const command = inItsName("plant/a/cmd", { mode: "signed+encrypted", signing, group: keyOf(commands) });
+    assert.equal(verdict(sealing, command), "999");
+    await sealing.close();
+  });
+
   it("is not taken again with the application's own keys, whatever the epochs of the device's groups", async () => {
     const secret = randomBytes(32);
     const signers = { panel: [pem(panel)] };

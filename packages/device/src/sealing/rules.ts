@@ -5,6 +5,7 @@ import type { MissingKey, OpeningKeys } from "@postern/seal/envelope/open";
 import type { Protection } from "@postern/seal/envelope/seal";
 import type { SealMode } from "@postern/seal/envelope/structure";
 import { compareExactness } from "@postern/seal/groups/exactness";
+import type { GroupRule } from "@postern/seal/groups/group";
 import type { Keyring, SealingChoice } from "@postern/seal/groups/keyring";
 import { GroupKey } from "@postern/seal/keys/group-key";
 import { recipientKey, type RecipientKey } from "@postern/seal/keys/recipient";
@@ -82,6 +83,14 @@ export class Rules {
   readonly #local: readonly LocalRule[];
   readonly #keyring: () => Keyring;
   #formerly: readonly string[];
+  #overOf:
+    | {
+        readonly keyring: Keyring;
+        readonly serial: number;
+        readonly formerly: readonly string[];
+        readonly filters: readonly string[];
+      }
+    | undefined;
 
   /** @throws {TypeError}, {RangeError} for a rule that cannot be. */
   constructor(rules: readonly SealRule[], keyring: () => Keyring, formerly: readonly string[]) {
@@ -92,8 +101,11 @@ export class Rules {
 
   /** Notes the filters of the groups. @returns all there ever were, if they are more now. */
   note(filters: readonly string[]): readonly string[] | undefined {
-    const all = [...new Set([...this.#formerly, ...filters])].slice(-formerlyMax);
-    if (all.length === this.#formerly.length) return undefined;
+    const known = new Set(this.#formerly);
+    if (filters.every((filter) => known.has(filter))) return undefined;
+    const current = new Set(filters);
+    // Those of groups that there are now are remembered the longest.
+    const all = [...this.#formerly.filter((filter) => !current.has(filter)), ...current].slice(-formerlyMax);
     this.#formerly = all;
     return all;
   }
@@ -107,16 +119,35 @@ export class Rules {
     return this.#localFor(topic) !== undefined;
   }
 
+  /** Filters of groups that this device is no member of any more. */
+  #over(keyring: Keyring): readonly string[] {
+    const { serial } = keyring;
+    const known = this.#overOf;
+    if (known?.keyring === keyring && known.serial === serial && known.formerly === this.#formerly)
+      return known.filters;
+    const current = new Set(keyring.rules.flatMap((rule) => rule.filters));
+    const filters = this.#formerly.filter((filter) => !current.has(filter));
+    this.#overOf = { keyring, serial, formerly: this.#formerly, filters };
+    return filters;
+  }
+
+  /**
+   * Whether a topic is that of a group whose member this device was. It does not fall to a group with a wider filter, as all of its members
+   * could forge then what only few could sign before, and read what was for few.
+   */
+  #isClosed(topic: string, group: GroupRule | undefined): boolean {
+    const over = this.#over(this.#keyring()).filter((filter) => matchesFilter(filter, topic));
+    if (over.length === 0 || group === undefined) return over.length > 0;
+    const matching = group.filters.filter((filter) => matchesFilter(filter, topic));
+    return over.some((filter) => matching.every((other) => compareExactness(filter, other) < 0));
+  }
+
   /** `undefined` for a topic whose payloads are not sealed. */
   demandOn(topic: string): Demand | undefined {
     const keyring = this.#keyring();
     const local = this.#localFor(topic);
     const group = keyring.ruleFor(topic);
-    if (
-      local === undefined &&
-      group === undefined &&
-      this.#formerly.some((filter) => matchesFilter(filter, topic))
-    )
+    if (local === undefined && this.#isClosed(topic, group))
       return {
         mode: "encrypted",
         maxAgeSeconds: undefined,
@@ -159,6 +190,8 @@ export class Rules {
   /** How to seal on a topic with a demand, or why that cannot be. */
   sealing(topic: string, signing: SigningKey | undefined): SealingChoice | string {
     const local = this.#localFor(topic);
+    if (local === undefined && this.#isClosed(topic, this.#keyring().ruleFor(topic)))
+      return "this device is no member of its group any more";
     const choice =
       local === undefined || (local.keys === undefined && needsGroup(local))
         ? this.#keyring().sealing(topic, signing)

@@ -68,6 +68,23 @@ describe("sealed passwords", () => {
     assert.match(reasonAgainst(passwords, bytes), /used before/);
   });
 
+  it("are not good again when the clock was ahead for a while, and is right again", () => {
+    const { passwords, time } = passwordsAt(startMs - 10_000);
+    const used = sealedPassword();
+    time.nowMs = startMs;
+    const result = passwords.open(used, who);
+    assert.ok(result.kind === "opened");
+    result.settle(true);
+    time.nowMs += 3_600_000;
+    assert.equal(
+      reasonAgainst(passwords, sealedPassword({ atMs: startMs + 5_000 })),
+      "its password does not open: it was sealed 3595 s ago, at the most 60 s are allowed",
+    );
+    time.nowMs = startMs + 1_000;
+    assert.match(reasonAgainst(passwords, used), /may have been used before: the clock/);
+    assert.equal(reasonAgainst(passwords, sealedPassword({ atMs: startMs + 1_000 })), "none");
+  });
+
   it("are good for a minute, not for later, and not from before a start of the server", () => {
     const { passwords, time } = passwordsAt();
     const used = sealedPassword();

@@ -29,8 +29,10 @@ export interface SealedPasswordsOptions {
 export class SealedPasswords {
   readonly #options: SealedPasswordsOptions;
   readonly #startedAtMs: number;
+  /** What was sealed before may be one that is forgotten: it counts no more, though the clock, set back, shows it as new. */
+  #forgottenToMs = 0;
   /** Those that were right or are being judged, with the wall clock at which they are too old anyway; the oldest first. */
-  readonly #taken = new Map<string, number>();
+  readonly #taken = new Map<string, { readonly untilMs: number; readonly sealedAtMs: number }>();
 
   constructor(options: SealedPasswordsOptions) {
     this.#options = options;
@@ -55,9 +57,14 @@ export class SealedPasswords {
     if (this.#taken.size >= acceptedMax) return refused("more sealed passwords than can be remembered");
     const opened = this.#openOnce(bytes, place, nowMs, decryption);
     if (opened.kind === "refused") return refused(`its password does not open: ${opened.reason}`);
-    if ((opened.sealedAtMs ?? 0) < this.#startedAtMs)
+    const { sealedAtMs = 0 } = opened;
+    if (sealedAtMs < this.#startedAtMs)
       return refused("its password was sealed before the server started: it may try again");
-    this.#taken.set(id, nowMs + 2 * connectPasswordMs);
+    if (sealedAtMs <= this.#forgottenToMs)
+      return refused(
+        "its password may have been used before: the clock of the server, or its own, was set back",
+      );
+    this.#taken.set(id, { untilMs: nowMs + 2 * connectPasswordMs, sealedAtMs });
     const settle = (isAccepted: boolean): void => {
       if (!isAccepted) this.#taken.delete(id);
     };
@@ -75,9 +82,10 @@ export class SealedPasswords {
   }
 
   #forget(nowMs: number): void {
-    for (const [id, untilMs] of this.#taken) {
+    for (const [id, { untilMs, sealedAtMs }] of this.#taken) {
       if (untilMs > nowMs) return;
       this.#taken.delete(id);
+      this.#forgottenToMs = Math.max(this.#forgottenToMs, sealedAtMs);
     }
   }
 }
