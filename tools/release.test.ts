@@ -36,10 +36,10 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Starts a server in a new data directory, waits until it says that it runs, stops it; rejects unless it ends well. */
-async function upAndDown(bin: string, home: string): Promise<void> {
+async function upAndDown(bin: string, home: string, more = ""): Promise<void> {
   const directory = mkdtempSync(join(home, "up-"));
   const config = join(directory, "config.yaml");
-  writeFileSync(config, "listeners:\n  - url: mqtts://127.0.0.1:0\nmetrics:\n  url: off\n");
+  writeFileSync(config, `listeners:\n  - url: mqtts://127.0.0.1:0\nmetrics:\n  url: off\n${more}`);
   const args = [bin, "up", "--config", config, "--data", join(directory, "data")];
   const child = spawn(process.execPath, args, { env: withoutCache, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -78,6 +78,14 @@ describe("the release", { timeout: 120_000 }, () => {
     assert.equal(stdout, `${version}\n`);
   });
 
+  it("shows its configuration, and takes it for one", async () => {
+    const bin = join(installed, "bin", "postern.js");
+    const { stdout } = await run(process.execPath, [bin, "config", "show"], { cwd: home });
+    const file = join(home, "shown.yaml");
+    writeFileSync(file, stdout);
+    await run(process.execPath, [bin, "config", "check", file], { cwd: home });
+  });
+
   it("asks for the oldest Node that its bin accepts", () => {
     const bin = read("packages/cli/bin/postern.js");
     const number = (name: string) => new RegExp(`var ${name} = (\\d+);`).exec(bin)?.[1];
@@ -91,8 +99,10 @@ describe("the release", { timeout: 120_000 }, () => {
     assert.match(readFileSync(join(installed, "THIRD-PARTY-LICENSES.txt"), "utf8"), /^commander \d/m);
   });
 
-  it("starts a server, which stops cleanly", async () => {
-    await upAndDown(join(installed, "bin", "postern.js"), home);
+  it("starts a server, with one thread or several, which stops cleanly", async () => {
+    const bin = join(installed, "bin", "postern.js");
+    await upAndDown(bin, home);
+    await upAndDown(bin, home, "workers: 3\n");
   });
 
   it("starts faster than the sources do the first time", async (t) => {

@@ -32,8 +32,7 @@ async function check(file: string, json: boolean, context: CommandContext): Prom
 
 async function show(options: ShowOptions, context: CommandContext): Promise<void> {
   const { selectConfiguration } = await import("../config/select.ts");
-  const { toFileShape } = await import("../config/show.ts");
-  const { stringify } = await import("yaml");
+  const { toFileShape, toFileText } = await import("../config/show.ts");
   const { configuration, data } = selectConfiguration(options, context.cwd);
   const shape = toFileShape(configuration);
   if (options.json === true) {
@@ -41,7 +40,7 @@ async function show(options: ShowOptions, context: CommandContext): Promise<void
     return;
   }
   const source = configuration.file === undefined ? "all defaults" : `${configuration.file} and defaults`;
-  context.stdout.write(`# ${source}; data in ${data}\n${stringify(shape)}`);
+  context.stdout.write(`# ${source}; data in ${data}\n${toFileText(shape)}`);
 }
 
 /** `postern config check` and `postern config show`. */

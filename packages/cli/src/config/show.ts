@@ -1,4 +1,5 @@
 import { hostAndPort } from "@postern/core/host";
+import { stringify } from "yaml";
 
 import type { Configuration, EstConfiguration } from "./configuration.ts";
 import { formatListenerUrl } from "./listener-url.ts";
@@ -21,6 +22,11 @@ function estInFile({
 
 function defined(values: object): object {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}
+
+/** What `toFileShape` gives as text. */
+export function toFileText(shape: object): string {
+  return stringify(shape);
 }
 
 /** The configuration in force in the shape of the file, every key spelled out. */
