@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { parseBundle } from "@postern/core/bundle";
-import { parseMacKeys } from "@postern/identity/payloads/group-keys-file";
+import { parseGroupKeys, parseMacKeys } from "@postern/identity/payloads/group-keys-file";
 import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { z } from "zod";
 
@@ -195,6 +195,27 @@ describe("postern keys", () => {
       const { uid, gid, mode } = statSync(each);
       assert.deepEqual([uid, gid, mode & 0o777], [nobody, nobody, 0o600], each);
     }
+  });
+
+  it("writes the keys with which the server seals for a group when members are given them, and those in use only", async () => {
+    const file = join(place.path, "pressure.json");
+    const epochs = (): number[] => {
+      const keys = parseGroupKeys(readFileSync(file, "utf8"));
+      return typeof keys === "object" ? keys.map(({ key }) => key.epoch) : assert.fail(keys);
+    };
+    const written = await good("group", "group-keys", "pressure", "--file", "pressure.json");
+    assert.match(
+      written,
+      /has the keys of "pressure", and is written anew when its members are given a new one/,
+    );
+    const [newest = 0] = epochs();
+    await good("group", "rotate", "pressure", "--no-publish");
+    assert.equal(epochs()[0], newest);
+    await good("publish");
+    assert.equal(epochs()[0], newest + 1);
+    const refused = await keys("group", "group-keys", "meters", "--file", "x.json");
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /has the mode "mac": the server seals for groups with --mode encrypted/);
   });
 
   it("goes on where the file with MAC keys cannot be written, and does not note one that never could", async () => {

@@ -82,12 +82,13 @@ export function requireGroup({ state }: KeyDirectory, name: string): Group {
 }
 
 function put({ state }: KeyDirectory, group: Group): void {
-  const { macKeysFile, groupKeysFile } = state.groups.find(({ name }) => name === group.name) ?? {};
+  const index = state.groups.findIndex(({ name }) => name === group.name);
+  const { macKeysFile, groupKeysFile } = state.groups[index] ?? {};
   const files = {
     ...(macKeysFile === undefined ? {} : { macKeysFile }),
     ...(groupKeysFile === undefined ? {} : { groupKeysFile }),
   };
-  state.groups = [...state.groups.filter(({ name }) => name !== group.name), storedFrom(group, files)];
+  state.groups.splice(index === -1 ? state.groups.length : index, 1, storedFrom(group, files));
 }
 
 /** @throws {UsageError} when there is one of this name, or it cannot be one. */
