@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { describe, it } from "node:test";
 
 import { parseListenerUrl } from "../config/listener-url.ts";
@@ -33,5 +35,18 @@ describe("an address that cannot be listened on", () => {
       ["mqtts://127.0.0.1:1", "EIO", /EIO: listen$/],
     ];
     for (const [url, code, message] of table) assert.match(sentence(url, code), message);
+  });
+
+  it("is not said to be another process's when this one listens there", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    assert.ok(address !== null && typeof address === "object");
+    const message = sentence(`mqtts://127.0.0.1:${address.port}`, "EADDRINUSE");
+    await new Promise((resolve) => server.close(resolve));
+    assert.match(
+      message,
+      /is taken by another listener of this server: choose another port under listeners$/,
+    );
   });
 });

@@ -11,12 +11,16 @@ export class ListenError extends CliError {
   readonly exitCode = ExitCode.failed;
 }
 
-/** Who has the port, as the end of a sentence. */
-function byWhom(port: number): string {
+/** Who has the port, and what to do about that, as the end of a sentence. */
+function takenBy(port: number, mend: string): string {
   const pid = portHolder(port);
-  if (pid === undefined) return " by another program";
-  const description = processDescription(pid);
-  return ` by process ${pid}${description === undefined ? "" : ` (${description})`}`;
+  if (pid === process.pid) return `is taken by another listener of this server: ${mend}`;
+  const description = pid === undefined ? undefined : processDescription(pid);
+  const holder =
+    pid === undefined
+      ? "another program"
+      : `process ${pid}${description === undefined ? "" : ` (${description})`}`;
+  return `is taken by ${holder}: stop it, or ${mend}`;
 }
 
 function causeAndMend(address: ListenerAddress, thrown: unknown): string {
@@ -29,8 +33,7 @@ function causeAndMend(address: ListenerAddress, thrown: unknown): string {
   }
   const { host, port } = address;
   const where = hostAndPort(host, port);
-  if (code === "EADDRINUSE")
-    return `port ${port} is taken${byWhom(port)}: stop it, or choose another port under listeners`;
+  if (code === "EADDRINUSE") return `port ${port} ${takenBy(port, "choose another port under listeners")}`;
   if (code === "EACCES") {
     return `this user has no right to port ${port}: choose one above 1023, or give the right with setcap cap_net_bind_service=+ep on the runtime (or AmbientCapabilities= in systemd)`;
   }
@@ -56,7 +59,7 @@ export function serviceListenError(
 ): ListenError {
   const cause =
     errorCode(thrown) === "EADDRINUSE"
-      ? `port ${new URL(url).port} is taken${byWhom(Number(new URL(url).port))}: choose another with ${key}, or ${key}: off`
+      ? `port ${new URL(url).port} ${takenBy(Number(new URL(url).port), `choose another with ${key}, or ${key}: off`)}`
       : errorText(thrown);
   return new ListenError(`cannot serve ${service} on ${url}: ${cause}`, { cause: thrown });
 }
