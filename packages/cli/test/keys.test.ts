@@ -89,6 +89,15 @@ describe("postern keys", () => {
     await assert.rejects(panel.client.publishAsync("$keys/panel", "x", { qos: 1, retain: true }));
   });
 
+  it("gives no new key by itself to a group that says never, and can read what it wrote", async () => {
+    const own = ["--keys", "lasting-keys"];
+    const made = await good("group", "create", "lasting", "--topics", "a/#", "--rotate", "never", ...own);
+    assert.match(made, /new key +when members change/);
+    assert.equal(await good("group", "list", "lasting", ...own), made);
+    await good("group", "rotate", "--due", ...own);
+    assert.equal(await good("group", "list", "lasting", ...own), made);
+  });
+
   it("gives a new key when asked, and takes a member out so that it reads nothing more", async () => {
     await good("group", "members", "pressure", "--add", "spare", "--data", "data");
     await using pump = await SealingDevice.connect(bundle("pump"), { topics: [] });
@@ -260,6 +269,11 @@ describe("postern keys", () => {
         ["group", "create", "x", "--topics", "a", "--tenant", "other"],
         2,
         /are of the tenant "default": another tenant has a key authority of its own/,
+      ],
+      [
+        ["group", "create", "x", "--topics", "a", "--tenant", "", "--keys", "nowhere"],
+        2,
+        /"" is not a name of /,
       ],
       [["group", "create", "x", "--topics", "a#"], 2, /"a#" is not a topic filter/],
       [["group", "create", "x", "--topics", "$keys/#"], 2, /is not a topic filter of messages/],

@@ -14,8 +14,9 @@ import { collected, duration } from "./values.ts";
 
 const modes = ["encrypted", "signed+encrypted", "signed", "mac"] as const;
 
-function durationOrNever(text: string): number | undefined {
-  return text === "never" ? undefined : positive(text);
+/** Not `undefined` for never: commander takes that for an empty text. */
+function durationOrNever(text: string): number | "never" {
+  return text === "never" ? text : positive(text);
 }
 
 function positive(text: string): number {

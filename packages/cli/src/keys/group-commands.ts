@@ -1,5 +1,6 @@
 import { relative, resolve } from "node:path";
 
+import { deviceNameRule, isDeviceName } from "@postern/pki/device-uri";
 import type { Group, GroupMode } from "@postern/seal/groups/group";
 
 import { stderrReporter } from "../client/reporter.ts";
@@ -50,8 +51,7 @@ export interface CreateOptions extends KeysOptions {
   readonly mode: GroupMode;
   readonly maxAge?: number;
   readonly retained?: boolean;
-  /** `undefined` for never. */
-  readonly rotate: number | undefined;
+  readonly rotate: number | "never";
   readonly grace: number;
   /** "default" for a new key authority, and that of the one that is there, unless given. */
   readonly tenant?: string;
@@ -94,21 +94,18 @@ export async function createGroupCommand(
   context: CommandContext,
 ): Promise<void> {
   const path = pathOf(options, context);
+  if (options.tenant !== undefined && !isDeviceName(options.tenant))
+    throw new UsageError(`"${options.tenant}" is not a name of ${deviceNameRule}`);
   if (!KeyDirectory.exists(path)) {
     KeyDirectory.create(path, options.tenant ?? "default");
     context.stderr.write(
       `postern: made a key authority in ${path}; whoever has this directory reads everything: keep it from the broker, and a copy of it safe\n`,
     );
   }
-  const {
-    mode,
-    topics: filters,
-    maxAge: maxAgeSeconds,
-    rotate: rotateSeconds,
-    grace: graceSeconds,
-  } = options;
+  const { mode, topics: filters, maxAge: maxAgeSeconds, rotate, grace: graceSeconds } = options;
   // A command must not be carried out because somebody subscribes.
   const retained = options.retained ?? mode !== "signed+encrypted";
+  const rotateSeconds = rotate === "never" ? undefined : rotate;
   const rule = { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds };
   const made = await changed(path, context, (keys) => {
     const { tenant } = keys.state;

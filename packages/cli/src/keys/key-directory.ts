@@ -137,8 +137,9 @@ export class KeyDirectory implements Disposable {
     }
   }
 
-  /** Writes what is in `state`; a crash leaves the old or the new. */
+  /** Writes what is in `state`; a crash leaves the old or the new. Never what could not be read again: all keys would be lost with it. */
   save(): void {
+    stateSchema.parse(this.state);
     replacePrivateFile(join(this.path, stateFile), `${JSON.stringify(this.state, undefined, 2)}\n`);
   }
 
