@@ -12,7 +12,6 @@ describe("the conformance suite", () => {
     await passWithTwoThreads([
       ...files,
       "hostile-inputs.test.ts",
-      "limits.test.ts",
       "slow-readers.test.ts",
       "websocket-memory.test.ts",
       "half-open-websockets.test.ts",
