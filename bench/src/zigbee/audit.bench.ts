@@ -114,7 +114,7 @@ async function measure(directory: string): Promise<readonly string[]> {
   const frames = Number(options.frames);
   const recording = record(directory, frames);
   const runs = { tshark: [] as Run[], program: [] as Run[], inProcess: [] as Run[] };
-  for (let warm = 0; warm < 3; warm++) await auditInProcess(recording);
+  for (let warm = 0; warm < 10; warm++) await auditInProcess(recording);
   for (let round = 0; round < Number(options.rounds); round++) {
     runs.tshark.push(await tshark(recording, directory));
     runs.program.push(await auditProgram(recording));

@@ -36,12 +36,6 @@ interface Message {
   evidence: Evidence | undefined;
 }
 
-/** A frame that asked for an acknowledgement. */
-interface Asked {
-  readonly dissection: Dissection;
-  readonly pan: number;
-}
-
 /**
  * Looks for acknowledgements that their receiver cannot have sent, by their strength, where the sniffer says it; and for messages that are
  * acknowledged at the last hop again and again and never confirmed from end to end: somebody else acknowledges them, or their receiver
@@ -54,7 +48,12 @@ export class AcknowledgmentDetector {
   readonly #waiting = new Map<number, Map<number, Message>>();
   /** Messages of a sender that were never confirmed. */
   readonly #unconfirmed = new Map<number, Evidence[]>();
-  #asked: Asked | undefined;
+  /** The last frame, if it asked for an acknowledgement: its sequence number (-1: it did not), receiver, network, number and time. */
+  #sequence = -1;
+  #receiver = -1;
+  #pan = -1;
+  #frame = 0;
+  #timeUs = 0;
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -72,9 +71,14 @@ export class AcknowledgmentDetector {
     this.#seeConfirmation(dissection, pan);
     const asks =
       mac.acknowledgmentRequest && mac.destinationShort !== -1 && this.#context.facts.isZigbee(pan);
-    // What is kept is read when the acknowledgement comes; the bytes may be gone by then, the header is not.
-    this.#asked = asks ? { dissection, pan } : undefined;
-    if (asks) this.#seeMessage(dissection, pan);
+    this.#sequence = -1;
+    if (!asks) return;
+    this.#sequence = mac.sequence;
+    this.#receiver = mac.destinationShort;
+    this.#pan = pan;
+    this.#frame = frame.number;
+    this.#timeUs = frame.timeUs;
+    this.#seeMessage(dissection, pan);
   }
 
   /** Time is over for those that are not confirmed yet. */
@@ -94,12 +98,10 @@ export class AcknowledgmentDetector {
 
   #seeAcknowledgment(dissection: Dissection): void {
     const { mac, frame } = dissection;
-    const asked = this.#asked;
-    this.#asked = undefined;
-    if (asked === undefined || asked.dissection.mac.sequence !== mac.sequence) return;
-    if (frame.timeUs - asked.dissection.frame.timeUs > answerUsMax || frame.rssi === undefined) return;
-    const short = asked.dissection.mac.destinationShort;
-    const strength = this.#strengths.get(asked.pan * 0x10000 + short);
+    const isAnswer = this.#sequence === mac.sequence && frame.timeUs - this.#timeUs <= answerUsMax;
+    this.#sequence = -1;
+    if (!isAnswer || frame.rssi === undefined) return;
+    const strength = this.#strengths.get(this.#pan * 0x10000 + this.#receiver);
     if (strength === undefined || strength.count < heardMin) return;
     const off = frame.rssi - strength.mean;
     if (Math.abs(off) < strangeDb) {
@@ -107,17 +109,12 @@ export class AcknowledgmentDetector {
       return;
     }
     if (++strength.strange < strangeMin) return;
-    const device = this.#context.deviceName(asked.pan, short);
+    const device = this.#context.deviceName(this.#pan, this.#receiver);
     const usual = Math.round(strength.mean);
-    this.#context.add("ZB-ACK-FORGED", `device ${device} in ${networkName(asked.pan)}`, dissection, {
+    this.#context.add("ZB-ACK-FORGED", `device ${device} in ${networkName(this.#pan)}`, dissection, {
       confidence: strength.usual > 0 ? "probable" : "possible",
       summary: `${strength.strange} acknowledgements in its name were heard at another strength than the device`,
-      fields: {
-        receiver: device,
-        rssi: frame.rssi,
-        usualRssi: usual,
-        acknowledged: asked.dissection.frame.number,
-      },
+      fields: { receiver: device, rssi: frame.rssi, usualRssi: usual, acknowledged: this.#frame },
     });
   }
 

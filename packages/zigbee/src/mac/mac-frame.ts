@@ -52,6 +52,10 @@ const keySourceBytes: readonly number[] = [0, 0, 4, 8];
 
 /** Decodes the header of the frame in `bytes[start…end)`, which has no FCS. Never throws. */
 export function decodeMacFrame(bytes: Uint8Array, start = 0, end: number = bytes.length): MacFrame {
+  // Half of a capture are acknowledgements: three bytes, in which there is nothing more to read.
+  if (end - start === 3 && ((bytes[start] ?? 0) & 0x0f) === 0x02 && ((bytes[start + 1] ?? 0) & 0xfc) === 0) {
+    return acknowledgment(bytes, start, end);
+  }
   const cursor = createCursor(bytes, start, end);
   const frameControl = readUint16(cursor, "frame control");
   const frameType = frameControl & 7;
@@ -114,5 +118,29 @@ export function decodeMacFrame(bytes: Uint8Array, start = 0, end: number = bytes
     payloadStart: cursor.offset,
     payloadEnd: Math.max(cursor.offset, Math.min(end, bytes.length)),
     stopped: cursor.stopped,
+  };
+}
+
+/** An acknowledgement without addresses or security, of a version that is known. */
+function acknowledgment(bytes: Uint8Array, start: number, end: number): MacFrame {
+  const frameControl = (bytes[start] ?? 0) | ((bytes[start + 1] ?? 0) << 8);
+  return {
+    frameControl,
+    frameType: MacFrameType.acknowledgment,
+    version: 0,
+    security: false,
+    framePending: (frameControl & 0x10) !== 0,
+    acknowledgmentRequest: (frameControl & 0x20) !== 0,
+    sequence: bytes[start + 2] ?? 0,
+    destinationPan: -1,
+    destinationShort: -1,
+    destination: undefined,
+    sourcePan: -1,
+    sourceShort: -1,
+    source: undefined,
+    auxiliary: undefined,
+    payloadStart: end,
+    payloadEnd: end,
+    stopped: undefined,
   };
 }
