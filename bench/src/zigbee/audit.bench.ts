@@ -2,15 +2,14 @@
  * How fast captures are audited, against tshark on the same file: a simulated mesh, every key known, every frame opened and its integrity
  * code checked. `npm run bench -- zigbee-audit [--help]`
  */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { auditZigbee } from "@postern/audit/zigbee/audit";
-import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
-import { Keyring } from "@postern/zigbee/keyring";
+import { z } from "zod";
 
 import { machine } from "../broker/report/machine.ts";
 import { endOnSignals } from "../support/signals.ts";
@@ -22,7 +21,6 @@ const help = `Usage: npm run bench -- zigbee-audit [OPTIONS]
   --frames N      frames of the capture (200000)
   --rounds N      each is measured so often, in turns; the median counts (5)
   --long          a capture ten times as long as well: does memory stay the same?
-  --profile       audits twenty times in this process and nothing else, for node --cpu-prof
   --write-docs    writes the figures into docs/ZIGBEE.md
 `;
 
@@ -30,7 +28,10 @@ const postern = fileURLToPath(new URL("../../../packages/cli/bin/postern.js", im
 const document = fileURLToPath(new URL("../../../docs/ZIGBEE.md", import.meta.url));
 /** What the reference measured tshark with: its fastest way to give fields of opened frames. */
 const tsharkFields = ["frame.number", "wpan.fcs_ok", "zbee.sec.counter", "zbee.sec.key", "zbee_zcl.cmd.id"];
-const chunkBytes = 1_048_576;
+
+const runsSchema = z.array(
+  z.strictObject({ wallSeconds: z.number(), processorSeconds: z.number(), peakMegabytes: z.number() }),
+);
 
 endOnSignals();
 const { values: options } = parseArgs({
@@ -39,42 +40,20 @@ const { values: options } = parseArgs({
     frames: { type: "string", default: "200000" },
     rounds: { type: "string", default: "5" },
     long: { type: "boolean", default: false },
-    profile: { type: "boolean", default: false },
     "write-docs": { type: "boolean", default: false },
   },
 });
 
-/** The audit without the program around it: what it costs when the engine has compiled it. */
-async function auditInProcess({ pcap, keyFile, frames }: Recording): Promise<Run> {
-  const file = readFileSync(pcap);
-  const keyring = new Keyring();
-  for (const line of readFileSync(keyFile, "utf8").split("\n")) {
-    if (line === "") continue;
-    keyring.add(Buffer.from(line, "hex"), "network", { kind: "given" });
-    keyring.add(Buffer.from(line, "hex"), "link", { kind: "given" });
-  }
-  const processor = process.cpuUsage();
-  const began = performance.now();
-  const report = await auditZigbee({
-    keyring,
-    showKeys: false,
-    read: (onFrame, until) => {
-      const reader = new CaptureReader({ onFrame });
-      for (let offset = 0; offset < file.length && !until.aborted; offset += chunkBytes) {
-        reader.push(file.subarray(offset, offset + chunkBytes));
-      }
-      return Promise.resolve();
-    },
+/** The audit without the program around it, in a process that has done nothing else: what it costs when the engine has compiled it. */
+function auditsInProcess({ pcap, keyFile, frames }: Recording, rounds: number): readonly Run[] {
+  const program = fileURLToPath(new URL("./warm-audit-program.ts", import.meta.url));
+  const args = [program, pcap, keyFile, String(frames), String(rounds)];
+  const { stdout, status } = spawnSync(process.execPath, args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
   });
-  if (report.frames !== frames || report.openedFrames !== report.securedFrames) {
-    throw new Error(`${report.openedFrames} of ${report.securedFrames} protected frames were opened`);
-  }
-  const { user, system } = process.cpuUsage(processor);
-  return {
-    wallSeconds: (performance.now() - began) / 1_000,
-    processorSeconds: (user + system) / 1e6,
-    peakMegabytes: 0,
-  };
+  if (status !== 0) throw new Error(`the audit ended with ${String(status)}`);
+  return runsSchema.parse(JSON.parse(stdout));
 }
 
 function auditProgram({ pcap, keyFile }: Recording): Promise<Run> {
@@ -114,12 +93,11 @@ async function measure(directory: string): Promise<readonly string[]> {
   const frames = Number(options.frames);
   const recording = record(directory, frames);
   const runs = { tshark: [] as Run[], program: [] as Run[], inProcess: [] as Run[] };
-  for (let warm = 0; warm < 10; warm++) await auditInProcess(recording);
   for (let round = 0; round < Number(options.rounds); round++) {
     runs.tshark.push(await tshark(recording, directory));
     runs.program.push(await auditProgram(recording));
-    runs.inProcess.push(await auditInProcess(recording));
   }
+  runs.inProcess.push(...auditsInProcess(recording, Number(options.rounds)));
   const times = (of: readonly Run[]): string => (processorOf(runs.tshark) / processorOf(of)).toFixed(1);
   const lines = [
     "| | frames | frames a second | frames for a second of processor time | memory at most |",
@@ -149,11 +127,6 @@ async function measure(directory: string): Promise<readonly string[]> {
 async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "postern-bench-zigbee-"));
   try {
-    if (options.profile) {
-      const recording = record(directory, Number(options.frames));
-      for (let turn = 0; turn < 20; turn++) await auditInProcess(recording);
-      return;
-    }
     const lines = await measure(directory);
     console.log(lines.join("\n"));
     if (options["write-docs"]) writeSection(lines.join("\n"));
