@@ -10,7 +10,7 @@ import { isLoopback } from "./loopback.ts";
  * Handshakes begun in one turn of the event loop; a TLS handshake costs about a millisecond. The rest waits for the next turn,
  * so that a reconnecting fleet does not keep those waiting who are already there.
  */
-const startsPerTurnMax = 16;
+export const startsPerTurnMax = 16;
 /** How often those are looked at who wait for their rate. */
 const restMs = 10;
 /** How long the counters of a source without connections are kept: its burst is full again by then. */

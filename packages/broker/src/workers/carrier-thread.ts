@@ -6,13 +6,14 @@ import { systemClock } from "@postern/core/clock";
 import { errorText } from "@postern/core/errors";
 import type { Log } from "@postern/core/log";
 
-import type { Gate } from "../listeners/admission.ts";
+import { type Gate, startsPerTurnMax } from "../listeners/admission.ts";
 import { type ListenerHost, type RunningListener, startListener } from "../listeners/listener.ts";
 import { type Resumption, type TicketKeys, TlsSessions } from "../listeners/tls-sessions.ts";
 import type { TlsMaterial } from "../ports.ts";
 import { TimerWheel } from "../timer-wheel.ts";
 import { Batch, FromCarrier, memoryOf, readBatch, ToCarrier } from "./batch.ts";
 import { CarriedConnection, CarrierPause, type CarrierLink } from "./carried-connection.ts";
+import { FewEachTurn } from "./few-each-turn.ts";
 import { turns } from "./turns.ts";
 import type { CarrierJob, FromCarrierMessage, MaterialCopy, ToCarrierMessage } from "./messages.ts";
 
@@ -42,6 +43,8 @@ class Carrier implements CarrierLink {
   readonly #listeners = new Map<number, Listening>();
   readonly #sessions: TlsSessions[] = [];
   readonly #connections = new Map<number, CarriedConnection>();
+  /** The first thread's turns are many while this one does a handshake: what they have begun is spread here once more. */
+  readonly #beginnings = new FewEachTurn(startsPerTurnMax);
   #lastNumber = 0;
   #batch = new Batch();
   #scheduled = false;
@@ -160,7 +163,7 @@ class Carrier implements CarrierLink {
         connection.gather(value);
         break;
       case ToCarrier.begin:
-        connection.begin();
+        this.#beginnings.do(() => connection.begin());
         break;
       case ToCarrier.cut:
         connection.cut();
@@ -290,6 +293,7 @@ class Carrier implements CarrierLink {
   }
 
   #end(): void {
+    this.#beginnings.close();
     this.#context.wheel.close();
     for (const sessions of this.#sessions) sessions.close();
     parentPort?.close();
