@@ -77,6 +77,23 @@ describe("postern pub --seal and sub --open", () => {
     assert.equal((await again.ended).stdout, "3.2 bar\n");
   });
 
+  it("seals with the newest keys at once, and not with those from before", async () => {
+    for (const name of ["level", "flow"]) {
+      await good("keys", "group", "create", name, "--topics", `devices/+/${name}`);
+      await good("keys", "group", "members", name, "--add", "pump", "--data", "data");
+      if (name === "level") {
+        await good("pub", "--bundle", bundle("pump"), "--qos", "1", "--seal", "devices/pump/level", "7");
+      } else {
+        await using device = await connect(bundle("pump"));
+        await device.publish("devices/pump/flow", "8", { retain: true });
+      }
+    }
+    const sub = ["sub", "--bundle", bundle("first-device"), "--count", "1", "--format", "hex"];
+    const seen = await good(...sub, "devices/pump/flow");
+    assert.match(seen, /^d083/);
+    await good("pub", "--bundle", bundle("pump"), "--qos", "1", "--retain", "devices/pump/flow", "");
+  });
+
   it("shows no control character of a topic when it says what it refused", async () => {
     const sub = ["sub", "--verbose", "--bundle", bundle("panel"), "--open", "devices/#"];
     await using panel = new PosternProcess(sub);

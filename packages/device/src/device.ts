@@ -278,15 +278,21 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncDisposabl
 
   /** The server's newest package of keys is retained there. */
   #subscribeToKeys(): void {
-    const topic = this.#parts.sealing?.keysTopic;
-    if (topic === undefined) return;
-    this.#connection.client.subscribe(topic, { qos: 1 }, (_error, _grants, packet) => {
+    const { sealing } = this.#parts;
+    const topic = sealing?.keysTopic;
+    if (sealing === undefined || topic === undefined) return;
+    const { client } = this.#connection;
+    client.subscribe(topic, { qos: 1 }, (_error, _grants, packet) => {
       const code = Number(packet?.granted[0] ?? 0);
       if (code >= 0x80) {
         const text = `the server refused to give us keys on "${topic}": ${reasonText(code)}; ${keysRule}`;
         this.emit("warning", new ServerRefusedError(text, code));
       }
     });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // The server answers in order: with the answer to a second one, the first one's retained message is there.
+    client.subscribe(topic, { qos: 1, rh: 2 }, () => resolve());
+    sealing.keysAsked(promise);
   }
 
   /** Our key authority must know the key of our newest certificate, or what we sign soon counts for nothing. */

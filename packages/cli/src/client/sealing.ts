@@ -70,6 +70,10 @@ export function askForKeys(client: MqttClient, sealing: Sealing, reporter: Repor
       if (code >= 0x80)
         reporter.notice(`the server gives us no keys on "${topic}": ${reasonText(code)}; ${keysRule}`);
     });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // The server answers in order: with the answer to a second one, the first one's retained message is there.
+    client.subscribe(topic, { qos: 1, rh: 2 }, () => resolve());
+    sealing.keysAsked(promise);
   });
 }
 

@@ -36,6 +36,9 @@ const unnamed = 0;
 /** How long a message waits for the first keys of this device. */
 const firstKeysMs = 10_000;
 
+/** How long what is sealed waits, over each connection, for the server to say which keys it has. */
+const keysAnswerMs = 5_000;
+
 /** How often what was accepted is written exactly. */
 const exactAfterMs = 1_000;
 
@@ -110,6 +113,8 @@ export class Sealing {
   /** Handed on, and not finished: it is remembered for good when the application is done with it. */
   readonly #inHand = new Set<string>();
   readonly #firstKeys = Promise.withResolvers<void>();
+  /** Until the server has said over this connection which keys it has for us. */
+  #asked: Promise<void> | undefined;
   #willWaits = false;
   /** Whether what was accepted could not be written the last time. */
   #isUnsaved = false;
@@ -210,6 +215,16 @@ export class Sealing {
     return this.keysTopic !== undefined && this.#keyring.serial < 0;
   }
 
+  /**
+   * To be called with each connection: what is sealed waits for the answer, since the keys from before may be those that a removed member has,
+   * or say nothing of a group that we joined. A server that does not answer is waited for a while.
+   */
+  keysAsked(answered: Promise<void>): void {
+    const over = new AbortController();
+    const late = delay(keysAnswerMs, undefined, { signal: over.signal, ref: false }).catch(() => {});
+    this.#asked = Promise.race([answered, late]).finally(() => over.abort());
+  }
+
   /** Waits a while for the first keys. @throws {SealError} when none come. */
   async #keysOrNever(topic: string): Promise<void> {
     if (!this.#isWaiting) return;
@@ -228,7 +243,10 @@ export class Sealing {
   /** @returns the message as it is to be sent. @throws {SealError} where it must be sealed and cannot be. */
   async seal(message: OutgoingMessage): Promise<OutgoingMessage> {
     const { topic } = message;
-    if (!this.#rules.hasOwnRule(topic)) await this.#keysOrNever(topic);
+    if (!this.#rules.hasOwnRule(topic)) {
+      await this.#asked;
+      await this.#keysOrNever(topic);
+    }
     if (this.#rules.demandOn(topic) === undefined) return message;
     const choice = this.#rules.sealing(topic, this.#signing);
     if (typeof choice === "string")
