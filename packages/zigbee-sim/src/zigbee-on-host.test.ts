@@ -101,6 +101,17 @@ async function runWithOtherStack(
     },
     folder,
   );
+  // The other stack writes files while it works on a frame, which takes as long as the disk does.
+  const other = { working: 0 };
+  const work = driver.onStreamRawFrame.bind(driver);
+  driver.onStreamRawFrame = async (payload, metadata) => {
+    other.working++;
+    try {
+      await work(payload, metadata);
+    } finally {
+      other.working--;
+    }
+  };
   try {
     let isFormed = false;
     const form = async (): Promise<void> => {
@@ -113,7 +124,9 @@ async function runWithOtherStack(
     // Simulated time stands still while the other stack thinks.
     for (let nowUs = 0; nowUs < seconds * 1_000_000; nowUs += isFormed ? 1_000 : 10) {
       simulation.run(nowUs / 1_000_000);
-      for (let turn = 0; turn < 4; turn++) await setImmediate();
+      do {
+        for (let turn = 0; turn < 4; turn++) await setImmediate();
+      } while (other.working > 0 && !radio.isSending);
     }
     await formed;
     return { simulation, heard, driver };

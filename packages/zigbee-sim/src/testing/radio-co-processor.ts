@@ -73,6 +73,11 @@ export class RadioCoProcessor extends EventEmitter<{ data: [data: Buffer] }> {
     simulation.medium.setState(this.#radio, "listening");
   }
 
+  /** Whether the host has given it something that is not on its way or acknowledged yet. */
+  get isSending(): boolean {
+    return this.#outgoing.length > 0;
+  }
+
   /** What the host says. */
   write(data: Buffer): boolean {
     // A flag alone only empties what was there before.
