@@ -7,6 +7,7 @@ import { connect, type SecureVersion, type TLSSocket } from "node:tls";
 import { after, before, describe, it } from "node:test";
 
 import { fromPem } from "@postern/pki/pem";
+import { z } from "zod";
 
 import { EstTest, csr, held, newKey } from "./support/est.ts";
 import { TestClient } from "./support/mqttjs.ts";
@@ -104,11 +105,14 @@ describe("EST server (RFC 7030, RFC 8951)", () => {
     }
     const { status, text } = await est.send({ path: "/postern/device", as: renewed });
     assert.equal(status, 200);
+    const published = readFileSync(join(est.server.data, "pki", "broker-key.json"), "utf8");
+    const { brokerKey } = z.object({ brokerKey: z.string() }).parse(JSON.parse(published));
     assert.deepEqual(JSON.parse(text), {
       device: "boiler",
       tenant: "default",
       servers: [{ url }],
       est: [{ url: est.url }],
+      brokerKey,
     });
   });
 

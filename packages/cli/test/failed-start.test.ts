@@ -106,7 +106,8 @@ describe("a start that cannot succeed", () => {
     await once(holder, "listening");
     const address = holder.address();
     const port = typeof address === "object" ? (address?.port ?? 0) : 0;
-    const ended = await command([
+    // Another process than the one that has the port.
+    const ended = await postern([
       "up",
       ...configured(directory.path, tlsOnly.replace("127.0.0.1:0", `127.0.0.1:${port}`)),
     ]);
@@ -125,7 +126,8 @@ describe("a start that cannot succeed", () => {
     await once(holder, "listening");
     const address = holder.address();
     const port = typeof address === "object" ? (address?.port ?? 0) : 0;
-    const ended = await command([
+    // Another process than the one that has the port.
+    const ended = await postern([
       "up",
       ...configured(directory.path, plainAnonymous.replace("off", `http://127.0.0.1:${port}`)),
     ]);
