@@ -19,14 +19,17 @@ const { values: options, positionals } = parseArgs({
 const timeoutMs = Number(options["timeout-ms"]);
 
 /** How long a file may take with all of its tests. The longest take a minute or two. */
-const fileTimeoutMs = 4 * timeoutMs;
+const fileTimeoutMs = 2 * timeoutMs;
 
 /** One more than there are cores: a third of the time of a test of processes is waiting. */
 const concurrency = Math.min(5, availableParallelism() + 1);
 const alone = positionals.filter((path) => options.alone.includes(path));
 const together = positionals.filter((path) => !alone.includes(path));
 
-/** Ends a file that does not end by itself, so that the run goes on and says which it was. A busy process keeps no time. */
+/**
+ * Ends a file that does not end by itself, so that the run goes on and says which it was: what a test that timed out had begun
+ * keeps its process, and a busy process keeps no time.
+ */
 function endLate(file: string): void {
   console.error(`\n✖ ${file} has not ended within ${fileTimeoutMs / 1_000} s: its process is killed`);
   for (const { pid, command } of leftBehind(inheritedMarker())) {
@@ -49,9 +52,8 @@ async function* events(): AsyncGenerator<TestEvent> {
     [alone, 1],
   ] as const) {
     if (files.length === 0) continue;
-    // What a test that timed out had begun must not keep its file's process: the run would never end.
-    const execArgv = ["--test-force-exit"];
-    for await (const event of run({ files, concurrency: atOnce, timeout: timeoutMs, execArgv })) {
+    // Not `--test-force-exit`: it ends a file's process before all of its results were read.
+    for await (const event of run({ files, concurrency: atOnce, timeout: timeoutMs })) {
       watchTime(event);
       if (event.type === "test:summary" && !event.data.success) process.exitCode = 1;
       yield event;
