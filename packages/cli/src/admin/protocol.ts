@@ -8,6 +8,8 @@ import { logLevels } from "../config/schema.ts";
 export const statusSchema = z.object({
   version: z.string(),
   pid: z.number(),
+  /** Threads that connections are spread over. */
+  workers: z.number(),
   data: z.string(),
   startedAt: z.string(),
   uptimeSeconds: z.number(),

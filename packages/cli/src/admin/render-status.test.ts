@@ -7,6 +7,7 @@ import { formatBytes, formatDuration, printable, renderStatus } from "./render-s
 const status: Status = {
   version: "1.2.3",
   pid: 7,
+  workers: 3,
   data: "/srv/data",
   startedAt: "2027-01-01T00:00:00.000Z",
   uptimeSeconds: 90_061,
@@ -60,6 +61,7 @@ describe("status for people", () => {
       renderStatus(status),
       `server        Postern 1.2.3, process 7, up 1 d 1 h, 98.0 MB of memory
               data in /srv/data, log level info
+              connections on 3 threads
 listeners     wss://127.0.0.1:8884 (web): 1,200 connections
 clients       1,200 connected
 sessions      1,300, 100 of them disconnected, 5 subscriptions

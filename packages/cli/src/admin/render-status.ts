@@ -82,6 +82,7 @@ export function renderStatus(status: Status): string {
     ...section("server", [
       `Postern ${status.version}, process ${status.pid}, up ${formatDuration(status.uptimeSeconds)}, ${formatBytes(status.memoryBytes)} of memory`,
       `data in ${status.data}, log level ${status.logLevel}`,
+      ...(status.workers === 1 ? [] : [`connections on ${count(status.workers)} threads`]),
       ...(status.storeFailure === undefined ? [] : [`CANNOT STORE: ${status.storeFailure}`]),
     ]),
     ...section(

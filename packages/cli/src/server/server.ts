@@ -1,8 +1,6 @@
-import { existsSync, lstatSync, rmSync, statSync } from "node:fs";
-import { connect } from "node:net";
+import { statSync } from "node:fs";
 
 import { Broker } from "@postern/broker/broker";
-import type { ListenerOptions, RunningListener } from "@postern/broker/listeners/listener";
 import { systemClock } from "@postern/core/clock";
 import type { Bundle } from "@postern/core/bundle";
 import { hostAndPort } from "@postern/core/host";
@@ -18,7 +16,6 @@ import { enrolmentRoutes } from "../admin/enrolment-routes.ts";
 import type { ExplainRequest, Status } from "../admin/protocol.ts";
 import { startAdminServer } from "../admin/server.ts";
 import type { Configuration, ListenerConfiguration, LogLevel } from "../config/configuration.ts";
-import type { ListenerAddress } from "../config/listener-url.ts";
 import { openDoor, type OpenDoor } from "../gate/open-door.ts";
 import { version } from "../version.ts";
 import { bundleServers, certificateHosts, thisMachine, type Machine } from "./addresses.ts";
@@ -26,10 +23,10 @@ import { FileAuditLog } from "./audit-log.ts";
 import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
 import { Enrolment } from "./enrolment.ts";
-import { listenerTls } from "./listener-tls.ts";
 import { manageDevices } from "./devices.ts";
 import { givenCertificateFiles, watchGivenCertificate } from "./given-certificate.ts";
-import { listenError, serviceListenError } from "./listen-error.ts";
+import { serviceListenError } from "./listen-error.ts";
+import { listenAll } from "./listeners.ts";
 import { LivePermissions, readPermissions } from "./live-permissions.ts";
 import { createMetrics } from "./metrics.ts";
 import { startMetricsServer } from "./metrics-server.ts";
@@ -191,7 +188,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ],
   };
 
-  const listeners = await listenAll(parts);
+  const listeners = await listenAll(broker, configuration, parts);
   const ports = new Map(listeners.map(({ name, port }) => [name, port]));
   const servers = bundleServers(configuration, ports, machine);
   foreign.watch({ broker, reloadTls: () => listeners.forEach((listener) => listener.reloadTls()) });
@@ -293,65 +290,6 @@ function createBroker(
   );
 }
 
-function listenerOptions(
-  configuration: ListenerConfiguration,
-  options: Configuration,
-  { certificates, authentication }: Pick<Parts, "certificates" | "authentication">,
-): ListenerOptions {
-  const { name, address, anonymous, insecure, sealedPasswords, limits } = configuration;
-  const where =
-    address.kind === "unix" ? { host: address.path, port: 0 } : { host: address.host, port: address.port };
-  const { tls, ...proof } = listenerTls(configuration, options, {
-    certificates,
-    failures: authentication.failures,
-  });
-  const confidential = tls !== undefined || address.kind === "unix" || (insecure && !sealedPasswords);
-  return {
-    name,
-    kind: address.kind,
-    ...where,
-    anonymous,
-    confidential,
-    sealedPasswords,
-    limits,
-    tls,
-    ...proof,
-  };
-}
-
-/** Whether somebody answers on a Unix socket. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}
-
-/** A socket file outlives a process that was killed; nobody else can listen there until it is gone. */
-async function removeDeadSocket(address: ListenerAddress): Promise<void> {
-  if (address.kind !== "unix" || !existsSync(address.path)) return;
-  if (lstatSync(address.path).isSocket() && !(await answers(address.path))) rmSync(address.path);
-}
-
-/** Opens all listeners or, when one cannot be opened, throws. @throws {ListenError} */
-async function listenAll(parts: Parts): Promise<RunningListener[]> {
-  const { options, broker } = parts;
-  const listeners: RunningListener[] = [];
-  for (const configuration of options.configuration.listeners) {
-    try {
-      await removeDeadSocket(configuration.address);
-      listeners.push(await broker.listen(listenerOptions(configuration, options.configuration, parts)));
-    } catch (thrown) {
-      throw listenError(configuration.address, thrown);
-    }
-  }
-  return listeners;
-}
-
 async function startEnrolment(
   { options, stack, directory, certificates, audit, authentication, warnings }: Parts,
   {
@@ -413,6 +351,7 @@ async function startAdmin(
   const status = (): Status =>
     describeStatus(broker.snapshot(), {
       version,
+      workers: options.configuration.workers,
       data: directory.path,
       logLevel: log.level,
       storeFailure: broker.storeFailure?.message,

@@ -6,6 +6,7 @@ import type { Status } from "../admin/protocol.ts";
 export interface StatusParts extends Pick<
   Status,
   | "version"
+  | "workers"
   | "data"
   | "logLevel"
   | "storeFailure"
