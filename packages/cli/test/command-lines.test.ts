@@ -66,6 +66,7 @@ describe("a command line that makes no sense", () => {
       [["sub", ...url, "a", "$share/g"], /cannot subscribe to "\$share\/g": the filter after the group/],
       [["sub", ...url, "--no-local", "$share/g/a"], /--no-local and "\$share\/g\/a" exclude each other/],
       [["sub", ...url, "--mqtt-version", "3.1.1", "--no-local", "a"], /are MQTT 5: use --mqtt-version 5/],
+      [["sub", ...url, "--open", "--retain-as-published", "a"], /could not be told from old ones/],
       [["sub", ...url, "--json", "--format", "hex", "a"], /--json and --format hex exclude each other/],
       [["sub", ...url, "--format", "xml", "a"], /Allowed choices are payload, topic, json, hex, raw/],
       [["sub", ...url, "--timeout", "0", "a"], /--timeout .*seconds/],

@@ -19,7 +19,15 @@ import { continueSuccession, successionTopic } from "@postern/seal/groups/succes
 import { z } from "zod";
 
 import { configured } from "./support/configurations.ts";
-import { PosternProcess, command, scratch, up, type Ended, type TestServer } from "./support/postern.ts";
+import {
+  PosternProcess,
+  command,
+  postern,
+  scratch,
+  up,
+  type Ended,
+  type TestServer,
+} from "./support/postern.ts";
 import { SealingDevice } from "./support/sealing-device.ts";
 
 const configuration = `
@@ -327,5 +335,21 @@ describe("postern keys", () => {
     const list = await good("group", "list");
     for (const name of names) assert.match(list, new RegExp(`^${name} `, "m"));
     assert.equal(existsSync(lock), false);
+  });
+
+  it("makes one key authority when several commands at once are the first", async () => {
+    const names = ["north", "south", "east", "west"];
+    const first = ["--keys", join(place.path, "new-keys")];
+    const made = await Promise.all(
+      names.map((name) => postern(["keys", "group", "create", name, "--topics", `${name}/#`, ...first])),
+    );
+    assert.deepEqual(
+      made.map(({ code }) => code),
+      [0, 0, 0, 0],
+      made.map(({ stderr }) => stderr).join(""),
+    );
+    assert.equal(made.filter(({ stderr }) => stderr.includes("made a key authority")).length, 1);
+    const list = await good("group", "list", ...first);
+    for (const name of names) assert.match(list, new RegExp(`^${name} `, "m"));
   });
 });

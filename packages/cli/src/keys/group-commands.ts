@@ -96,26 +96,24 @@ export async function createGroupCommand(
   const path = pathOf(options, context);
   if (options.tenant !== undefined && !isDeviceName(options.tenant))
     throw new UsageError(`"${options.tenant}" is not a name of ${deviceNameRule}`);
-  if (!KeyDirectory.exists(path)) {
-    KeyDirectory.create(path, options.tenant ?? "default");
-    context.stderr.write(
-      `postern: made a key authority in ${path}; whoever has this directory reads everything: keep it from the broker, and a copy of it safe\n`,
-    );
-  }
   const { mode, topics: filters, maxAge: maxAgeSeconds, rotate, grace: graceSeconds } = options;
   // A command must not be carried out because somebody subscribes.
   const retained = options.retained ?? mode !== "signed+encrypted";
   const rotateSeconds = rotate === "never" ? undefined : rotate;
   const rule = { name, filters, mode, maxAgeSeconds, retained, rotateSeconds, graceSeconds };
-  const made = await changed(path, context, (keys) => {
-    const { tenant } = keys.state;
-    if (options.tenant !== undefined && options.tenant !== tenant) {
-      throw new UsageError(
-        `the keys in ${path} are of the tenant "${tenant}": another tenant has a key authority of its own, in a directory that --keys names`,
-      );
-    }
-    return createGroup(keys, rule, Date.now());
-  });
+  using keys = await KeyDirectory.openOrMake(path, options.tenant ?? "default", () =>
+    context.stderr.write(
+      `postern: made a key authority in ${path}; whoever has this directory reads everything: keep it from the broker, and a copy of it safe\n`,
+    ),
+  );
+  const { tenant } = keys.state;
+  if (options.tenant !== undefined && options.tenant !== tenant) {
+    throw new UsageError(
+      `the keys in ${path} are of the tenant "${tenant}": another tenant has a key authority of its own, in a directory that --keys names`,
+    );
+  }
+  const made = createGroup(keys, rule, Date.now());
+  saveGroups(keys, Date.now(), warner(context));
   show(made, options, context);
 }
 

@@ -104,32 +104,31 @@ export class KeyDirectory implements Disposable {
     this.publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" });
   }
 
-  static exists(path: string): boolean {
-    return existsSync(join(path, stateFile));
-  }
-
-  /** Makes a new key authority for a tenant. @throws {KeyDirectoryError} when the directory holds something else. */
-  static create(path: string, tenant: string): void {
-    try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-      const other = readdirSync(path).find((name) => name !== keyFile && !name.startsWith(lockFile));
-      if (other !== undefined) throw unusable(path, `it holds something else ("${other}")`);
-    } catch (thrown) {
-      throw thrown instanceof KeyDirectoryError ? thrown : unusable(path, errorText(thrown), thrown);
-    }
-    const { privateKey } = generateKeyPairSync("ed25519");
-    replacePrivateFile(join(path, keyFile), privateKey.export({ type: "pkcs8", format: "pem" }).toString());
-    const state: KeyState = { postern: 1, tenant, serial: 0, devices: [], groups: [] };
-    replacePrivateFile(join(path, stateFile), `${JSON.stringify(state, undefined, 2)}\n`);
-  }
-
   /** Opens it for this process alone, until it is disposed of. @throws {KeyDirectoryError} */
   static async open(path: string): Promise<KeyDirectory> {
-    if (!KeyDirectory.exists(path)) {
+    if (!holdsKeys(path)) {
       throw unusable(path, "there are no keys in it: `postern keys group create` makes them");
     }
+    return KeyDirectory.#locked(path, () => {});
+  }
+
+  /**
+   * As `open`, and makes a new key authority for `tenant`, of which `onMade` is told, where there is none: by one of several commands at
+   * once. @throws {KeyDirectoryError} when the directory holds something else
+   */
+  static async openOrMake(path: string, tenant: string, onMade: () => void): Promise<KeyDirectory> {
+    if (!holdsKeys(path)) makeRoom(path);
+    return KeyDirectory.#locked(path, () => {
+      if (holdsKeys(path)) return;
+      makeAuthority(path, tenant);
+      onMade();
+    });
+  }
+
+  static async #locked(path: string, prepare: () => void): Promise<KeyDirectory> {
     const release = await lock(path);
     try {
+      prepare();
       return new KeyDirectory(path, { state: readState(path), release });
     } catch (thrown) {
       release();
@@ -152,6 +151,30 @@ export class KeyDirectory implements Disposable {
   [Symbol.dispose](): void {
     this.#release();
   }
+}
+
+function holdsKeys(path: string): boolean {
+  return existsSync(join(path, stateFile));
+}
+
+/** Sees to a directory that a key authority can be made in: an empty one, or one where that was begun. */
+function makeRoom(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const ours = (name: string): boolean =>
+      [stateFile, keyFile, lockFile].some((each) => name.startsWith(each));
+    const other = readdirSync(path).find((name) => !ours(name));
+    if (other !== undefined) throw unusable(path, `it holds something else ("${other}")`);
+  } catch (thrown) {
+    throw thrown instanceof KeyDirectoryError ? thrown : unusable(path, errorText(thrown), thrown);
+  }
+}
+
+function makeAuthority(path: string, tenant: string): void {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  replacePrivateFile(join(path, keyFile), privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  const state: KeyState = { postern: 1, tenant, serial: 0, devices: [], groups: [] };
+  replacePrivateFile(join(path, stateFile), `${JSON.stringify(state, undefined, 2)}\n`);
 }
 
 function unusable(path: string, problem: string, cause?: unknown): KeyDirectoryError {

@@ -42,8 +42,14 @@ function checkVersion(options: SubOptions): void {
   }
 }
 
-function checkOpen({ open, mqttVersion }: SubOptions): void {
-  if (open === true && mqttVersion !== 5) throw new UsageError("--open is for MQTT 5");
+function checkOpen({ open, mqttVersion, retainAsPublished }: SubOptions): void {
+  if (open !== true) return;
+  if (mqttVersion !== 5) throw new UsageError("--open is for MQTT 5");
+  // Only one retained message of a topic is accepted in a subscription: others are old ones, handed out again.
+  if (retainAsPublished === true)
+    throw new UsageError(
+      "--open and --retain-as-published exclude each other: live messages could not be told from old ones that the server kept",
+    );
 }
 
 function formatOf({ format, json }: SubOptions): Format {
