@@ -3,31 +3,27 @@ import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  watch,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { parseBundle } from "@postern/core/bundle";
+import { takeLock } from "@postern/device/lock-file";
 import { parseGroupKeys, parseMacKeys } from "@postern/identity/payloads/group-keys-file";
 import { continueSuccession, successionTopic } from "@postern/seal/groups/succession";
 import { z } from "zod";
 
 import { configured } from "./support/configurations.ts";
-import {
-  PosternProcess,
-  command,
-  postern,
-  scratch,
-  up,
-  type Ended,
-  type TestServer,
-} from "./support/postern.ts";
+import { PosternProcess, command, scratch, up, type Ended, type TestServer } from "./support/postern.ts";
 import { SealingDevice } from "./support/sealing-device.ts";
 
 const configuration = `
@@ -337,19 +333,32 @@ describe("postern keys", () => {
     assert.equal(existsSync(lock), false);
   });
 
-  it("makes one key authority when several commands at once are the first", async () => {
-    const names = ["north", "south", "east", "west"];
-    const first = ["--keys", join(place.path, "new-keys")];
-    const made = await Promise.all(
-      names.map((name) => postern(["keys", "group", "create", name, "--topics", `${name}/#`, ...first])),
+  it("makes no key authority beside one that another command is making at that moment", async () => {
+    const path = join(place.path, "new-keys");
+    mkdirSync(path, { mode: 0o700 });
+    const lock = takeLock(join(path, "lock"));
+    assert.ok(lock.kind === "taken");
+    const tried = Promise.withResolvers<void>();
+    using stack = new DisposableStack();
+    const watcher = watch(
+      path,
+      (_event, name) => void (name?.startsWith("lock.") === true && tried.resolve()),
     );
-    assert.deepEqual(
-      made.map(({ code }) => code),
-      [0, 0, 0, 0],
-      made.map(({ stderr }) => stderr).join(""),
+    stack.defer(() => watcher.close());
+    await using second = new PosternProcess(
+      ["keys", "group", "create", "south", "--topics", "south/#", "--keys", path],
+      { cwd: place.path },
     );
-    assert.equal(made.filter(({ stderr }) => stderr.includes("made a key authority")).length, 1);
-    const list = await good("group", "list", ...first);
-    for (const name of names) assert.match(list, new RegExp(`^${name} `, "m"));
+    await Promise.race([tried.promise, second.ended]);
+    const made = readdirSync(path).filter((name) => !name.startsWith("lock"));
+    assert.deepEqual(made, [], "it waits, and has made nothing yet");
+    for (const name of ["authority.pem", "groups.json"])
+      copyFileSync(join(place.path, "postern-keys", name), join(path, name));
+    lock.release();
+    const { code, stderr } = await second.ended;
+    assert.deepEqual([code, stderr], [0, ""]);
+    const ours = readFileSync(join(place.path, "postern-keys", "authority.pem"), "utf8");
+    assert.ok(readFileSync(join(path, "authority.pem"), "utf8") === ours);
+    assert.match(await good("group", "list", "--keys", path), /^south /m);
   });
 });
