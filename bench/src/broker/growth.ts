@@ -21,7 +21,12 @@ export interface Growth {
   readonly counts: readonly number[];
   /** Takes minutes each: only when asked for. */
   readonly far: readonly number[];
-  point(count: number, parts: { readonly directory: string; readonly generator: Generator }): Promise<Point>;
+  point(count: number, stage: Stage): Promise<Point>;
+}
+
+interface Stage {
+  readonly directory: string;
+  readonly generator: Generator;
 }
 
 const probe: MessageLoad = { ...pairs, warmSeconds: 1, seconds: 1 };
@@ -143,36 +148,14 @@ export const growths: readonly Growth[] = [
     of: "devices",
     counts: [100, 1_000, 10_000],
     far: [100_000],
-    async point(count, { directory, generator }) {
-      const none = await started(join(directory, "none"), 0);
-      await none.server[Symbol.asyncDispose]();
-      const { server, bytes } = await started(join(directory, "all"), count);
-      await using all = server;
-      return {
-        count,
-        microsecondsEach: (all.startNanoseconds - none.server.startNanoseconds) / 1_000 / count,
-        bytesEach: (bytes - none.bytes) / count,
-        messageMicroseconds: await messageCost(targetOf(all), generator),
-      };
-    },
+    point: (count, stage) => startCost(count, stage, started),
   },
   {
     name: "Permissions of one role, at the start of the server",
     of: "topic filters",
     counts: [1_000, 10_000, 100_000],
     far: [],
-    async point(count, { directory, generator }) {
-      const none = await ruled(join(directory, "none"), 0);
-      await none.server[Symbol.asyncDispose]();
-      const { server, bytes } = await ruled(join(directory, "all"), count);
-      await using all = server;
-      return {
-        count,
-        microsecondsEach: (all.startNanoseconds - none.server.startNanoseconds) / 1_000 / count,
-        bytesEach: (bytes - none.bytes) / count,
-        messageMicroseconds: await messageCost(targetOf(all), generator),
-      };
-    },
+    point: (count, stage) => startCost(count, stage, ruled),
   },
 ];
 
@@ -200,6 +183,24 @@ async function ruled(directory: string, filters: number): Promise<Started> {
 interface Started {
   readonly server: Postern;
   readonly bytes: number;
+}
+
+/** What each of `count` things costs a server at its start, beside one that has none of them. */
+async function startCost(
+  count: number,
+  { directory, generator }: Stage,
+  start: (directory: string, count: number) => Promise<Started>,
+): Promise<Point> {
+  const none = await start(join(directory, "none"), 0);
+  await none.server[Symbol.asyncDispose]();
+  const { server, bytes } = await start(join(directory, "all"), count);
+  await using all = server;
+  return {
+    count,
+    microsecondsEach: (all.startNanoseconds - none.server.startNanoseconds) / 1_000 / count,
+    bytesEach: (bytes - none.bytes) / count,
+    messageMicroseconds: await messageCost(targetOf(all), generator),
+  };
 }
 
 async function started(directory: string, devices: number): Promise<Started> {

@@ -6,16 +6,8 @@ import { fileURLToPath } from "node:url";
 
 import { connect } from "@postern/device/index";
 
-import { configured } from "./support/configurations.ts";
+import { configured, tlsAlone } from "./support/configurations.ts";
 import { PosternProcess, scratch, up, type Scratch, type TestServer } from "./support/postern.ts";
-
-const configuration = `
-listeners:
-  - url: mqtts://127.0.0.1:0
-metrics: { url: off }
-est: { url: off }
-log: { level: error }
-`;
 
 const examples = new URL("../../../examples/", import.meta.url);
 
@@ -25,7 +17,7 @@ let bundle: string;
 
 before(async () => {
   directory = scratch();
-  server = await up(configured(directory.path, configuration));
+  server = await up(configured(directory.path, tlsAlone));
   bundle = join(server.data, "bundles", "first-device.json");
 });
 

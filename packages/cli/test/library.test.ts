@@ -19,18 +19,10 @@ import {
 import { issueRoot } from "@postern/pki/issue";
 
 import { Proxy } from "./support/broker.ts";
-import { configured } from "./support/configurations.ts";
+import { configured, tlsAlone } from "./support/configurations.ts";
 import { days } from "./support/plant.ts";
 import { firstBundle, scratch, up, type Scratch, type TestServer } from "./support/postern.ts";
 import { portOf } from "./support/raw.ts";
-
-const configuration = `
-listeners:
-  - url: mqtts://127.0.0.1:0
-metrics: { url: off }
-est: { url: off }
-log: { level: error }
-`;
 
 let directory: Scratch;
 let server: TestServer;
@@ -38,7 +30,7 @@ let bundle: CertificateBundle;
 
 before(async () => {
   directory = scratch();
-  server = await up(configured(directory.path, configuration));
+  server = await up(configured(directory.path, tlsAlone));
   bundle = firstBundle(server.data);
 });
 

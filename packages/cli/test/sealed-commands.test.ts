@@ -5,22 +5,14 @@ import { after, before, describe, it } from "node:test";
 
 import { connect } from "@postern/device/index";
 
-import { configured } from "./support/configurations.ts";
+import { configured, tlsAlone } from "./support/configurations.ts";
 import { PosternProcess, command, scratch, up, type TestServer } from "./support/postern.ts";
-
-const configuration = `
-listeners:
-  - url: mqtts://127.0.0.1:0
-metrics: { url: off }
-est: { url: off }
-log: { level: error }
-`;
 
 const topic = "devices/pump/pressure";
 
 describe("postern pub --seal and sub --open", () => {
   const place = scratch();
-  const args = configured(place.path, configuration);
+  const args = configured(place.path, tlsAlone);
   let server: TestServer;
 
   const bundle = (device: string): string => join(place.path, "data", "bundles", `${device}.json`);

@@ -7,16 +7,8 @@ import { connect } from "@postern/device/index";
 import { parseEui64 } from "@postern/zigbee/eui64";
 import * as build from "@postern/zigbee/testing";
 
-import { configured } from "./support/configurations.ts";
+import { configured, tlsAlone } from "./support/configurations.ts";
 import { command, firstBundle, scratch, up, type Scratch, type TestServer } from "./support/postern.ts";
-
-const configuration = `
-listeners:
-  - url: mqtts://127.0.0.1:0
-metrics: { url: off }
-est: { url: off }
-log: { level: error }
-`;
 
 let directory: Scratch;
 let server: TestServer;
@@ -24,7 +16,7 @@ let bundle: CertificateBundle;
 
 before(async () => {
   directory = scratch();
-  server = await up(configured(directory.path, configuration));
+  server = await up(configured(directory.path, tlsAlone));
   bundle = firstBundle(server.data);
 });
 

@@ -10,6 +10,15 @@ listeners:
 metrics: { url: off }
 `;
 
+/** MQTT over TLS on a free port and nothing else, for tests whose matter is the device. */
+export const tlsAlone = `
+listeners:
+  - url: mqtts://127.0.0.1:0
+metrics: { url: off }
+est: { url: off }
+log: { level: error }
+`;
+
 /** Plain and anonymous on a free port, without metrics. */
 export const plainAnonymous = `
 listeners:

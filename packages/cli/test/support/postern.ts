@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { CertificateBundle } from "@postern/core/bundle";
+import { ProcessOutput } from "@postern/gate/hosts/process-output";
 import { defaultPermissions } from "@postern/identity/permissions/default-file";
 import { readCertificateBundle } from "@postern/identity/testing";
 
@@ -45,16 +46,11 @@ export function preloaded(module: string, env: Readonly<Record<string, string>>)
   return { ...env, NODE_OPTIONS: `--import=${fileURLToPath(new URL(module, import.meta.url))}` };
 }
 
-/** How long a process is waited for to write what it should. */
-const patienceMs = 60_000;
-
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  #stdout = "";
-  #stderr = "";
-  readonly #waiting = new Set<() => void>();
+  readonly #output: ProcessOutput;
 
   constructor(
     args: readonly string[],
@@ -73,24 +69,21 @@ export class PosternProcess implements AsyncDisposable {
     // A process that refuses its command line does not read its input.
     this.child.stdin?.on("error", () => {});
     if (input !== undefined && input !== null) this.child.stdin?.end(input);
-    this.child.stdout
-      ?.setEncoding("utf8")
-      .on("data", (text: string) => this.#wrote(() => (this.#stdout += text)));
-    this.child.stderr
-      ?.setEncoding("utf8")
-      .on("data", (text: string) => this.#wrote(() => (this.#stderr += text)));
-    this.ended = once(this.child, "close").then(([code, signal]) => {
-      this.#wrote(() => {});
-      return { code, signal, stdout: this.#stdout, stderr: this.#stderr };
-    });
+    this.#output = new ProcessOutput(this.child, `postern ${args[0] ?? ""}`);
+    this.ended = once(this.child, "close").then(([code, signal]) => ({
+      code,
+      signal,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }));
   }
 
   get stdout(): string {
-    return this.#stdout;
+    return this.#output.stdout;
   }
 
   get stderr(): string {
-    return this.#stderr;
+    return this.#output.stderr;
   }
 
   get running(): boolean {
@@ -102,34 +95,13 @@ export class PosternProcess implements AsyncDisposable {
   }
 
   /** Waits until stdout and stderr together match, for a minute. @throws when the process ends first, or says nothing of the kind. */
-  async until(pattern: RegExp): Promise<RegExpExecArray> {
-    let isLate = false;
-    const patience = setTimeout(() => this.#wrote(() => (isLate = true)), patienceMs);
-    try {
-      for (;;) {
-        const found = pattern.exec(this.#stdout + this.#stderr);
-        if (found !== null) return found;
-        if (!this.running || isLate) {
-          const what = isLate ? `did not within ${patienceMs / 1_000} s write` : "ended without writing";
-          throw new Error(`${what} ${String(pattern)}:\n${this.#stdout}${this.#stderr}`);
-        }
-        await new Promise<void>((resolve) => this.#waiting.add(resolve));
-      }
-    } finally {
-      clearTimeout(patience);
-    }
+  until(pattern: RegExp): Promise<RegExpExecArray> {
+    return this.#output.until(pattern);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.running) this.child.kill("SIGKILL");
     await this.ended;
-  }
-
-  #wrote(take: () => void): void {
-    take();
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const resolve of waiting) resolve();
   }
 }
 

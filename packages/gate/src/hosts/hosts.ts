@@ -4,6 +4,7 @@ import { HostsError } from "../errors.ts";
 import { ended, ipBatch, type Ended } from "./ip-command.ts";
 import { newPrefix } from "./names.ts";
 import { hostsRefused, removeNamespaces, sweepLeftOvers } from "./namespaces.ts";
+import { ProcessOutput } from "./process-output.ts";
 
 /** Addresses with the length of their network's prefix, such as `192.168.1.126/24`. */
 export type HostPlan = { readonly ipv4: string; readonly ipv6?: string };
@@ -57,9 +58,6 @@ export interface Network extends AsyncDisposable {
   /** Throws `RangeError` for a host that the plan does not name. */
   host(name: string): Host;
 }
-
-/** How long a program is waited for to write what it should. */
-const patienceMs = 60_000;
 
 /** The only interface of a host beside loopback. */
 export const hostInterface = "eth0";
@@ -215,69 +213,27 @@ function startIn(namespace: string, command: readonly string[], options: RunOpti
     env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });
-  let stdout = "";
-  let stderr = "";
-  const waiting = new Set<() => void>();
-  const wake = (): void => {
-    const woken = [...waiting];
-    waiting.clear();
-    for (const look of woken) look();
-  };
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-    stdout += text;
-    wake();
-  });
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text;
-    wake();
-  });
+  const output = new ProcessOutput(child, command[0] ?? "");
   child.stdin?.on("error", () => {});
   child.stdin?.end(input);
-  let isOver = false;
   const over = new Promise<Ended>((resolve) => {
-    const end = (code: number | null): void => {
-      isOver = true;
-      wake();
-      resolve({ code, stdout, stderr });
-    };
-    child.on("error", (error) => {
-      stderr += error.message;
-      end(null);
-    });
+    const end = (code: number | null): void =>
+      resolve({ code, stdout: output.stdout, stderr: output.stderr });
+    child.on("error", () => end(null));
     child.on("close", end);
   });
   return {
     child,
     get stdout() {
-      return stdout;
+      return output.stdout;
     },
     get stderr() {
-      return stderr;
+      return output.stderr;
     },
     ended: over,
-    async until(pattern) {
-      let isLate = false;
-      const patience = setTimeout(() => {
-        isLate = true;
-        wake();
-      }, patienceMs);
-      try {
-        for (;;) {
-          const found = pattern.exec(stdout + stderr);
-          if (found !== null) return found;
-          if (isOver || isLate) {
-            const what = isOver ? "ended without writing" : `did not within ${patienceMs / 1_000} s write`;
-            const said = `${String(pattern)}:\n${stdout}${stderr}`;
-            throw new HostsError(`${command[0] ?? ""} ${what} ${said}`);
-          }
-          await new Promise<void>((resolve) => waiting.add(resolve));
-        }
-      } finally {
-        clearTimeout(patience);
-      }
-    },
+    until: (pattern) => output.until(pattern),
     async [Symbol.asyncDispose]() {
-      if (!isOver) child.kill("SIGKILL");
+      if (!output.isOver) child.kill("SIGKILL");
       await over;
     },
   };

@@ -79,6 +79,19 @@ function epochSealedWith(nowMs: number, groupKeys: SealingKeys): number {
   return found.structure.header.epoch;
 }
 
+/** What a session or a retained topic keeps of the sender's message. */
+function kept(payload: Buffer) {
+  return {
+    topic,
+    payload,
+    qos: 1 as const,
+    properties: Buffer.alloc(0),
+    publishedAtMs: 0,
+    expiresAtMs: Infinity,
+    publisher: sender,
+  };
+}
+
 describe("a payload checker", () => {
   it("accepts every mode that is demanded, and refuses every other and plain text (attack 69)", () => {
     for (const [name, protection] of testParty().protections) {
@@ -204,15 +217,7 @@ describe("a payload checker", () => {
 
   it("says whether what was accepted earlier may still be handed on", () => {
     const rule = checker(onlySigned).ruleOn(topic);
-    const message = {
-      topic,
-      payload: sealed(signed),
-      qos: 1 as const,
-      properties: Buffer.alloc(0),
-      publishedAtMs: 0,
-      expiresAtMs: Infinity,
-      publisher: sender,
-    };
+    const message = kept(sealed(signed));
     assert.equal(rule?.fits(message), true);
     assert.equal(rule?.fits({ ...message, publisher: "other" }), false);
     assert.equal(rule?.fits({ ...message, payload: Buffer.from("plain") }), false);
@@ -286,15 +291,7 @@ describe("a payload checker", () => {
       const rule = rules.ruleOn(topic);
       const verdict = rule?.check(sealed(both), source);
       assert.ok(verdict?.kind === "accepted");
-      const message = {
-        topic,
-        payload: Buffer.from(verdict.payload),
-        qos: 1 as const,
-        properties: Buffer.alloc(0),
-        publishedAtMs: 0,
-        expiresAtMs: Infinity,
-        publisher: sender,
-      };
+      const message = kept(Buffer.from(verdict.payload));
       assert.equal(rule?.fits(message), true);
       assert.equal(rule?.fits({ ...message, publisher: "other" }), false);
       assert.equal(rule?.fits({ ...message, payload: Buffer.from("plain") }), false);
