@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { endOnSignals } from "../support/signals.ts";
+import { refuseDocumentOfPart, runBenchmark } from "../support/usage.ts";
 import { growths } from "./growth.ts";
 import { Generator } from "./load/generator.ts";
 import { writeDocument } from "./report/document.ts";
@@ -30,13 +31,19 @@ const { values: options } = parseArgs({
 });
 
 async function main(): Promise<void> {
+  refuseDocumentOfPart(options);
+  const word = options.only.toLowerCase();
+  const chosen = growths.filter(({ name }) => name.toLowerCase().includes(word));
+  if (chosen.length === 0) {
+    const names = growths.map(({ name }) => `  ${name}`).join("\n");
+    throw new RangeError(`no curve has "${options.only}" in its name:\n${names}`);
+  }
   const directory = mkdtempSync(join(tmpdir(), "postern-growth-"));
   const where = machine();
   const curves: Curve[] = [];
   try {
     await using generator = new Generator();
-    for (const growth of growths) {
-      if (!growth.name.toLowerCase().includes(options.only.toLowerCase())) continue;
+    for (const growth of chosen) {
       console.log(`\n${growth.name}`);
       const points: Curve["points"] = [];
       for (const count of options.far ? [...growth.counts, ...growth.far] : growth.counts) {
@@ -71,4 +78,4 @@ function row({ count, microsecondsEach, bytesEach, messageMicroseconds }: Curve[
 }
 
 if (options.help) console.log(help);
-else await main();
+else await runBenchmark(main);

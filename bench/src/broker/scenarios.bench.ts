@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { endOnSignals } from "../support/signals.ts";
+import { positive, runBenchmark } from "../support/usage.ts";
 import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
 import { peerNames, Peers } from "./peers/all.ts";
@@ -68,21 +69,14 @@ function matches(name: string, pattern: string): boolean {
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 600))
-    throw new RangeError(`--${name} wants a number above 0, up to 600, not ${text}`);
-  return value;
-}
-
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
 
 async function main(): Promise<void> {
   const wanted = wantedScenarios();
-  const rounds = positive("rounds", options.rounds);
-  const seconds = positive("seconds", options.seconds);
+  const rounds = positive("rounds", options.rounds, 600);
+  const seconds = positive("seconds", options.seconds, 600);
   const outside = options.broker.map(parseOutside);
   const only = options.only?.split(",");
   const directory = mkdtempSync(join(tmpdir(), "postern-bench-"));
@@ -138,12 +132,4 @@ async function main(): Promise<void> {
 
 if (options.help) console.log(help);
 else if (options.list) console.log(scenarios.map(({ name }) => name).join("\n"));
-else {
-  try {
-    await main();
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    console.error(error.message);
-    process.exitCode = 2;
-  }
-}
+else await runBenchmark(main);

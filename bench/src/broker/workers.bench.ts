@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { endOnSignals } from "../support/signals.ts";
+import { positive, refuseDocumentOfPart, runBenchmark } from "../support/usage.ts";
 import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
 import { Postern } from "./peers/postern.ts";
@@ -62,10 +63,16 @@ const { values: options } = parseArgs({
 });
 
 async function main(): Promise<void> {
+  refuseDocumentOfPart(options);
+  const names = options.only?.split(",") ?? measured;
+  const unknown = names.filter((name) => !measured.includes(name));
+  if (unknown.length > 0)
+    throw new RangeError(`there is no scenario ${unknown.join(", ")} here: ${measured.join(", ")}`);
+  const rounds = positive("rounds", options.rounds, 600);
+  const seconds = positive("seconds", options.seconds, 600);
+  const counts = [1, ...options.workers.split(",").map((text) => positive("workers", text, 16))];
   const directory = mkdtempSync(join(tmpdir(), "postern-workers-"));
   const where = machine();
-  const counts = [1, ...options.workers.split(",").map(Number)];
-  const names = options.only?.split(",") ?? measured;
   const found: Scaling[] = [];
   await using stack = new AsyncDisposableStack();
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
@@ -82,9 +89,9 @@ async function main(): Promise<void> {
     peers,
     startAnew: () => Promise.reject(new Error("no scenario here needs a server of its own")),
     generator,
-    rounds: Number(options.rounds),
+    rounds,
     warmSeconds: 0.5,
-    seconds: Number(options.seconds),
+    seconds,
     onStep: () => {},
     onScenario: (_, results) => {
       const scaling = results.map((result) => scalingOf(result, results[0]));
@@ -121,4 +128,4 @@ function row(scaling: Scaling): string[] {
 }
 
 if (options.help) console.log(help);
-else await main();
+else await runBenchmark(main);
