@@ -23,5 +23,6 @@ export interface TransportHandler {
   onGathered(bytesMore: number): void;
   /** The peer will send no more. */
   onEnd(): void;
+  /** Not before what was handed on in spite of a pause could be taken: a client that left had said so in it. */
   onClose(): void;
 }

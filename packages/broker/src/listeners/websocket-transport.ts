@@ -20,6 +20,11 @@ export class WebSocketTransport implements Transport {
   readonly #webSocket: WebSocket;
   #ended = false;
   #pings = 0;
+  #isPaused = false;
+  /** Something was handed on after the pause: what a client sends in one piece, `ws` hands on to its end. */
+  #isAhead = false;
+  /** Told of the close once what is ahead of it was taken. */
+  #onClose: (() => void) | undefined = undefined;
 
   constructor(webSocket: WebSocket) {
     this.#webSocket = webSocket;
@@ -30,11 +35,15 @@ export class WebSocketTransport implements Transport {
       // What comes after a frame of another type is not MQTT any more. @see MQTT 5.0 [MQTT-6.0.0-1]
       if (this.#ended) return;
       this.#pings = 0;
+      this.#isAhead = this.#isPaused;
       if (!isBinary) this.#close(unsupportedData, faultLingerMs);
       else if (Buffer.isBuffer(data)) handler.onData(data);
     });
     this.#webSocket.on("ping", (data: Buffer) => this.#pong(data));
-    this.#webSocket.once("close", () => handler.onClose());
+    this.#webSocket.once("close", () => {
+      if (this.#isAhead) this.#onClose = () => handler.onClose();
+      else handler.onClose();
+    });
     // A frame that breaks RFC 6455 closes the connection: "close" follows.
     this.#webSocket.on("error", ignore);
   }
@@ -50,11 +59,17 @@ export class WebSocketTransport implements Transport {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#webSocket.pause();
   }
 
   resume(): void {
+    this.#isPaused = false;
+    this.#isAhead = false;
     this.#webSocket.resume();
+    const onClose = this.#onClose;
+    this.#onClose = undefined;
+    onClose?.();
   }
 
   end(lingerMs: number): void {

@@ -17,7 +17,7 @@ import type {
   MaterialCopy,
   ToCarrierMessage,
 } from "./messages.ts";
-import { RemoteConnection } from "./remote-connection.ts";
+import { RemoteConnection, type RemoteLink } from "./remote-connection.ts";
 
 /** The sources run as they are; a bundle brings the thread's code as a file of the same name beside itself. */
 const threadUrl = new URL(
@@ -73,7 +73,11 @@ export class Carrier {
     return this.#batch;
   };
 
-  readonly #link = { batch: this.#batchNow, heardAll: () => this.#hearAll() };
+  readonly #link: RemoteLink = {
+    batch: this.#batchNow,
+    heardAll: () => this.#hearAll(),
+    forget: (connection) => this.#forget(connection),
+  };
 
   constructor(host: CarrierHost) {
     this.#host = host;
@@ -229,7 +233,6 @@ export class Carrier {
         break;
       case FromCarrier.closed:
         connection.closed();
-        this.#forget(connection);
         break;
       case FromCarrier.gone:
         this.#left(connection);

@@ -15,6 +15,8 @@ export interface RemoteLink {
   readonly batch: () => Batch;
   /** Resolves when all that its sockets have by now was handed over. */
   readonly heardAll: () => Promise<void>;
+  /** To be called when the connection may be over. */
+  readonly forget: (connection: RemoteConnection) => void;
 }
 
 /** What a connection that another thread carries is here, where everything about it is decided. */
@@ -40,6 +42,8 @@ export class RemoteConnection implements Caller, Transport {
   #isHandingOn = false;
   /** The client will send no more. */
   #hasEnded = false;
+  /** It is closed where its socket is; here, once what waits was taken. */
+  #hasClosed = false;
   /** Told when they are written, in order; those before `#writtenCount` have been. */
   #writes: (() => void)[] = [];
   #writtenCount = 0;
@@ -77,16 +81,22 @@ export class RemoteConnection implements Caller, Transport {
   // ── for MQTT ──────────────────────────────────────────────────────────────────────────────────
 
   write(bytes: Uint8Array, done: () => void): void {
-    if (this.#isClosed) return;
+    if (!this.#mayWrite(done)) return;
     this.#writes.push(done);
     this.#write(bytes);
   }
 
   writeAll(pieces: readonly Uint8Array[], done: () => void): void {
-    if (this.#isClosed) return;
+    if (!this.#mayWrite(done)) return;
     this.#writes.push(done);
     this.#batch().add(ToCarrier.gather, this.number, pieces.length);
     for (const bytes of pieces) this.#write(bytes);
+  }
+
+  /** What goes to a client that is gone is written as far as it ever will be. */
+  #mayWrite(done: () => void): boolean {
+    if (this.#hasClosed && !this.#isClosed) process.nextTick(done);
+    return !this.#hasClosed;
   }
 
   #write(bytes: Uint8Array): void {
@@ -155,6 +165,10 @@ export class RemoteConnection implements Caller, Transport {
     this.#waiting.splice(0, handed);
     this.#isHandingOn = false;
     if (this.#isPaused || this.#isClosed) return;
+    if (this.#hasClosed) {
+      this.#close();
+      return;
+    }
     this.#batch().add(ToCarrier.resume, this.number, 0);
     if (handed > 0 && this.#hasEnded) this.#handler?.onEnd();
   }
@@ -174,12 +188,17 @@ export class RemoteConnection implements Caller, Transport {
   }
 
   closed(): void {
-    if (this.#isClosed) return;
+    if (this.#hasClosed) return;
+    this.#hasClosed = true;
+    if (this.#waiting.length === 0) this.#close();
+    // Nobody reads it any more, and what waits may be waiting for room.
+    else this.written(this.#writes.length);
+  }
+
+  #close(): void {
     this.#isClosed = true;
-    this.#waiting.length = 0;
-    this.#writes = [];
-    this.#writtenCount = 0;
     this.#handler?.onClose();
+    this.#link.forget(this);
   }
 
   gone(): void {
