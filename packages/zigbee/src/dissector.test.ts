@@ -55,6 +55,16 @@ describe("Dissector", () => {
     });
   }
 
+  for (const level of [1, 2, 3, 6, 7]) {
+    it(`opens a join at level ${level}, before any frame of its network shows the level`, () => {
+      const protection = { key: linkKey, source: centre, counter: 5, level, identifier: 2 };
+      const command = build.apsCommand(build.transportKey(1, networkKey, device, centre), protection);
+      const bytes = build.macData(to, build.nwkFrame({ destination: 0x970b, source: 0 }, command));
+      const dissection = new Dissector(ringOf("link", linkKey)).dissect(frameOf(bytes));
+      assert.deepEqual([dissection.apsProtection, dissection.apsCommand?.kind], ["opened", "transport-key"]);
+    });
+  }
+
   it("opens level 4 only when told so, because nothing in the frame proves the key", () => {
     const frame = frameOf(protectedFrame(4));
     const ring = ringOf("network", networkKey);

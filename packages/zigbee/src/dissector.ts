@@ -24,6 +24,8 @@ const otherLevels: readonly number[] = [6, 7, 1, 2, 3];
 /** Failed frames of a network after which only its level is tried: the level never changes within a network. */
 const levelProbesMax = 64;
 const addressesMax = 65_536;
+/** More PAN ids than this are a flood: then what is known of networks is learnt anew. */
+const networksMax = 4_096;
 /** Frames under one key sequence number that no key opens, after which only some of them are tried with all keys. */
 const failuresMax = 1_024;
 /** Then one of so many: a capture full of invented keys and frames must not take hours. */
@@ -199,20 +201,19 @@ export class Dissector {
     });
   }
 
+  #memory(pan: number): NetworkMemory {
+    const found = this.#networks.get(pan);
+    if (found !== undefined) return found;
+    if (this.#networks.size >= networksMax) this.#networks.clear();
+    const level = this.#forcedLevel ?? usualLevel;
+    const added = { level, levelProbes: 0, keys: new Map(), failures: new Map(), keyCount: 0 };
+    this.#networks.set(pan, added);
+    return added;
+  }
+
   #openNwk(dissection: Dissection, auxiliary: AuxiliaryHeader | undefined): void {
     if (auxiliary?.source === undefined) return;
-    const pan = dissection.mac.destinationPan;
-    let memory = this.#networks.get(pan);
-    if (memory === undefined) {
-      memory = {
-        level: this.#forcedLevel ?? usualLevel,
-        levelProbes: 0,
-        keys: new Map(),
-        failures: new Map(),
-        keyCount: 0,
-      };
-      this.#networks.set(pan, memory);
-    }
+    const memory = this.#memory(dissection.mac.destinationPan);
     const remembered = memory.keys.get(auxiliary.keySequence);
     const skips = this.#keysOnly && dissection.nwk?.frameType !== NwkFrameType.data;
     if (remembered !== undefined && skips) return;
@@ -334,10 +335,33 @@ export class Dissector {
     const keys = this.#keyring.keys(
       auxiliary.keyIdentifier === KeyIdentifier.networkKey ? "network" : "link",
     );
-    const bits = dissection.nwkLevel === 0 ? (this.#forcedLevel ?? usualLevel) : dissection.nwkLevel;
+    const memory = this.#memory(mac.destinationPan);
+    const isKnown = dissection.nwkLevel !== 0 || this.#forcedLevel !== undefined || memory.keys.size > 0;
+    if (this.#tryAps(dissection, at, { auxiliary, source, keys, bits: dissection.nwkLevel || memory.level }))
+      return;
+    if (isKnown || memory.levelProbes >= levelProbesMax) return;
+    // A join shows its level before any frame of the network does.
+    memory.levelProbes++;
+    const level = otherLevels.find((bits) => this.#tryAps(dissection, at, { auxiliary, source, keys, bits }));
+    if (level !== undefined) memory.level = level;
+  }
+
+  #tryAps(
+    dissection: Dissection,
+    at: { readonly bytes: Uint8Array; readonly end: number; readonly buffer: Uint8Array },
+    how: {
+      readonly auxiliary: AuxiliaryHeader;
+      readonly source: Eui64;
+      readonly keys: readonly ZigbeeKey[];
+      readonly bits: number;
+    },
+  ): boolean {
+    const { aps } = dissection;
+    if (aps === undefined) return false;
+    const { auxiliary, bits } = how;
     const level = securityLevel(bits);
     const control = (auxiliary.control & ~7) | bits;
-    setZigbeeNonce(this.#nonce, source, auxiliary.frameCounter, control);
+    setZigbeeNonce(this.#nonce, how.source, auxiliary.frameCounter, control);
     const input = {
       bytes: at.bytes.subarray(0, at.end),
       start: aps.start,
@@ -348,7 +372,7 @@ export class Dissector {
       patchOffset: auxiliary.controlOffset,
       patchValue: control,
     };
-    for (const key of keys) {
+    for (const key of how.keys) {
       const count = openCcmStar(keyFor(key, auxiliary.keyIdentifier), input, at.buffer);
       if (count === -1) continue;
       dissection.apsProtection = "opened";
@@ -356,8 +380,9 @@ export class Dissector {
       dissection.apsPayload = at.buffer;
       dissection.apsPayloadStart = 0;
       dissection.apsPayloadEnd = count;
-      return;
+      return true;
     }
+    return false;
   }
 }
 

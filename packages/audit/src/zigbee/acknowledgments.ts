@@ -2,15 +2,20 @@ import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 
-import { type Evidence } from "../finding.ts";
+import { type Confidence, type Evidence } from "../finding.ts";
 import { type AuditContext, broadcastAddresses, networkName, setBounded } from "./context.ts";
 
 /** An acknowledgement is on its way sooner than this after the frame began: the longest frame takes 4.3 ms. */
 const answerUsMax = 7_000;
-/** How far from what is usual for a device the strength of its acknowledgement has to be. */
+/** How far from what is usual for a device the strength of its acknowledgement has to be: so many dB, and so many standard deviations. */
 const strangeDb = 8;
-const heardMin = 5;
+const strangeDeviations = 4;
+const heardMin = 8;
 const strangeMin = 5;
+/** Frames of a device over which its mean and its spread are taken. */
+const rememberedFrames = 32;
+/** Acknowledgements that wait for the next frame of their device. */
+const pendingMax = 64;
 /** Tries of one message, each acknowledged by the MAC of its receiver, and messages of which no try was confirmed. */
 const triesMin = 2;
 const unconfirmedMin = 3;
@@ -22,16 +27,24 @@ const confirmationUsMax = 20_000_000;
 /** How a device is usually heard. */
 interface Strength {
   mean: number;
+  variance: number;
   count: number;
   /** Acknowledgements in its name that were heard otherwise, and as usual. */
   strange: number;
   usual: number;
+  /** Those heard otherwise since its last frame: they count when that of the device itself has not changed. */
+  pending: Evidence[];
 }
 
 /** A message that waits for the confirmation of its receiver. */
 interface Message {
   readonly sinceUs: number;
+  /** Of the last try: the MAC may send each again. */
+  macSequence: number;
   tries: number;
+  /** Tries that were acknowledged at the last hop. */
+  acknowledged: number;
+  isAcknowledged: boolean;
   /** Its second try. */
   evidence: Evidence | undefined;
 }
@@ -54,6 +67,8 @@ export class AcknowledgmentDetector {
   #pan = -1;
   #frame = 0;
   #timeUs = 0;
+  /** The message in that frame, if it waits for a confirmation. */
+  #message: Message | undefined;
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -67,11 +82,13 @@ export class AcknowledgmentDetector {
       this.#seeAcknowledgment(dissection);
       return;
     }
-    if (mac.sourceShort !== -1 && frame.rssi !== undefined) this.#learn(pan, mac.sourceShort, frame.rssi);
+    if (mac.sourceShort !== -1 && frame.rssi !== undefined && Number.isFinite(frame.rssi))
+      this.#learn(pan, mac.sourceShort, frame.rssi);
     this.#seeConfirmation(dissection, pan);
     const asks =
       mac.acknowledgmentRequest && mac.destinationShort !== -1 && this.#context.facts.isZigbee(pan);
     this.#sequence = -1;
+    this.#message = undefined;
     if (!asks) return;
     this.#sequence = mac.sequence;
     this.#receiver = mac.destinationShort;
@@ -83,6 +100,9 @@ export class AcknowledgmentDetector {
 
   /** Time is over for those that are not confirmed yet. */
   finish(): void {
+    for (const [device, strength] of this.#strengths) {
+      this.#report(Math.floor(device / 0x10000), device & 0xffff, strength, "possible");
+    }
     for (const [pan, messages] of this.#waiting) {
       for (const [identity, message] of messages) this.#giveUp(pan, identity, message);
     }
@@ -90,32 +110,59 @@ export class AcknowledgmentDetector {
 
   #learn(pan: number, short: number, rssi: number): void {
     const device = pan * 0x10000 + short;
-    const strength = this.#strengths.get(device) ?? { mean: rssi, count: 0, strange: 0, usual: 0 };
+    const strength = this.#strengths.get(device) ?? {
+      mean: rssi,
+      variance: 0,
+      count: 0,
+      strange: 0,
+      usual: 0,
+      pending: [],
+    };
     setBounded(this.#strengths, device, strength, rememberedMax);
-    strength.count++;
-    strength.mean += (rssi - strength.mean) / Math.min(strength.count, 32);
+    // Who is heard otherwise itself has moved, or something in its way has.
+    if (isStrange(strength, rssi)) strength.pending = [];
+    else this.#report(pan, short, strength, "probable");
+    const weight = 1 / Math.min(++strength.count, rememberedFrames);
+    const off = rssi - strength.mean;
+    strength.mean += weight * off;
+    strength.variance = (1 - weight) * (strength.variance + weight * off * off);
   }
 
   #seeAcknowledgment(dissection: Dissection): void {
     const { mac, frame } = dissection;
     const isAnswer = this.#sequence === mac.sequence && frame.timeUs - this.#timeUs <= answerUsMax;
     this.#sequence = -1;
-    if (!isAnswer || frame.rssi === undefined) return;
+    if (!isAnswer) return;
+    if (this.#message !== undefined && !this.#message.isAcknowledged) {
+      this.#message.isAcknowledged = true;
+      this.#message.acknowledged++;
+    }
+    if (frame.rssi === undefined || !Number.isFinite(frame.rssi)) return;
     const strength = this.#strengths.get(this.#pan * 0x10000 + this.#receiver);
     if (strength === undefined || strength.count < heardMin) return;
-    const off = frame.rssi - strength.mean;
-    if (Math.abs(off) < strangeDb) {
+    if (!isStrange(strength, frame.rssi)) {
       strength.usual++;
       return;
     }
-    if (++strength.strange < strangeMin) return;
+    if (strength.pending.length >= pendingMax) return;
     const device = this.#context.deviceName(this.#pan, this.#receiver);
     const usual = Math.round(strength.mean);
-    this.#context.add("ZB-ACK-FORGED", `device ${device} in ${networkName(this.#pan)}`, dissection, {
-      confidence: strength.usual > 0 ? "probable" : "possible",
-      summary: `${strength.strange} acknowledgements in its name were heard at another strength than the device`,
-      fields: { receiver: device, rssi: frame.rssi, usualRssi: usual, acknowledged: this.#frame },
-    });
+    const fields = { receiver: device, rssi: frame.rssi, usualRssi: usual, acknowledged: this.#frame };
+    strength.pending.push(this.#context.evidence(dissection, fields));
+  }
+
+  /** Counts acknowledgements that were heard otherwise than the device before and after them. */
+  #report(pan: number, short: number, strength: Strength, confidence: Confidence): void {
+    if (strength.pending.length === 0) return;
+    const device = this.#context.deviceName(pan, short);
+    for (const evidence of strength.pending) {
+      if (++strength.strange < strangeMin) continue;
+      this.#context.addEvidence("ZB-ACK-FORGED", `device ${device} in ${networkName(pan)}`, evidence, {
+        confidence: strength.usual > 0 ? confidence : "possible",
+        summary: `${strength.strange} acknowledgements in its name were heard at another strength than the device`,
+      });
+    }
+    strength.pending = [];
   }
 
   #seeMessage(dissection: Dissection, pan: number): void {
@@ -129,6 +176,10 @@ export class AcknowledgmentDetector {
     setBounded(this.#waiting, pan, messages, networksMax);
     const before = messages.get(identity);
     if (before !== undefined && frame.timeUs - before.sinceUs < confirmationUsMax) {
+      this.#message = before;
+      if (before.macSequence === mac.sequence) return;
+      before.macSequence = mac.sequence;
+      before.isAcknowledged = false;
       before.tries++;
       before.evidence ??= this.#context.evidence(dissection, {
         source: this.#context.deviceName(pan, nwk.sourceShort),
@@ -138,7 +189,15 @@ export class AcknowledgmentDetector {
       return;
     }
     if (before !== undefined) this.#giveUp(pan, identity, before);
-    setBounded(messages, identity, { sinceUs: frame.timeUs, tries: 1, evidence: undefined }, rememberedMax);
+    this.#message = {
+      sinceUs: frame.timeUs,
+      macSequence: mac.sequence,
+      tries: 1,
+      acknowledged: 0,
+      isAcknowledged: false,
+      evidence: undefined,
+    };
+    setBounded(messages, identity, this.#message, rememberedMax);
   }
 
   #seeConfirmation({ aps, nwk }: Dissection, pan: number): void {
@@ -146,9 +205,10 @@ export class AcknowledgmentDetector {
     this.#waiting.get(pan)?.delete(identityOf(nwk.destinationShort, nwk.sourceShort, aps.counter));
   }
 
-  #giveUp(pan: number, identity: number, { tries, evidence }: Message): void {
+  #giveUp(pan: number, identity: number, { tries, acknowledged, evidence }: Message): void {
     this.#waiting.get(pan)?.delete(identity);
-    if (tries < triesMin || evidence === undefined) return;
+    // Where the sniffer does not hear the acknowledgements, it would not hear the confirmation either.
+    if (tries < triesMin || acknowledged < tries || evidence === undefined) return;
     const source = Math.floor(identity / 2 ** 24);
     const lost = this.#unconfirmed.get(pan * 0x10000 + source) ?? [];
     setBounded(this.#unconfirmed, pan * 0x10000 + source, lost, rememberedMax);
@@ -164,6 +224,11 @@ export class AcknowledgmentDetector {
       });
     }
   }
+}
+
+/** Whether a device that is usually heard like this cannot be heard at `rssi`. */
+function isStrange({ mean, variance }: Strength, rssi: number): boolean {
+  return Math.abs(rssi - mean) >= Math.max(strangeDb, strangeDeviations * Math.sqrt(variance));
 }
 
 /** Sender, receiver and APS counter in one number. */

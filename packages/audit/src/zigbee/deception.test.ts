@@ -47,9 +47,12 @@ function acknowledged(frame: Uint8Array): Uint8Array {
   return encodeAcknowledgment(frame[2] ?? 0, false);
 }
 
-async function found(frames: readonly CapturedFrame[]): Promise<string[]> {
+async function found(
+  frames: readonly CapturedFrame[],
+  ...otherKeys: readonly Uint8Array[]
+): Promise<string[]> {
   const keyring = new Keyring();
-  keyring.add(networkKey, "network", { kind: "given" });
+  for (const key of [networkKey, ...otherKeys]) keyring.add(key, "network", { kind: "given" });
   keyring.add(linkKey, "link", { kind: "given" });
   const { findings } = await auditZigbee({
     keyring,
@@ -85,6 +88,27 @@ function heard(strength: number): CapturedFrame[] {
     const frame = data();
     hear(frame, -50, 50_000);
     hear(acknowledged(frame), strength, 2_000);
+  }
+  return frames;
+}
+
+/** Acknowledgements of the coordinator and frames of its own, both as strong as it is heard at that time. */
+function wandering(strengthAt: (step: number) => number): CapturedFrame[] {
+  const frames: CapturedFrame[] = [];
+  let timeUs = 1_700_000_000_000_000;
+  const hear = (bytes: Uint8Array, rssi: number, afterUs: number): void => {
+    timeUs += afterUs;
+    const number = frames.length + 1;
+    frames.push({ number, timeUs, bytes, frameCheck: "good", rssi, channel: undefined });
+  };
+  for (let step = 0; step < 300; step++) {
+    if (step % 6 === 0) {
+      hear(own(), strengthAt(step), 50_000);
+      continue;
+    }
+    const frame = data();
+    hear(frame, -50, 50_000);
+    hear(acknowledged(frame), strengthAt(step), 2_000);
   }
   return frames;
 }
@@ -140,6 +164,45 @@ describe("the use of a stolen key", () => {
   });
 });
 
+describe("honest networks that look strange", () => {
+  const otherKey = unhex("1e2d3c4b5a69788796a5b4c3d2e1f05f");
+
+  it("are two that have one PAN id, and a coordinator each", async () => {
+    const theirs = () =>
+      data({ from: other, source: 0, destination: deviceShort, key: otherKey, payload: build.apsData() });
+    const frames = build.captured([own(), theirs(), own(), theirs(), own(), theirs()]);
+    assert.deepEqual(await found(frames, otherKey), []);
+  });
+
+  it("give one device link keys for two partners", async () => {
+    const frames = [other, centre].map((partner, index) => {
+      counter++;
+      const key = linkKey.map((byte) => byte ^ (index + 1));
+      const payload = joined(Uint8Array.of(5, 3), key, eui64Bytes(partner), Uint8Array.of(1));
+      const protection = { key: linkKey, source: centre, counter, identifier: 3 };
+      return data({
+        from: centre,
+        source: 0,
+        destination: deviceShort,
+        payload: build.apsCommand(payload, protection),
+      });
+    });
+    assert.deepEqual(await found(build.captured(frames)), []);
+  });
+
+  it("hand one report of a PAN id conflict on from router to router", async () => {
+    const report = joined(Uint8Array.of(9, 1), eui64Bytes(centre), unhex("621a"));
+    const frames = [4, 3, 2, 1].map((hop) => {
+      counter++;
+      const protection = { key: networkKey, source: other, counter };
+      const nwk = { destination: 0, source: 5, sequence: 77, radius: 20 + hop, command: true, protection };
+      const to = { pan, destination: hop - 1, source: hop, macSequence: counter & 0xff };
+      return build.macData(to, build.nwkFrame(nwk, report));
+    });
+    assert.deepEqual(await found(build.captured(frames)), []);
+  });
+});
+
 describe("forged acknowledgements", () => {
   it("are found by a strength that is not the receiver's", async () => {
     assert.deepEqual(await found(heard(-45)), ["ZB-ACK-FORGED: 20 22 24 26 28 30"]);
@@ -150,8 +213,23 @@ describe("forged acknowledgements", () => {
   });
 
   it("leave messages that are sent again and again and never confirmed", async () => {
-    const frames = [1, 2, 3].flatMap((apsCounter) => [message(apsCounter), message(apsCounter)]);
-    assert.deepEqual(await found(build.captured(frames)), ["ZB-UNCONFIRMED: 2 4 6"]);
+    const frames = [1, 2, 3].flatMap((apsCounter) => {
+      const tries = [message(apsCounter), message(apsCounter)];
+      return tries.flatMap((frame) => [frame, acknowledged(frame)]);
+    });
+    assert.deepEqual(await found(build.captured(frames, 2_000)), ["ZB-UNCONFIRMED: 3 7 11"]);
+  });
+
+  it("are not behind messages of which the sniffer hears one side only", async () => {
+    const frames = [1, 2, 3, 4].flatMap((n) => [message(n), message(n)]);
+    assert.deepEqual(await found(build.captured(frames)), []);
+    const again = [1, 2, 3, 4].map(message).flatMap((frame) => [frame, frame, acknowledged(frame)]);
+    assert.deepEqual(await found(build.captured(again, 5_000)), [], "the MAC sends again");
+  });
+
+  it("are not acknowledgements of a receiver whose strength varies by much, nor of one that moves", async () => {
+    assert.deepEqual(await found(wandering((step) => -60 + 14 * Math.sin(3 * step))), []);
+    assert.deepEqual(await found(wandering((step) => (step < 30 ? -50 : -65))), []);
   });
 
   it("are not behind messages that are confirmed at the second try", async () => {

@@ -1,5 +1,6 @@
 import { type Dissection } from "@postern/zigbee/dissection";
 import { type Eui64 } from "@postern/zigbee/eui64";
+import { type ZigbeeKey } from "@postern/zigbee/keyring";
 
 import { type AuditContext, type Detector, hex16, networkName, setBounded } from "./context.ts";
 
@@ -18,20 +19,23 @@ interface Speaker {
  */
 export class IdentityDetector implements Detector {
   readonly #context: AuditContext;
-  readonly #speakers = new Map<number, Speaker>();
+  /** By key as well: two networks may have one PAN id, and a coordinator of the same address each. */
+  readonly #speakers = new Map<ZigbeeKey, Map<number, Speaker>>();
 
   constructor(context: AuditContext) {
     this.#context = context;
   }
 
   see(dissection: Dissection, pan: number): void {
-    const { nwk, mac, nwkProtection } = dissection;
+    const { nwk, mac, nwkKey } = dissection;
     const source = nwk?.auxiliary?.source;
-    if (nwkProtection !== "opened" || source === undefined || mac.sourceShort === -1) return;
+    if (nwkKey === undefined || source === undefined || mac.sourceShort === -1) return;
     const at = pan * 0x10000 + mac.sourceShort;
-    const speaker = this.#speakers.get(at);
+    let speakers = this.#speakers.get(nwkKey);
+    if (speakers === undefined) this.#speakers.set(nwkKey, (speakers = new Map()));
+    const speaker = speakers.get(at);
     if (speaker === undefined) {
-      setBounded(this.#speakers, at, { now: source, before: undefined }, addressesMax);
+      setBounded(speakers, at, { now: source, before: undefined }, addressesMax);
       return;
     }
     if (speaker.now === source) return;

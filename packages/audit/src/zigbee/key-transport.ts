@@ -16,6 +16,11 @@ import { weakness } from "./weak-key.ts";
 
 const destinationsMax = 10_000;
 
+/** Application keys name the partner of whom they are for, not whom they are for. @see Zigbee §4.4.3.2 */
+function namesPartner({ keyType }: TransportKey): boolean {
+  return keyType === KeyType.applicationLinkKey || keyType === KeyType.applicationMasterKey;
+}
+
 type TransportKey = Extract<Dissection["apsCommand"], { kind: "transport-key" }>;
 
 /** Looks at how keys travel and what they are. @see thesis 6.3, 6.6; Zigbee §4.4.3 */
@@ -95,7 +100,7 @@ export class KeyTransportDetector implements Detector {
       const summary = (count: number) =>
         `${count} Transport Key ${count === 1 ? "command opens" : "commands open"} with the well-known key ${name}`;
       this.#context.add("ZB-KEY-KNOWN-LINK", subject, dissection, { confidence: "certain", summary, fields });
-    } else if (apsKey !== undefined && command.destination !== undefined) {
+    } else if (apsKey !== undefined && command.destination !== undefined && !namesPartner(command)) {
       const first = this.#usedFor.get(apsKey);
       if (first === undefined) setBounded(this.#usedFor, apsKey, command.destination, destinationsMax);
       else if (first !== command.destination) {

@@ -31,7 +31,8 @@ interface Request {
 interface Membership {
   readonly requests: SlidingWindow<Request>;
   readonly openings: SlidingWindow<Evidence>;
-  readonly seenOpenings: Set<string>;
+  /** Every router on their way sends a message again. */
+  readonly seenMessages: Set<string>;
   readonly orphans: Set<Eui64>;
   /** The first beacon of each extended PAN id. */
   readonly extendedPans: Map<Eui64, number>;
@@ -64,7 +65,7 @@ export class MembershipDetector implements Detector {
     const added: Membership = {
       requests: new SlidingWindow(floodWindowUs),
       openings: new SlidingWindow(openingsWindowUs),
-      seenOpenings: new Set(),
+      seenMessages: new Set(),
       orphans: new Set(),
       extendedPans: new Map(),
       conflicts: 0,
@@ -179,7 +180,7 @@ export class MembershipDetector implements Detector {
         dissection.nwkPayloadStart,
         dissection.nwkPayloadEnd,
       );
-      if (command.kind === "network-report")
+      if (command.kind === "network-report" && this.#isNew(pan, `report ${nwk.sourceShort} ${nwk.sequence}`))
         this.#seeConflict(dissection, pan, "NWK report of a PAN id conflict");
       if (command.kind === "rejoin-request" && !nwk.security && command.stopped === undefined) {
         this.#context.add("ZB-REJOIN-UNSECURED", networkName(pan), dissection, {
@@ -203,12 +204,8 @@ export class MembershipDetector implements Detector {
     if (nwk === undefined || aps === undefined || apsPayload === undefined) return;
     const zdp = decodeZdpFrame(aps.cluster, apsPayload, apsPayloadStart, apsPayloadEnd);
     if (zdp.kind !== "permit-joining" || zdp.stopped !== undefined || zdp.seconds === 0) return;
-    const { openings, seenOpenings } = this.#membership(pan);
-    // A broadcast is repeated by every router.
-    const identity = `${nwk.sourceShort} ${nwk.sequence} ${aps.counter}`;
-    if (seenOpenings.has(identity)) return;
-    if (seenOpenings.size >= 1_000) seenOpenings.clear();
-    seenOpenings.add(identity);
+    const { openings } = this.#membership(pan);
+    if (!this.#isNew(pan, `opening ${nwk.sourceShort} ${nwk.sequence} ${aps.counter}`)) return;
     const evidence = this.#context.evidence(dissection, {
       command: "ZDP permit joining request",
       seconds: zdp.seconds,
@@ -228,6 +225,15 @@ export class MembershipDetector implements Detector {
             : `joining was opened ${count} times, each within a minute of others`,
       });
     }
+  }
+
+  /** Whether a message was not seen before, on another hop or sent again. */
+  #isNew(pan: number, identity: string): boolean {
+    const { seenMessages } = this.#membership(pan);
+    if (seenMessages.has(identity)) return false;
+    if (seenMessages.size >= 1_000) seenMessages.clear();
+    seenMessages.add(identity);
+    return true;
   }
 
   #seeConflict(dissection: Dissection, pan: number, command: string): void {
