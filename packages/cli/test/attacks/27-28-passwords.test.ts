@@ -130,7 +130,7 @@ describe("attacks 27 and 28: no password, and too many", () => {
       );
       assert.equal(connack.reasonCode, 0);
       const flood = Array.from({ length: 200 }, (_, index) =>
-        codeOf(plain, { username: `guess-${index % 40}`, password: "x", from: "127.0.3.1" }),
+        codeOf(plain, { username: `guess-${index % 40}`, password: `x-${index}`, from: "127.0.3.1" }),
       );
       const pings: number[] = [];
       const over = Promise.all(flood);

@@ -127,6 +127,35 @@ describe("what a connection must prove", () => {
     assert.equal(t.failures.status.failures.password, 1);
   });
 
+  it("is looked at once when many connections bring it at the same moment, and wrong counts once", async () => {
+    const t = prepareChain({
+      queue: new PasswordQueue({ runningMax: 1, waitingMax: 0, waitMsMax: 1_000 }, () => 0),
+    });
+    const burst = (text: string): Promise<string[]> =>
+      Promise.all(
+        Array.from({ length: 200 }, async () =>
+          outcome(await t.connect({ username: "pump", password: password(text) })),
+        ),
+      );
+    assert.deepEqual(new Set(await burst("generated-password")), new Set(["pump by password"]));
+    assert.deepEqual(new Set(await burst("wrong")), new Set(["0x86"]));
+    assert.equal(t.failures.status.failures.password, 1);
+  });
+
+  it("does not open the door for another that is tried at the same moment", async () => {
+    const t = prepareChain();
+    const attempts: RequestParts[] = [
+      { username: "pump", password: right },
+      { username: "pump", password: password("wrong") },
+      { username: "desk", password: right },
+      { username: "pump", password: password("wrong"), address: "192.0.2.2" },
+      { username: "pump", password: right, address: "192.0.2.2" },
+    ];
+    const results = await Promise.all(attempts.map(async (parts) => t.connect(parts)));
+    assert.deepEqual(results.map(outcome), ["pump by password", "0x86", "0x86", "0x86", "pump by password"]);
+    assert.equal(t.failures.status.failures.password, 3);
+  });
+
   it("is refused unseen (0x9F) after too many failures, and a certificate still lets in", async () => {
     const t = prepareChain();
     for (let index = 0; index < 5; index += 1) await t.connect({ username: "pump", password: password("x") });

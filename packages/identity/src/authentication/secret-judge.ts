@@ -9,6 +9,7 @@ import {
 } from "./credentials.ts";
 import type { FailureKind, FailureRecorder } from "./failure-recorder.ts";
 import type { DeviceDirectory, PasswordAuthenticator } from "./password-authenticator.ts";
+import { SameAttempts } from "./same-attempts.ts";
 import type { TokenVerifier } from "../tokens/token-verifier.ts";
 import type { Hook } from "../hook/hook.ts";
 
@@ -34,6 +35,7 @@ type Judgement =
 export class SecretJudge {
   readonly #options: SecretJudgeOptions;
   readonly #wait: (ms: number) => Promise<void>;
+  readonly #same = new SameAttempts<CredentialsResult>();
 
   constructor(options: SecretJudgeOptions) {
     this.#options = options;
@@ -65,7 +67,11 @@ export class SecretJudge {
         RefusalCode.badUserNameOrPassword,
         "it gave a password that is no token of a known issuer, and no user name",
       );
-    return this.#throttled(request, username, () => this.#password(request, username, password));
+    const judge = (): Promise<CredentialsResult> =>
+      this.#throttled(request, username, () => this.#password(request, username, password));
+    // What a hook is asked is about one connection.
+    if (this.#options.hook !== undefined) return judge();
+    return this.#same.join({ address: request.peer.address, username, password }, judge);
   }
 
   async #throttled(
