@@ -4,19 +4,14 @@ import { resolve } from "node:path";
 import { comparedWith, parseBaseline } from "@postern/audit/baseline";
 import { isAtLeast, severities, type Severity } from "@postern/audit/finding";
 import { auditZigbee } from "@postern/audit/zigbee/audit";
-import { auditHtml } from "@postern/audit/zigbee/report-html";
-import { auditJson } from "@postern/audit/zigbee/report-json";
-import { auditText } from "@postern/audit/zigbee/report-text";
-import { zigbeeRules } from "@postern/audit/zigbee/rules";
-import { sarifLog } from "@postern/audit/sarif";
 import { errorText } from "@postern/core/errors";
+import type { CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvester";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
-import { loadCbkeSecrets } from "./cbke-secrets.ts";
+import { formattedReport, reportFormats } from "./audit-report.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
-import { version } from "../version.ts";
-import { loadInventory } from "./inventory.ts";
+import { loadExpected } from "./expected.ts";
 import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
@@ -53,17 +48,15 @@ export async function auditCommand(
   const failOn = severityOf(options.failOn);
   const level = levelOf(options.level);
   const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, ["crc", "ti", "none"]);
-  const format = oneOf("--format", options.format, ["text", "json", "sarif", "html"]);
+  const format = oneOf("--format", options.format, reportFormats);
   const keyring = createKeyring({
     keys: options.key ?? [],
     installCodes: options.installCode ?? [],
     file: options.keyFile === undefined ? undefined : resolve(context.cwd, options.keyFile),
   });
   const baseline = options.baseline === undefined ? undefined : loadBaseline(options.baseline, context.cwd);
-  const { inventory, cbke } = options;
-  const cbkeSecrets = cbke === undefined ? undefined : loadCbkeSecrets(resolve(context.cwd, cbke), cbke);
-  const expected =
-    inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
+  const cbkeSecrets = options.cbke === undefined ? undefined : await loadSecrets(options.cbke, context);
+  const expected = await loadExpected(options.inventory, context);
   const signal = context.interruption();
   const name = file === "-" ? "standard input" : file;
   try {
@@ -84,21 +77,7 @@ export async function auditCommand(
     const { problem } = capture;
     const report =
       baseline === undefined ? audited : { ...audited, findings: comparedWith(audited.findings, baseline) };
-    if (format === "json") {
-      context.stdout.write(`${JSON.stringify(auditJson(report, { file: name, problem }), undefined, 2)}\n`);
-    } else if (format === "sarif") {
-      const log = sarifLog(report.findings, {
-        rules: zigbeeRules,
-        file: name,
-        version,
-        successful: problem === undefined && !report.hasWrongKeys,
-      });
-      context.stdout.write(`${JSON.stringify(log, undefined, 2)}\n`);
-    } else if (format === "html") {
-      context.stdout.write(auditHtml(report, { file: name, problem: problem?.reason }));
-    } else if (report.frames > 0 || problem === undefined) {
-      context.stdout.write(auditText(report, name));
-    }
+    context.stdout.write(await formattedReport(report, format, { file: name, problem }));
     if (problem !== undefined) {
       const kept = report.frames > 0 ? ` (the report is of the ${report.frames} frames before)` : "";
       context.stderr.write(`postern: ${name}: ${problem.reason}${kept}\n`);
@@ -116,6 +95,12 @@ export async function auditCommand(
     if (!signal.aborted) throw thrown;
     context.exitCode = ExitCode.interrupted;
   }
+}
+
+/** What checks secrets is loaded only when there are some. */
+async function loadSecrets(name: string, context: CommandContext): Promise<readonly CbkeSecrets[]> {
+  const { loadCbkeSecrets } = await import("./cbke-secrets.ts");
+  return loadCbkeSecrets(resolve(context.cwd, name), name);
 }
 
 function loadBaseline(file: string, cwd: string): ReadonlySet<string> {

@@ -11,9 +11,11 @@ import { errorCode, errorText } from "@postern/core/errors";
 import { type InputStream } from "../context.ts";
 import { UsageError } from "../errors.ts";
 
-const chunkBytes = 1_048_576;
+/** The first chunk is small, for those who look only at the beginning; each is twice the one before, up to the longest. */
+const chunkBytesMin = 16_384;
+const chunkBytesMax = 262_144;
 
-/** Called with bytes of the capture, and how many bytes of the file were read since the last call. */
+/** Called with bytes of the capture, valid until it returns, and how many bytes of the file were read since the last call. */
 type OnChunk = (chunk: Uint8Array, fileBytes: number) => void;
 
 /** A capture that can be read from its beginning again and again. */
@@ -67,16 +69,36 @@ async function firstBytes(
   }
 }
 
-async function readChunks(
+function readChunks(
   path: string,
   isGzip: boolean,
   onChunk: OnChunk,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const file = createReadStream(path, { highWaterMark: chunkBytes, signal });
-  const stream = isGzip ? file.pipe(createGunzip({ chunkSize: chunkBytes })) : file;
+  return isGzip ? readCompressed(path, onChunk, signal) : readPlain(path, onChunk, signal);
+}
+
+/** In one piece of memory that is used again: a new one for each chunk makes the engine collect all of its garbage. */
+async function readPlain(path: string, onChunk: OnChunk, signal: AbortSignal): Promise<undefined> {
+  await using file = await open(path, "r");
+  const memory = new Uint8Array(chunkBytesMax);
+  for (let wanted = chunkBytesMin; ; wanted = Math.min(2 * wanted, chunkBytesMax)) {
+    const { bytesRead } = await file.read(memory, 0, wanted);
+    signal.throwIfAborted();
+    if (bytesRead === 0) return;
+    onChunk(memory.subarray(0, bytesRead), bytesRead);
+  }
+}
+
+async function readCompressed(
+  path: string,
+  onChunk: OnChunk,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const file = createReadStream(path, { highWaterMark: chunkBytesMax, signal });
+  const stream = file.pipe(createGunzip({ chunkSize: chunkBytesMax }));
   // `pipe` does not pass on errors of the file.
-  if (isGzip) file.on("error", (error) => stream.destroy(error));
+  file.on("error", (error) => stream.destroy(error));
   let reported = 0;
   stream.on("data", (chunk: Uint8Array) => {
     const since = file.bytesRead - reported;
@@ -88,8 +110,7 @@ async function readChunks(
     return undefined;
   } catch (thrown) {
     if (signal.aborted) throw thrown;
-    const isBroken = isGzip && (errorCode(thrown) ?? "").startsWith("Z_");
-    if (!isBroken) throw thrown;
+    if (!(errorCode(thrown) ?? "").startsWith("Z_")) throw thrown;
     return `the compressed file is cut off or damaged (${errorText(thrown)})`;
   } finally {
     file.destroy();

@@ -7,7 +7,7 @@ import type { CommandContext } from "../context.ts";
 import { ExitCode } from "../errors.ts";
 import { wrongKeysText } from "./audit-command.ts";
 import { openCaptureFile, spoolCapture } from "./capture-source.ts";
-import { loadInventory } from "./inventory.ts";
+import { loadExpected } from "./expected.ts";
 import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
@@ -25,14 +25,13 @@ export async function checklistCommand(
   options: ChecklistCommandOptions,
   context: CommandContext,
 ): Promise<void> {
-  const { keyFile, inventory } = options;
+  const { keyFile } = options;
   const keyring = createKeyring({
     keys: [],
     installCodes: [],
     file: keyFile === undefined ? undefined : resolve(context.cwd, keyFile),
   });
-  const expected =
-    inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
+  const expected = await loadExpected(options.inventory, context);
   const signal = context.interruption();
   try {
     await using source =

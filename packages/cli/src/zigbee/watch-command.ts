@@ -11,7 +11,7 @@ import { frameOfZep } from "@postern/zigbee/capture/link-type";
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { openAlerts } from "./alerts.ts";
-import { loadInventory } from "./inventory.ts";
+import { loadExpected } from "./expected.ts";
 import { createKeyring } from "./keys.ts";
 import { wholeNumber } from "./sim-command.ts";
 
@@ -42,9 +42,8 @@ export async function watchCommand(options: WatchCommandOptions, context: Comman
   }
   const minutes = wholeNumber("--minutes", options.minutes, 1, 1_440);
   const everySeconds = wholeNumber("--every", options.every, 1, 3_600);
-  const { inventory, keyFile } = options;
-  const expected =
-    inventory === undefined ? undefined : loadInventory(resolve(context.cwd, inventory), inventory);
+  const { keyFile } = options;
+  const expected = await loadExpected(options.inventory, context);
   const keyring = createKeyring({
     keys: [],
     installCodes: [],

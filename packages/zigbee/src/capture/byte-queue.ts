@@ -1,6 +1,7 @@
 /** Bytes that arrived in chunks and have not been used yet. */
 export class ByteQueue {
   #bytes: Uint8Array = new Uint8Array(0);
+  #own: Uint8Array = new Uint8Array(0);
   #offset = 0;
   #consumed = 0;
 
@@ -22,17 +23,33 @@ export class ByteQueue {
     return this.#bytes.length - this.#offset;
   }
 
+  /** Adds bytes, which are used in place until `keep` is called. Ends earlier views. */
   push(chunk: Uint8Array): void {
-    if (this.length === 0) {
+    const left = this.length;
+    if (left === 0) {
       // Views of a `Buffer` cost more than views of plain bytes, and every frame is one.
       this.#bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+      this.#offset = 0;
     } else {
-      const rest = this.#bytes.subarray(this.#offset);
-      const whole = new Uint8Array(rest.length + chunk.length);
-      whole.set(rest);
-      whole.set(chunk, rest.length);
-      this.#bytes = whole;
+      this.#hold(left + chunk.length);
+      this.#own.set(chunk, left);
     }
+  }
+
+  /** Copies what is left, so that the memory of the chunk that was pushed last can be used for the next one. */
+  keep(): void {
+    this.#hold(this.length);
+  }
+
+  /**
+   * Puts what is left at the beginning of memory of our own, with room for `count` bytes. It is the same again and again: new memory
+   * for each chunk makes the engine collect all of its garbage.
+   */
+  #hold(count: number): void {
+    const rest = this.#bytes.subarray(this.#offset);
+    if (this.#own.length < count) this.#own = new Uint8Array(2 * count);
+    this.#own.set(rest);
+    this.#bytes = this.#own.subarray(0, count);
     this.#offset = 0;
   }
 

@@ -3,13 +3,13 @@ import { ByteQueue } from "./byte-queue.ts";
 import { type CapturedFrame, type CaptureProblem } from "./captured-frame.ts";
 import { DaintreeReader, daintreeMagic } from "./daintree.ts";
 import { frameOfRecord, type RecordInfo } from "./link-type.ts";
-import { createPcapReader, type FormatReader, isPcapMagic } from "./pcap.ts";
+import { createPcapReader, type FormatReader, isPcapMagic, type OnRecord } from "./pcap.ts";
 import { createPcapngReader, type OnKey, sectionHeaderBlock } from "./pcapng.ts";
 
 /** Longest of the beginnings that tell the formats apart. */
 const magicBytes = daintreeMagic.length;
 
-/** What the reader hands on while it reads. Frames are views: they are valid until the next chunk is pushed. */
+/** What the reader hands on while it reads. Frames are views: they are valid until `push` returns. */
 export interface CaptureSink {
   readonly onFrame: (frame: CapturedFrame) => void;
   /** A key that stands in the capture itself (pcapng). */
@@ -23,7 +23,8 @@ export interface CaptureSink {
 export class CaptureReader {
   readonly #queue = new ByteQueue();
   readonly #sink: CaptureSink;
-  readonly #frameCheck: FrameCheckFormat;
+  /** One function for the whole capture: the engine gives up code that it made for another. */
+  readonly #onRecord: OnRecord;
   #format: FormatReader | DaintreeReader | undefined;
   #problem: CaptureProblem | undefined;
   #unreadable = 0;
@@ -32,7 +33,16 @@ export class CaptureReader {
   /** `frameCheck`: how the frames of link type 195 end; `crc` unless the sniffer was a TI radio. */
   constructor(sink: CaptureSink, frameCheck: FrameCheckFormat = "crc") {
     this.#sink = sink;
-    this.#frameCheck = frameCheck;
+    this.#onRecord = (number, timeUs, linkType, bytes, start, end) => {
+      const info: RecordInfo = { number, timeUs, linkType, frameCheck };
+      const frame = frameOfRecord(bytes, start, end, info);
+      if (frame === undefined) {
+        this.#unreadable++;
+      } else {
+        this.#readable++;
+        this.#sink.onFrame(frame);
+      }
+    };
   }
 
   /** Why reading ended early; what came before it was handed on. */
@@ -45,11 +55,12 @@ export class CaptureReader {
     return this.#unreadable;
   }
 
-  /** Reads on. After a problem the rest is ignored. */
+  /** Reads on; `chunk` may be used again afterwards. After a problem the rest is ignored. */
   push(chunk: Uint8Array): void {
     if (this.#problem !== undefined || chunk.length === 0) return;
     this.#queue.push(chunk);
     this.#advance();
+    this.#queue.keep();
   }
 
   /** The file has ended: finds out whether it may end here. */
@@ -91,16 +102,7 @@ export class CaptureReader {
       this.#problem = this.#format.read(this.#queue, this.#sink.onFrame);
       return;
     }
-    this.#problem = this.#format.read(this.#queue, (number, timeUs, linkType, bytes, start, end) => {
-      const info: RecordInfo = { number, timeUs, linkType, frameCheck: this.#frameCheck };
-      const frame = frameOfRecord(bytes, start, end, info);
-      if (frame === undefined) {
-        this.#unreadable++;
-      } else {
-        this.#readable++;
-        this.#sink.onFrame(frame);
-      }
-    });
+    this.#problem = this.#format.read(this.#queue, this.#onRecord);
   }
 
   #recognized(): FormatReader | DaintreeReader | undefined {
