@@ -1,6 +1,7 @@
 import { TopicRight } from "@postern/core/topic-right";
 
 import { covers, intersects } from "./filter-language.ts";
+import { rightsOnAll, rightsOnAny } from "./filter-rights.ts";
 import type { Policy } from "./policy.ts";
 import { RightsIndex } from "./rights-index.ts";
 import { bindRule, type BoundRule, type Role, type SessionRule } from "./rules.ts";
@@ -52,13 +53,13 @@ export class ClientPermissions {
   readonly limits: ClientLimits;
   /** Values of placeholders that were refused, in words, for the audit log. */
   readonly problems: readonly string[];
-  readonly allows: readonly BoundRule[];
-  readonly denies: readonly BoundRule[];
   readonly sessionRules: readonly SessionRule[];
   readonly #shared: OfRoles;
-  /** Of the rules that say something else for each client; `undefined` when there are none. */
-  readonly #allowed: RightsIndex | undefined;
-  readonly #denied: RightsIndex | undefined;
+  /** The rules of each role that say something else for each client, and what they say for this one. */
+  readonly #own: readonly (readonly BoundRule[])[];
+  /** Of those, and of the rules that say the same for all. */
+  readonly #allowed: readonly RightsIndex[];
+  readonly #denied: readonly RightsIndex[];
   #rights: Map<string, number> | undefined = undefined;
 
   constructor(policy: Policy, subject: Subject) {
@@ -72,33 +73,20 @@ export class ClientPermissions {
     this.sessionRules = shared.sessionRules;
     if (!shared.hasOpenRules) {
       this.problems = noProblems;
-      this.allows = shared.allows;
-      this.denies = shared.denies;
-      this.#allowed = undefined;
-      this.#denied = undefined;
+      this.#own = noRules;
+      this.#allowed = shared.allowed;
+      this.#denied = shared.denied;
       return;
     }
     const problems = new Set<string>();
-    const own = new Set<BoundRule>();
-    const rules = roles.flatMap((role) =>
-      role.fixed.concat(
-        role.open.flatMap((rule) => {
-          const bound = bindRule(
-            rule,
-            { device: subject.name, client: subject.client, tenant: subject.tenant },
-            subject.groups,
-            (text) => problems.add(text),
-          );
-          for (const each of bound) own.add(each);
-          return bound;
-        }),
-      ),
+    const values = { device: subject.name, client: subject.client, tenant: subject.tenant };
+    this.#own = roles.map(({ open }) =>
+      open.flatMap((rule) => bindRule(rule, values, subject.groups, (text) => problems.add(text))),
     );
+    const own = byEffect(this.#own.flat());
     this.problems = [...problems];
-    this.allows = rules.filter(({ rule }) => rule.effect === "allow");
-    this.denies = rules.filter(({ rule }) => rule.effect === "deny");
-    this.#allowed = new RightsIndex(this.allows.filter((rule) => own.has(rule)));
-    this.#denied = new RightsIndex(this.denies.filter((rule) => own.has(rule)));
+    this.#allowed = [...shared.allowed, new RightsIndex(own.allow)];
+    this.#denied = [...shared.denied, new RightsIndex(own.deny)];
   }
 
   /** Whether the client may have a session that outlives its connection. */
@@ -113,9 +101,9 @@ export class ClientPermissions {
   rightsOn(topic: string): number {
     const known = this.#rights?.get(topic);
     if (known !== undefined) return known;
-    const { allowed, denied } = this.#shared;
-    const granted = allowed.rightsOn(topic) | (this.#allowed?.rightsOn(topic) ?? 0);
-    const rights = granted & ~denied.rightsOn(topic) & ~(this.#denied?.rightsOn(topic) ?? 0);
+    let rights = 0;
+    for (const allowed of this.#allowed) rights |= allowed.rightsOn(topic);
+    for (const denied of this.#denied) rights &= ~denied.rightsOn(topic);
     this.#rights ??= new Map();
     if (this.#rights.size >= cachedTopicsMax) this.#rights.clear();
     this.#rights.set(topic, rights);
@@ -128,20 +116,25 @@ export class ClientPermissions {
    */
   grantedQoS(filter: string, qos: QoS, shared: boolean): QoS | undefined {
     const levels = filter.split("/");
+    const granted = rightsOnAll(this.#allowed, levels);
+    const rights = granted === 0 ? 0 : granted & ~rightsOnAny(this.#denied, levels);
+    const wanted = TopicRight.subscribe | (shared ? TopicRight.shared : 0);
     for (let level = qos; ; level = lower(level)) {
-      const rights = [TopicRight.subscribe, ...(shared ? [TopicRight.shared] : [])];
-      if (rights.every((right) => this.judge(levels, right << level).permitted)) return level;
+      if ((rights & (wanted << level)) === wanted << level) return level;
       if (level === 0) return undefined;
     }
   }
 
-  /** Whether one right holds for all that a filter matches, and by which rules. */
+  /** Whether one right holds for all that a filter matches, and by which rules. Looks at every rule: for those who ask why. */
   judge(levels: readonly string[], right: number): Verdict {
-    const denial = this.denies.find(
+    const { allow, deny } = byEffect(
+      this.#shared.roles.flatMap(({ fixed }, index) => fixed.concat(this.#own[index] ?? [])),
+    );
+    const denial = deny.find(
       ({ rule, levels: denied }) => (rule.rights & right) !== 0 && intersects(denied, levels),
     );
     if (denial !== undefined) return { permitted: false, rules: [denial] };
-    const relevant = this.allows.filter(({ rule }) => (rule.rights & right) !== 0);
+    const relevant = allow.filter(({ rule }) => (rule.rights & right) !== 0);
     const one = relevant.find((grant) => covers([grant.levels], levels));
     if (one !== undefined) return { permitted: true, rules: [one] };
     if (
@@ -166,14 +159,13 @@ interface OfRoles {
   readonly sessionRules: readonly SessionRule[];
   /** Some rules say something else for each client. */
   readonly hasOpenRules: boolean;
-  /** The rules that say the same for all. */
-  readonly allows: readonly BoundRule[];
-  readonly denies: readonly BoundRule[];
-  readonly allowed: RightsIndex;
-  readonly denied: RightsIndex;
+  /** Of the rules that say the same for all. */
+  readonly allowed: readonly RightsIndex[];
+  readonly denied: readonly RightsIndex[];
 }
 
 const noProblems: readonly string[] = [];
+const noRules: readonly (readonly BoundRule[])[] = [];
 /** By policy, and by the names of the roles, of which there are few combinations. */
 const known = new WeakMap<Policy, Map<string, OfRoles>>();
 const combinationsMax = 1_024;
@@ -188,22 +180,25 @@ function ofRoles(policy: Policy, names: readonly string[]): OfRoles {
   const found = combinations.get(key);
   if (found !== undefined) return found;
   const roles = names.flatMap((name) => policy.roles.get(name) ?? []);
-  const rules = roles.flatMap(({ fixed }) => fixed);
-  const allows = rules.filter(({ rule }) => rule.effect === "allow");
-  const denies = rules.filter(({ rule }) => rule.effect === "deny");
+  const { allow, deny } = byEffect(roles.flatMap(({ fixed }) => fixed));
   const made = {
     roles,
     limits: limitsOf(roles),
     sessionRules: roles.flatMap(({ persistentSession }) => persistentSession),
     hasOpenRules: roles.some(({ open }) => open.length > 0),
-    allows,
-    denies,
-    allowed: new RightsIndex(allows),
-    denied: new RightsIndex(denies),
+    allowed: [new RightsIndex(allow)],
+    denied: [new RightsIndex(deny)],
   };
   if (combinations.size >= combinationsMax) combinations.clear();
   combinations.set(key, made);
   return made;
+}
+
+function byEffect(rules: readonly BoundRule[]): Readonly<Record<"allow" | "deny", readonly BoundRule[]>> {
+  return {
+    allow: rules.filter(({ rule }) => rule.effect === "allow"),
+    deny: rules.filter(({ rule }) => rule.effect === "deny"),
+  };
 }
 
 /** Every limit of every role holds: the lowest counts. */

@@ -8,7 +8,7 @@ const single = "+";
 const multi = "#";
 
 /** A leading wildcard matches no topic that begins with `$`. @see MQTT 5.0 [MQTT-4.7.2-1] */
-function isReserved(level: string | undefined, depth: number): boolean {
+export function isReserved(level: string | undefined, depth: number): boolean {
   return depth === 0 && level?.startsWith("$") === true;
 }
 
@@ -33,7 +33,7 @@ export function covers(grants: readonly FilterLevels[], asked: FilterLevels): bo
 }
 
 /** The levels before `length` spell no topic at all, or the empty one, which is none. @see MQTT 5.0 [MQTT-4.7.3-1] */
-function isNoTopic(levels: FilterLevels, length: number): boolean {
+export function isNoTopic(levels: FilterLevels, length: number): boolean {
   return length === 0 || (length === 1 && levels[0] === "");
 }
 
