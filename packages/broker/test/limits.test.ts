@@ -5,6 +5,7 @@ import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { Limits, ListenerLimits } from "../src/limits.ts";
 import { openBroker, type OpenBroker } from "../src/testing/open-broker.ts";
+import { nextTurn } from "./harness/stage.ts";
 import { property } from "./support/packets.ts";
 import * as packets from "./support/packets.ts";
 import { RawClient, type Address } from "./support/raw-client.ts";
@@ -59,7 +60,7 @@ describe("limits", () => {
     await third.expectClosed();
     await second.ping();
     await first.disconnect();
-    while (broker.snapshot().connections > 1) await new Promise((resolve) => setImmediate(resolve));
+    while (broker.snapshot().connections > 1) await nextTurn();
     await using fourth = await client(address);
     await fourth.ping();
   });
@@ -103,13 +104,20 @@ describe("limits", () => {
   });
 
   it("inboundBytesTotalMax: disconnects with 0x89 whose unfinished packet is too much, and counts it out again", async () => {
-    const { address } = await start({ inboundBytesTotalMax: 200_000 });
+    const { address, broker } = await start({ inboundBytesTotalMax: 200_000 });
     const bytes = packets.publish(5, { topic: "big", payload: "x".repeat(100_000) });
+    // Between connections there is no order but that in which the server has seen what they sent.
+    const send = async (raw: RawClient, count: number): Promise<void> => {
+      const { bytesReceived } = broker.counters();
+      raw.send(bytes.subarray(0, count));
+      while (broker.counters().bytesReceived < bytesReceived + count) await nextTurn();
+    };
     for (let round = 0; round < 3; round += 1) {
+      while (broker.snapshot().connections > 0) await nextTurn();
       await using first = await client(address);
-      first.send(bytes.subarray(0, 80_000));
+      await send(first, 80_000);
       await using second = await client(address);
-      second.send(bytes.subarray(0, 99_000));
+      await send(second, 99_000);
       await using third = await client(address);
       third.send(bytes.subarray(0, 99_000));
       await third.expectDisconnect(0x89);

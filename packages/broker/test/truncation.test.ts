@@ -84,6 +84,7 @@ describe("a packet that is cut off", () => {
         const witness = await stage.client("witness", 5);
         witness.send(subscribePacket(5, 1, [request("#", 2)]));
         await witness.take("suback");
+        await stage.flushed();
         const before = stage.broker.snapshot();
 
         const count = await sendAllCut(stage, version, ending);
@@ -92,6 +93,7 @@ describe("a packet that is cut off", () => {
         while (stage.broker.snapshot().connections > 1) await nextTurn();
         await witness.ping();
         assert.deepEqual(witness.received, []);
+        await stage.flushed();
         assert.deepEqual(state(stage.broker.snapshot()), state(before));
         assert.deepEqual([[...stage.store.loadSessions()], [...stage.store.loadWills()]], [[], []]);
       });

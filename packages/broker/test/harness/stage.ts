@@ -73,6 +73,11 @@ export class Stage<Store extends SessionStore> implements AsyncDisposable {
     while (this.broker.snapshot().connections >= connections) await nextTurn();
   }
 
+  /** Resolves when sockets have taken all that is meant for them: one of another thread is known to have some time after it has. */
+  async flushed(): Promise<void> {
+    while (this.broker.snapshot().outboundBytes > 0) await nextTurn();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#beforeClose(this.store);
     for (const client of this.#clients) await client[Symbol.asyncDispose]();
