@@ -128,6 +128,16 @@ export class Broker {
     return connections.length;
   }
 
+  /** Threads that connections are spread over now. */
+  get threadCount(): number {
+    return 1 + (this.#carriers?.count ?? 0);
+  }
+
+  /** Threads that they may be spread over. */
+  get threadCountMax(): number {
+    return this.#context.options.workers ?? 1;
+  }
+
   /** What runs now, in numbers. */
   snapshot(): BrokerSnapshot {
     return takeSnapshot(this.#context, {
@@ -169,6 +179,7 @@ export class Broker {
     clearInterval(this.#sweep);
     this.#systemTopics.close();
     this.#admission.close();
+    this.#carriers?.stopStarting();
     for (const sessions of this.#tlsSessions) sessions.close();
     const listeners = Promise.all(this.#listeners.map((listener) => listener.close()));
     const { serverReference } = this.#context.options;
@@ -187,11 +198,11 @@ export class Broker {
 
   #startCarriers(): Carriers | undefined {
     const { limits, options, ports } = this.#context;
-    const { workers = 1 } = options;
+    const { workers = 1, workersWhenBusy: whenBusy = false } = options;
     if (workers === 1) return undefined;
     const { accept } = this.#listenerHost;
     const { log, audit } = ports;
-    return new Carriers(workers - 1, this.#listenerHost, {
+    return new Carriers({ countMax: workers - 1, whenBusy }, this.#listenerHost, {
       limits,
       admission: this.#admission,
       accept,

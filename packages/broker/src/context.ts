@@ -22,6 +22,8 @@ export interface BrokerOptions {
   readonly version: string;
   /** Threads that connections are spread over, this one among them; 1 unless given. */
   readonly workers?: number | undefined;
+  /** The threads beside this one are started one by one, each when all that run are busy; otherwise at once. */
+  readonly workersWhenBusy?: boolean | undefined;
 }
 
 /** What all parts of one broker share. */

@@ -51,7 +51,8 @@ async function handled(
   bystander: HandClient,
 ): Promise<void> {
   let pings = 0;
-  for (; stage.broker.counters().packetsReceived < packetsReceived + pings; pings += 1) await bystander.ping();
+  for (; stage.broker.counters().packetsReceived < packetsReceived + pings; pings += 1)
+    await bystander.ping();
   await bystander.ping();
   await bystander.ping();
 }

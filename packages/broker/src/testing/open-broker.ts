@@ -102,6 +102,7 @@ export interface OpenBrokerOptions {
   readonly ports?: Partial<BrokerPorts>;
   readonly responseInformation?: string;
   readonly workers?: number;
+  readonly workersWhenBusy?: boolean;
 }
 
 export interface OpenBroker {
@@ -125,6 +126,7 @@ export function openBroker(options: OpenBrokerOptions): OpenBroker {
       serverReference: undefined,
       version: "test",
       workers: options.workers ?? workersOfTests,
+      workersWhenBusy: options.workersWhenBusy,
     },
   );
   return {

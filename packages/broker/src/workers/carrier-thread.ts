@@ -33,7 +33,8 @@ const reportMs = 1;
 
 /** A listener of this thread. */
 interface Listening {
-  readonly running: RunningListener;
+  /** `undefined` while it is being opened. */
+  running: RunningListener | undefined;
   material: MaterialCopy | undefined;
 }
 
@@ -99,7 +100,7 @@ class Carrier implements CarrierLink {
         void this.#closeListener(message.listener);
         break;
       case "cut-listener":
-        this.#listeners.get(message.listener)?.running.cut();
+        this.#listeners.get(message.listener)?.running?.cut();
         break;
       case "end":
         this.#end();
@@ -210,9 +211,10 @@ class Carrier implements CarrierLink {
   async #listen(message: Extract<ToCarrierMessage, { readonly kind: "listen" }>): Promise<void> {
     const { listener, options, material, ticketKeys } = message;
     const gathers = options.kind === "ws" || options.kind === "wss";
-    const current = { material };
+    const current: Listening = { running: undefined, material };
+    this.#listeners.set(listener, current);
     try {
-      const running = await startListener(
+      current.running = await startListener(
         { ...options, tls: material === undefined ? undefined : () => this.#materialOf(listener, current) },
         {
           context: this.#context,
@@ -233,9 +235,11 @@ class Carrier implements CarrierLink {
           },
         },
       );
-      this.#listeners.set(listener, Object.assign(current, { running }));
+      // There may be others since.
+      if (current.material !== material) current.running.reloadTls();
       this.#post({ kind: "listening", listener }, []);
     } catch (thrown) {
+      this.#listeners.delete(listener);
       const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : undefined;
       this.#post({ kind: "not-listening", listener, message: errorText(thrown), code }, []);
     }
@@ -269,7 +273,7 @@ class Carrier implements CarrierLink {
     const listening = this.#listeners.get(listener);
     if (listening === undefined) return;
     listening.material = material;
-    listening.running.reloadTls();
+    listening.running?.reloadTls();
   }
 
   #sessionsFor(resumption: Resumption, ticketKeys: TicketKeys): TlsSessions {
@@ -287,7 +291,7 @@ class Carrier implements CarrierLink {
   }
 
   async #closeListener(listener: number): Promise<void> {
-    await this.#listeners.get(listener)?.running.close();
+    await this.#listeners.get(listener)?.running?.close();
     this.#listeners.delete(listener);
     this.#post({ kind: "listener-closed", listener }, []);
   }

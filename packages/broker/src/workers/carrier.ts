@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { EventLoopUtilization } from "node:perf_hooks";
 import { Worker } from "node:worker_threads";
 
 import type { Log } from "@postern/core/log";
@@ -115,6 +116,11 @@ export class Carrier {
     await listening.opened.promise;
   }
 
+  /** What the thread has had to do since it was started. */
+  utilization(): EventLoopUtilization {
+    return this.#worker.performance.eventLoopUtilization();
+  }
+
   connectionCountOf(listener: number): number {
     return this.#listeners.get(listener)?.connectionCount ?? 0;
   }
@@ -129,9 +135,15 @@ export class Carrier {
 
   /** Stops accepting; resolves when no connection of the listener is left. */
   async closeListener(listener: number): Promise<void> {
+    const listening = this.#listeners.get(listener);
+    if (listening === undefined) return;
     this.#worker.ref();
-    this.#post({ kind: "close-listener", listener });
-    await this.#listeners.get(listener)?.closed.promise;
+    // It may be opening just now, and not come to that.
+    await listening.opened.promise.then(
+      () => this.#post({ kind: "close-listener", listener }),
+      () => listening.closed.resolve(),
+    );
+    await listening.closed.promise;
   }
 
   cutListener(listener: number): void {

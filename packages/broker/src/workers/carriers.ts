@@ -1,4 +1,7 @@
 import { createServer } from "node:net";
+import { performance } from "node:perf_hooks";
+
+import { errorText } from "@postern/core/errors";
 
 import {
   type ListenerHost,
@@ -8,12 +11,26 @@ import {
 } from "../listeners/listener.ts";
 import type { Transport } from "../transport.ts";
 import { Carrier, type CarrierHost } from "./carrier.ts";
+import { LoopShare } from "./loop-share.ts";
 import { RemoteConnection } from "./remote-connection.ts";
+import { SharedListener } from "./shared-listener.ts";
 import { turns } from "./turns.ts";
+
+/** How often threads that are started when they are needed are asked what they have to do. */
+const lookMs = 500;
+/** A thread is busy that had something to do in so much of this time: with more, those wait for each other who could be served at once. */
+const busyShare = 0.6;
 
 /** Whether other threads can carry the connections of a listener: what they would have to ask for in the middle of a handshake stays here. */
 function canBeCarried({ kind, psk, resumption }: ListenerOptions): boolean {
   return kind !== "unix" && psk === undefined && resumption?.ids !== true;
+}
+
+/** How many threads carry connections beside the first. */
+export interface CarriersPlan {
+  readonly countMax: number;
+  /** They start one by one, each when all that run are busy; otherwise all at once. */
+  readonly whenBusy: boolean;
 }
 
 /**
@@ -21,55 +38,56 @@ function canBeCarried({ kind, psk, resumption }: ListenerOptions): boolean {
  * there and nowhere else. All of them listen on the same ports, and the kernel spreads connections over them.
  */
 export class Carriers {
-  readonly #carriers: readonly Carrier[];
+  readonly #countMax: number;
+  readonly #carriers: Carrier[] = [];
+  readonly #shares = new Map<Carrier | undefined, LoopShare>();
   readonly #host: ListenerHost;
+  readonly #carrierHost: CarrierHost;
+  readonly #listeners = new Map<number, SharedListener>();
   #lastListener = 0;
+  readonly #watch: NodeJS.Timeout | undefined;
+  #starting: Promise<void> | undefined = undefined;
 
-  /** @param count How many threads there are beside this one. */
-  constructor(count: number, host: ListenerHost, carrierHost: CarrierHost) {
+  constructor({ countMax, whenBusy }: CarriersPlan, host: ListenerHost, carrierHost: CarrierHost) {
+    this.#countMax = countMax;
     this.#host = host;
-    this.#carriers = Array.from({ length: count }, () => new Carrier(carrierHost));
+    this.#carrierHost = carrierHost;
+    this.#shares.set(undefined, new LoopShare(() => performance.eventLoopUtilization()));
+    if (whenBusy) this.#watch = setInterval(() => this.#look(), lookMs).unref();
+    else while (this.#carriers.length < countMax) this.#add();
+  }
+
+  /** Those that run now. */
+  get count(): number {
+    return this.#carriers.length;
   }
 
   /** As `startListener`, in all threads that can have it. */
   async listen(options: ListenerOptions): Promise<RunningListener> {
     if (!canBeCarried(options)) return startListener(options, this.#host);
     this.#lastListener += 1;
-    const listener = this.#lastListener;
+    const number = this.#lastListener;
     await probe(options);
+    const { resumption } = options;
+    const sessions = resumption === undefined ? undefined : this.#host.sessionsFor(resumption);
     const own = await startListener({ ...options, shared: true }, this.#host);
+    const listener = new SharedListener(own, number, {
+      options,
+      sessions,
+      carriers: this.#carriers,
+      onClose: () => this.#listeners.delete(number),
+    });
+    this.#listeners.set(number, listener);
     try {
-      await this.#listenBeside(own, listener, options);
+      await Promise.all(this.#carriers.map((carrier) => listener.extendTo(carrier)));
     } catch (thrown) {
-      void own.close();
+      void listener.close();
       throw thrown;
     }
-    const carriers = this.#carriers;
-    return {
-      name: own.name,
-      url: own.url,
-      port: own.port,
-      get connectionCount() {
-        let count = own.connectionCount;
-        for (const carrier of carriers) count += carrier.connectionCountOf(listener);
-        return count;
-      },
-      reloadTls: () => {
-        own.reloadTls();
-        const material = options.tls?.();
-        if (material === undefined) return;
-        for (const carrier of carriers) carrier.reloadTls(listener, material);
-      },
-      // The keys are the same everywhere, and follow those of this thread.
-      dropTickets: () => own.dropTickets(),
-      async close() {
-        await Promise.all([own.close(), ...carriers.map((carrier) => carrier.closeListener(listener))]);
-      },
-      cut() {
-        own.cut();
-        for (const carrier of carriers) carrier.cutListener(listener);
-      },
-    };
+    sessions?.onChange(() => {
+      for (const carrier of this.#carriers) carrier.useTicketKeys(sessions.resumption, sessions.ticketKeys);
+    });
+    return listener;
   }
 
   /** Resolves when all that has come for the transport by now was handed over, whichever thread it is in. */
@@ -78,21 +96,45 @@ export class Carriers {
     else await turns();
   }
 
+  /** No thread is started any more. */
+  stopStarting(): void {
+    clearInterval(this.#watch);
+  }
+
   async close(): Promise<void> {
+    this.stopStarting();
+    await this.#starting;
     await Promise.all(this.#carriers.map((carrier) => carrier.close()));
   }
 
-  async #listenBeside({ port }: RunningListener, listener: number, options: ListenerOptions): Promise<void> {
-    const { resumption } = options;
-    const sessions = resumption === undefined ? undefined : this.#host.sessionsFor(resumption);
-    await Promise.all(
-      this.#carriers.map((carrier) =>
-        carrier.listen(listener, { ...options, port, shared: true }, sessions?.ticketKeys),
-      ),
+  #add(): Carrier {
+    const carrier = new Carrier(this.#carrierHost);
+    this.#carriers.push(carrier);
+    this.#shares.set(carrier, new LoopShare(() => carrier.utilization()));
+    return carrier;
+  }
+
+  #look(): void {
+    // All are asked, so that each tells of the same time.
+    const shares = [...this.#shares.values()].map((share) => share.next());
+    if (this.#starting !== undefined || shares.some((share) => share < busyShare)) return;
+    this.#starting = this.#start().finally(() => (this.#starting = undefined));
+    if (this.#carriers.length >= this.#countMax) this.stopStarting();
+  }
+
+  /** One more, on all listeners; where it cannot listen, those that run have to do. */
+  async #start(): Promise<void> {
+    const carrier = this.#add();
+    const { log } = this.#carrierHost;
+    const results = await Promise.allSettled(
+      [...this.#listeners.values()].map((listener) => listener.extendTo(carrier)),
     );
-    sessions?.onChange(() => {
-      for (const carrier of this.#carriers) carrier.useTicketKeys(sessions.resumption, sessions.ticketKeys);
-    });
+    log.info({ threads: this.#carriers.length + 1 }, "all threads are busy: one more carries connections");
+    for (const result of results) {
+      if (result.status === "fulfilled") continue;
+      log.warn({ error: errorText(result.reason) }, "a new thread cannot listen: no more are started");
+      this.stopStarting();
+    }
   }
 }
 

@@ -8,8 +8,10 @@ import { logLevels } from "../config/schema.ts";
 export const statusSchema = z.object({
   version: z.string(),
   pid: z.number(),
-  /** Threads that connections are spread over. */
+  /** Threads that connections may be spread over. */
   workers: z.number(),
+  /** Those that carry connections now. */
+  threads: z.number(),
   data: z.string(),
   startedAt: z.string(),
   uptimeSeconds: z.number(),

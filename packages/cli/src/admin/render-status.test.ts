@@ -8,6 +8,7 @@ const status: Status = {
   version: "1.2.3",
   pid: 7,
   workers: 3,
+  threads: 3,
   data: "/srv/data",
   startedAt: "2027-01-01T00:00:00.000Z",
   uptimeSeconds: 90_061,
@@ -97,6 +98,14 @@ certificates  server: 3 days left (2027-04-01), EXPIRES SOON
       renderStatus({ ...status, storeFailure: "the disk is full" }),
       /CANNOT STORE: the disk is full/,
     );
+  });
+
+  it("says on how many threads connections are, and on how many they may be", () => {
+    assert.match(
+      renderStatus({ ...status, threads: 1 }),
+      /^ +connections on 1 thread, up to 3 as they are needed$/m,
+    );
+    assert.doesNotMatch(renderStatus({ ...status, workers: 1, threads: 1 }), /thread/);
   });
 
   it("writes sizes and times in the units that fit", () => {

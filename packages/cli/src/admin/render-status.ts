@@ -62,6 +62,12 @@ function failureLines({ failures, refused, sources, worst, passwordsTurnedAway }
   ];
 }
 
+function threadLines({ threads, workers }: Status): string[] {
+  if (workers === 1) return [];
+  const now = `connections on ${count(threads)} ${threads === 1 ? "thread" : "threads"}`;
+  return [threads === workers ? now : `${now}, up to ${count(workers)} as they are needed`];
+}
+
 function permissionLines({ state, roles, loadedAt, problem, file }: Status["permissions"]): string[] {
   const inForce =
     state === "good"
@@ -82,7 +88,7 @@ export function renderStatus(status: Status): string {
     ...section("server", [
       `Postern ${status.version}, process ${status.pid}, up ${formatDuration(status.uptimeSeconds)}, ${formatBytes(status.memoryBytes)} of memory`,
       `data in ${status.data}, log level ${status.logLevel}`,
-      ...(status.workers === 1 ? [] : [`connections on ${count(status.workers)} threads`]),
+      ...threadLines(status),
       ...(status.storeFailure === undefined ? [] : [`CANNOT STORE: ${status.storeFailure}`]),
     ]),
     ...section(

@@ -80,8 +80,8 @@ export interface Configuration {
   readonly file: string | undefined;
   readonly listeners: readonly ListenerConfiguration[];
   readonly limits: Limits;
-  /** Threads that connections are spread over. */
-  readonly workers: number;
+  /** Threads that connections are spread over; `auto`: as many as there are cores less one, as they are needed. */
+  readonly workers: number | "auto";
   readonly names: readonly string[];
   readonly tls: TlsConfiguration;
   readonly authentication: AuthenticationConfiguration;
@@ -365,7 +365,7 @@ export function resolveConfiguration(
     file: source?.file,
     listeners,
     limits: given.limits ?? defaultLimits,
-    workers: given.workers ?? 1,
+    workers: given.workers ?? "auto",
     names: given.names ?? [],
     tls,
     authentication: resolveAuthentication(config),

@@ -69,6 +69,11 @@ describe("configuration file", () => {
         "limits:\n  queueFullPolicy: drop-newst\n",
         `postern.yaml:2: limits.queueFullPolicy must be one of drop-oldest, drop-newest, not "drop-newst"; did you mean "drop-newest"?`,
       ],
+      ["workers: 0\n", "postern.yaml:1: workers must be at least 1, not 0"],
+      ["workers: -1\n", "postern.yaml:1: workers must be at least 1, not -1"],
+      ["workers: 65\n", "postern.yaml:1: workers must be at most 16, not 65"],
+      ["workers: 1.5\n", "postern.yaml:1: workers must be auto, or a whole number from 1 to 16"],
+      ["workers: all\n", "postern.yaml:1: workers must be auto, or a whole number from 1 to 16"],
       ["limits: many\n", `postern.yaml:1: limits must be keys with values, not "many"`],
       [
         "listeners: mqtt://[::1]\n",

@@ -99,14 +99,18 @@ const estSchema = z.strictObject({
 const httpUrl = /^http:\/\/(\[[0-9A-Fa-f:.]+\]|[^/:@?#[\]\s]+):(\d{1,5})\/?$/;
 
 /** One thread decides everything: more than a few have nothing to do beside it. */
-const workersMax = 16;
+export const workersMax = 16;
 
 /** `postern.yaml`. Every key may be left out. */
 export const configSchema = z.strictObject({
   listeners: z.array(listenerSchema).min(1).optional(),
   limits: limitsSchema.optional(),
   /** Threads that connections are spread over. */
-  workers: z.int().min(1).max(workersMax).optional(),
+  workers: z
+    .union([z.literal("auto"), z.int().min(1).max(workersMax)], {
+      error: `must be auto, or a whole number from 1 to ${workersMax}`,
+    })
+    .optional(),
   /** More host names and addresses that devices use for this server: in its certificate and in bundles. */
   names: z.array(hostName).optional(),
   tls: tlsSchema.optional(),

@@ -37,6 +37,7 @@ import { Reload } from "./reload.ts";
 import { Revocation } from "./revocation/revocation.ts";
 import { describeStatus } from "./status.ts";
 import { openStore } from "./store.ts";
+import { threadsOf } from "./threads.ts";
 
 const firstDevice = { tenant: "default", device: "first-device", roles: ["administrator"] } as const;
 
@@ -273,7 +274,7 @@ function createBroker(
     door,
   }: Pick<Parts, "store" | "audit" | "authentication" | "permissions"> & { readonly door: OpenDoor },
 ): Broker {
-  const { limits, workers, responseInformation, serverReference } = configuration;
+  const { limits, responseInformation, serverReference } = configuration;
   return new Broker(
     {
       clock: systemClock,
@@ -286,7 +287,7 @@ function createBroker(
       audit: countingRefusals(audit, authentication.failures),
       doorkeeper: door.doorkeeper,
     },
-    { limits, responseInformation, serverReference, version, workers },
+    { limits, responseInformation, serverReference, version, ...threadsOf(configuration.workers) },
   );
 }
 
@@ -351,7 +352,8 @@ async function startAdmin(
   const status = (): Status =>
     describeStatus(broker.snapshot(), {
       version,
-      workers: options.configuration.workers,
+      workers: broker.threadCountMax,
+      threads: broker.threadCount,
       data: directory.path,
       logLevel: log.level,
       storeFailure: broker.storeFailure?.message,

@@ -7,6 +7,7 @@ export interface StatusParts extends Pick<
   Status,
   | "version"
   | "workers"
+  | "threads"
   | "data"
   | "logLevel"
   | "storeFailure"
