@@ -1,12 +1,15 @@
 import { LoadClient, type ClientOwner, unheard } from "./client.ts";
 import type { Figures, RetainedLoad, Target } from "./job.ts";
-import { indices } from "./in-turns.ts";
+import { indices, inTurns } from "./in-turns.ts";
 import { Measured } from "./measured.ts";
 import { memoryOf } from "./process-figures.ts";
 import { publishForm } from "./packets.ts";
 
-/** Messages that are on their way to the server at a time. */
-const window = 100;
+/** Who leaves them: as many, with as many on their way at a time, as publish for durable sessions. */
+const publishers = 20;
+const window = 200;
+/** As many go out in one write. */
+const perWrite = 50;
 
 /** Leaves retained messages; then counts what new subscribers get of them. */
 export async function runRetained(target: Target, load: RetainedLoad): Promise<Figures> {
@@ -36,19 +39,36 @@ export async function runRetained(target: Target, load: RetainedLoad): Promise<F
   return { ...measured.stop(received.count), lost: 0, more: { bytesEach, leaveMicroseconds, payloadBytes } };
 }
 
-async function leave(target: Target, { version, messages, payloadBytes }: RetainedLoad): Promise<void> {
+async function leave(target: Target, load: RetainedLoad): Promise<void> {
+  await inTurns(indices(publishers), (publisher) => leaveShare(target, load, publisher));
+}
+
+/** Of each `publishers` messages one. */
+async function leaveShare(
+  target: Target,
+  { version, messages, payloadBytes }: RetainedLoad,
+  publisher: number,
+): Promise<void> {
   const payload = Buffer.alloc(payloadBytes, "x");
   const acknowledged = new Counter();
   const owner: ClientOwner = { ...unheard, onAcknowledged: () => acknowledged.add() };
-  const client = await LoadClient.open(owner, { target, index: 0, version, clientId: "bench-leave" });
-  for (const index of indices(messages)) {
+  const clientId = `bench-leave-${publisher}`;
+  const client = await LoadClient.open(owner, { target, index: publisher, version, clientId });
+  let sent = 0;
+  let packets: Buffer[] = [];
+  for (let index = publisher; index < messages; index += publishers) {
     const topic = `retained/${index % 100}/${index}`;
     const form = publishForm({ version, topic, qos: 1, retain: true, payload });
-    form.bytes.writeUInt16BE((index % 65_535) + 1, form.packetIdOffset);
-    client.send(form.bytes);
-    await acknowledged.reach(index + 1 - window);
+    form.bytes.writeUInt16BE((sent % 65_535) + 1, form.packetIdOffset);
+    packets.push(form.bytes);
+    sent += 1;
+    if (packets.length < perWrite) continue;
+    client.send(Buffer.concat(packets));
+    packets = [];
+    await acknowledged.reach(sent + perWrite - window);
   }
-  await acknowledged.reach(messages);
+  client.send(Buffer.concat(packets));
+  await acknowledged.reach(sent);
   await client.close(target.speaks);
 }
 
