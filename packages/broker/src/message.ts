@@ -49,8 +49,9 @@ export class Message implements StoredMessage {
 
   /** The payload is large, and keeping it keeps little more memory than it counts for. */
   get passesByReference(): boolean {
-    const { length, buffer } = this.payload;
-    return length > copiedBytesMax && length * 2 > buffer.byteLength;
+    const { length } = this.payload;
+    // To ask a view for its buffer costs more than all else that is asked of a small message.
+    return length > copiedBytesMax && length * 2 > this.payload.buffer.byteLength;
   }
 
   /** Copies the payload out of the network buffer it came in, so that a small message does not pin a large chunk. */

@@ -168,7 +168,9 @@ function topicOf(connection: Connection, bytes: Buffer): TopicEntry | undefined 
       connection.fail(ReasonCode.protocolError, `Topic Alias ${alias} names no topic yet`);
     return entry === undefined || entry.live ? entry : connection.core.context.topics.byText(entry.text);
   }
-  const entry = topicByName(connection, bytes);
+  const named = topicByName(connection, bytes);
+  // It will come again, by its alias.
+  const entry = named?.live === false ? connection.core.context.topics.byText(named.text) : named;
   if (entry !== undefined) connection.aliasesIn.set(alias, entry);
   return entry;
 }

@@ -45,7 +45,10 @@ export class Retained {
   }
 
   load(messages: Iterable<StoredMessage>): void {
-    for (const stored of messages) this.#set(Message.load(stored));
+    for (const stored of messages) {
+      const message = Message.load(stored);
+      this.#keep(grow(this.#root, message.topic.split("/")), message);
+    }
   }
 
   /**
@@ -57,9 +60,13 @@ export class Retained {
       if (this.#clear(message.topic) && durable) this.#store.deleteRetained(message.topic);
       return "cleared";
     }
-    if (durable && (this.#exceeds(message) || this.#exceedsQuota(message, quota))) return "over-limit";
+    const levels = message.topic.split("/");
+    const node = walk(this.#root, levels);
+    const old = node?.message;
+    if (durable && (this.#exceeds(message, old) || this.#exceedsQuota(message, old, quota)))
+      return "over-limit";
     message.settle();
-    this.#set(message);
+    this.#keep(node ?? grow(this.#root, levels), message);
     if (durable) this.#store.putRetained(message);
     return "kept";
   }
@@ -70,9 +77,7 @@ export class Retained {
   }
 
   get(topic: string): Message | undefined {
-    let node: Node | undefined = this.#root;
-    for (const level of topic.split("/")) node = node?.children?.get(level);
-    return node?.message;
+    return walk(this.#root, topic.split("/"))?.message;
   }
 
   /** The topics with a retained message that the filter matches. */
@@ -94,38 +99,27 @@ export class Retained {
     }
   }
 
-  #exceeds(message: Message): boolean {
-    const old = this.get(message.topic);
+  #exceeds(message: Message, old: Message | undefined): boolean {
     const count = this.#count + (old === undefined ? 1 : 0);
     const bytes = this.#bytes - (old?.bytes ?? 0) + message.bytes;
     return count > this.#limits.retainedMessagesMax || bytes > this.#limits.retainedBytesMax;
   }
 
-  #exceedsQuota(message: Message, quota: RetainedQuota | undefined): boolean {
-    if (quota === undefined) return false;
+  #exceedsQuota(
+    message: Message,
+    old: Message | undefined,
+    { retainedMessagesMax = Infinity, retainedBytesMax = Infinity }: Partial<RetainedQuota> = {},
+  ): boolean {
+    if (retainedMessagesMax === Infinity && retainedBytesMax === Infinity) return false;
     const { count = 0, bytes = 0 } = this.#byPublisher.get(message.publisher) ?? {};
-    const old = this.get(message.topic);
     // What takes the place of another publisher's message counts in full.
     const own = old?.publisher === message.publisher ? old : undefined;
     const countAfter = count + (own === undefined ? 1 : 0);
     const bytesAfter = bytes - (own?.bytes ?? 0) + message.bytes;
-    return (
-      countAfter > (quota.retainedMessagesMax ?? Infinity) ||
-      bytesAfter > (quota.retainedBytesMax ?? Infinity)
-    );
+    return countAfter > retainedMessagesMax || bytesAfter > retainedBytesMax;
   }
 
-  #set(message: Message): void {
-    let node = this.#root;
-    for (const level of message.topic.split("/")) {
-      node.children ??= new Map();
-      let child = node.children.get(level);
-      if (child === undefined) {
-        child = { children: undefined, message: undefined };
-        node.children.set(level, child);
-      }
-      node = child;
-    }
+  #keep(node: Node, message: Message): void {
     if (node.message !== undefined) this.#account(node.message, -1);
     node.message = message;
     this.#account(message, 1);
@@ -163,6 +157,31 @@ export class Retained {
     }
     return true;
   }
+}
+
+/** The topic's node, where there is one. */
+function walk(root: Node, levels: readonly string[]): Node | undefined {
+  let node: Node | undefined = root;
+  for (const level of levels) {
+    node = node.children?.get(level);
+    if (node === undefined) return undefined;
+  }
+  return node;
+}
+
+/** The topic's node, made where there is none. */
+function grow(root: Node, levels: readonly string[]): Node {
+  let node = root;
+  for (const level of levels) {
+    node.children ??= new Map();
+    let child = node.children.get(level);
+    if (child === undefined) {
+      child = { children: undefined, message: undefined };
+      node.children.set(level, child);
+    }
+    node = child;
+  }
+  return node;
 }
 
 /** @see MQTT 5.0 §4.7.1, §4.7.2: a leading wildcard does not match topics that begin with `$`. */

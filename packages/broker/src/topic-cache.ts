@@ -9,11 +9,14 @@ const bytesMax = 16_777_216;
 /** Subscriptions that may be remembered for all topics together: with many subscribers a few topics fill it. */
 const subscriptionsMax = 262_144;
 
+/** Topics that were seen once are told by as many of their hashes. */
+const seenMax = 65_536;
+
 /** A topic name that was seen: its text, its bytes, and who is subscribed to it as long as that holds. */
 export interface TopicEntry {
   readonly text: string;
   readonly bytes: Buffer;
-  /** False once the cache was emptied: a holder must ask for the entry again. */
+  /** False when it is not in the cache, or no longer: a holder must ask for the entry again. */
   live: boolean;
   match: TopicMatch | undefined;
   matchVersion: number;
@@ -26,12 +29,14 @@ export interface TopicEntry {
 
 /**
  * Topic names by their bytes, so that a packet on a known topic needs neither a string nor a walk of the tree.
- * Bounded in entries, bytes and remembered subscriptions: emptied when full.
+ * Bounded in entries, bytes and remembered subscriptions: emptied when full. A name is taken in when a packet brings it for the
+ * second time: a million topics with a message each would otherwise fill it again and again, at 5 µs a message.
  */
 export class TopicCache {
   readonly tree: TopicTree;
   readonly #byHash = new Map<number, TopicEntry>();
   readonly #byText = new Map<string, TopicEntry>();
+  readonly #seen = new Uint32Array(seenMax);
   #bytes = 0;
   #subscriptions = 0;
 
@@ -53,7 +58,11 @@ export class TopicCache {
     const known = this.#byHash.get(hash);
     if (known !== undefined && sameBytes(known.bytes, bytes, start, end)) return known;
     const text = decodeTopicName(bytes, start, end);
-    return text === undefined ? undefined : this.#insert(text, hash);
+    if (text === undefined) return undefined;
+    const slot = hash & (seenMax - 1);
+    if (this.#seen[slot] === hash >>> 0) return this.#insert(text, hash);
+    this.#seen[slot] = hash;
+    return this.#byText.get(text) ?? newEntry(text, false);
   }
 
   byText(text: string): TopicEntry {
@@ -94,19 +103,10 @@ export class TopicCache {
       this.#byHash.set(hash, known);
       return known;
     }
-    const bytes = Buffer.from(text);
-    if (this.#byText.size >= entriesMax || this.#bytes + bytes.length > bytesMax) this.#clear();
-    const entry: TopicEntry = {
-      text,
-      bytes,
-      live: true,
-      match: undefined,
-      matchVersion: -1,
-      matchSize: 0,
-      rule: undefined,
-      ruleVersion: 0,
-    };
-    this.#bytes += bytes.length;
+    const entry = newEntry(text, true);
+    const { length } = entry.bytes;
+    if (this.#byText.size >= entriesMax || this.#bytes + length > bytesMax) this.#clear();
+    this.#bytes += length;
     this.#byText.set(text, entry);
     this.#byHash.set(hash, entry);
     return entry;
@@ -121,6 +121,19 @@ export class TopicCache {
     this.#byHash.clear();
     this.#bytes = 0;
   }
+}
+
+function newEntry(text: string, live: boolean): TopicEntry {
+  return {
+    text,
+    bytes: Buffer.from(text),
+    live,
+    match: undefined,
+    matchVersion: -1,
+    matchSize: 0,
+    rule: undefined,
+    ruleVersion: 0,
+  };
 }
 
 function sizeOf({ targets, groups }: TopicMatch): number {
