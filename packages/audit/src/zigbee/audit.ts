@@ -143,12 +143,14 @@ async function auditPass(
   const inventory = new InventoryDetector(context);
   const jamming = new JammingDetector(context);
   const acknowledgments = new AcknowledgmentDetector(context);
+  const identities = new IdentityDetector(context);
+  const membership = new MembershipDetector(context);
   const detectors: readonly Detector[] = [
     new KeyTransportDetector(context, keyring),
     new FrameCounterDetector(context),
-    new ProtectionDetector(context),
-    new MembershipDetector(context),
-    new IdentityDetector(context),
+    new ProtectionDetector(context, identities),
+    membership,
+    identities,
     new BroadcastDetector(context),
     inventory,
     ...(options.expected === undefined ? [] : [new ExpectationDetector(context, options.expected)]),
@@ -175,6 +177,8 @@ async function auditPass(
     const pan = panOf(dissection.mac);
     acknowledgments.see(dissection, pan);
     const isTouchlink = dissection.protocol === "inter-pan";
+    if (pan === -1 && dissection.protocol === "mac" && isTrusted(dissection))
+      membership.seeBroadcast(dissection);
     if (!isTrusted(dissection) || (!isTouchlink && !facts.isZigbee(pan))) return;
     for (const detector of detectors) detector.see(dissection, pan);
   }, new AbortController().signal);
@@ -198,6 +202,7 @@ async function auditPass(
         ? ["None of the keys that were given opens a frame: they are not of this network."]
         : []),
       ...notes(counted),
+      ...context.notes,
     ],
   };
   return { report, counted, cameLate };

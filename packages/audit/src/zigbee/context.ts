@@ -22,6 +22,8 @@ export interface Detector {
 export class AuditContext {
   readonly facts: CaptureFacts;
   readonly collector = new Collector<ZigbeeRuleId>(zigbeeRules);
+  /** What a detector found out that limits the audit, in sentences. */
+  readonly notes: string[] = [];
   readonly #dissector: Dissector;
   readonly #keyring: Keyring;
   readonly #showKeys: boolean;

@@ -2,74 +2,28 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
-import { type Eui64, eui64At, eui64Bytes } from "@postern/zigbee/eui64";
-import { Keyring } from "@postern/zigbee/keyring";
-import { encodeAcknowledgment } from "@postern/zigbee/mac/encode-mac-frame";
+import { eui64Bytes } from "@postern/zigbee/eui64";
 import { joined } from "@postern/zigbee/security/mmo-hash";
 import * as build from "@postern/zigbee/testing";
 
-import { auditZigbee } from "./audit.ts";
+import {
+  acknowledged,
+  centre,
+  data,
+  device,
+  deviceShort,
+  found,
+  linkKey,
+  networkKey,
+  nextCounter,
+  other,
+  own,
+  pan,
+} from "../testing/network.ts";
 
 const { unhex } = build;
-const pan = 0x1a62;
-const networkKey = unhex("5f1e2d3c4b5a69788796a5b4c3d2e1f0");
-const linkKey = unhex("9a8b7c6d5e4f30211203948576675849");
-const centre = eui64At(Uint8Array.of(1, 0, 0, 0, 0, 0x4b, 0x12, 0), 0);
-const device = eui64At(Uint8Array.of(2, 0, 0, 0, 0, 0x8d, 0x15, 0), 0);
-const other = eui64At(Uint8Array.of(3, 0, 0, 0, 0, 0x8d, 0x15, 0), 0);
-const deviceShort = 0x970b;
 
-let counter = 1;
-
-/** A protected frame; without options an application frame from the device to the coordinator. */
-function data(
-  options: {
-    readonly from?: Eui64;
-    readonly source?: number;
-    readonly destination?: number;
-    readonly key?: Uint8Array;
-    readonly payload?: Uint8Array;
-  } = {},
-): Uint8Array {
-  const { from = device, source = deviceShort, destination = 0, key = networkKey } = options;
-  counter++;
-  const nwk = build.nwkFrame(
-    { destination, source, protection: { key, source: from, counter } },
-    options.payload ?? build.apsData(),
-  );
-  const frame = build.macData({ pan, destination, source, macSequence: counter & 0xff }, nwk);
-  // The bit that asks for an acknowledgement.
-  frame[0] = (frame[0] ?? 0) | 0x20;
-  return frame;
-}
-
-function acknowledged(frame: Uint8Array): Uint8Array {
-  return encodeAcknowledgment(frame[2] ?? 0, false);
-}
-
-async function found(
-  frames: readonly CapturedFrame[],
-  ...otherKeys: readonly Uint8Array[]
-): Promise<string[]> {
-  const keyring = new Keyring();
-  for (const key of [networkKey, ...otherKeys]) keyring.add(key, "network", { kind: "given" });
-  keyring.add(linkKey, "link", { kind: "given" });
-  const { findings } = await auditZigbee({
-    keyring,
-    showKeys: false,
-    read: (onFrame) => {
-      frames.forEach(onFrame);
-      return Promise.resolve();
-    },
-  });
-  return findings.map(({ id, frames: numbers }) => `${id}: ${numbers.join(" ")}`);
-}
-
-/** What the coordinator sends to the device, and what somebody with the device's key sends in its place. */
-function own(): Uint8Array {
-  return data({ from: centre, source: 0, destination: deviceShort });
-}
-
+/** What somebody with the device's key sends in place of the coordinator. */
 function forged(): Uint8Array {
   return data({ from: device, source: 0, destination: deviceShort });
 }
@@ -134,11 +88,10 @@ function answer(short: number): Uint8Array {
 }
 
 function transport(): Uint8Array {
-  counter++;
-  const protection = { key: linkKey, source: centre, counter, identifier: 2 };
+  const protection = { key: linkKey, source: centre, counter: nextCounter(), identifier: 2 };
   const command = build.apsCommand(build.transportKey(1, networkKey, device, centre), protection);
   const nwk = build.nwkFrame({ destination: deviceShort, source: 0 }, command);
-  return build.macData({ pan, destination: deviceShort, source: 0, macSequence: counter & 0xff }, nwk);
+  return build.macData({ pan, destination: deviceShort, source: 0, macSequence: nextCounter() & 0xff }, nwk);
 }
 
 /** The device asks for frames, and gets one that it must reject. */
@@ -176,10 +129,9 @@ describe("honest networks that look strange", () => {
 
   it("give one device link keys for two partners", async () => {
     const frames = [other, centre].map((partner, index) => {
-      counter++;
       const key = linkKey.map((byte) => byte ^ (index + 1));
       const payload = joined(Uint8Array.of(5, 3), key, eui64Bytes(partner), Uint8Array.of(1));
-      const protection = { key: linkKey, source: centre, counter, identifier: 3 };
+      const protection = { key: linkKey, source: centre, counter: nextCounter(), identifier: 3 };
       return data({
         from: centre,
         source: 0,
@@ -193,10 +145,9 @@ describe("honest networks that look strange", () => {
   it("hand one report of a PAN id conflict on from router to router", async () => {
     const report = joined(Uint8Array.of(9, 1), eui64Bytes(centre), unhex("621a"));
     const frames = [4, 3, 2, 1].map((hop) => {
-      counter++;
-      const protection = { key: networkKey, source: other, counter };
+      const protection = { key: networkKey, source: other, counter: nextCounter() };
       const nwk = { destination: 0, source: 5, sequence: 77, radius: 20 + hop, command: true, protection };
-      const to = { pan, destination: hop - 1, source: hop, macSequence: counter & 0xff };
+      const to = { pan, destination: hop - 1, source: hop, macSequence: nextCounter() & 0xff };
       return build.macData(to, build.nwkFrame(nwk, report));
     });
     assert.deepEqual(await found(build.captured(frames)), []);

@@ -3,7 +3,7 @@ import { uint32At } from "@postern/zigbee/cursor";
 import { type Eui64 } from "@postern/zigbee/eui64";
 import { type ZigbeeKey } from "@postern/zigbee/keyring";
 
-import { type Evidence } from "../finding.ts";
+import { type Confidence, type Evidence } from "../finding.ts";
 import { type AuditContext, broadcastAddresses, type Detector, networkName, setBounded } from "./context.ts";
 import { type Sent, SentFrames, SlotBudget } from "./sent-frames.ts";
 import { airtimeUs } from "./survey.ts";
@@ -19,6 +19,14 @@ const retransmissionUsMax = 1_000_000;
 const acknowledgmentWaitUs = 864;
 /** A frame recorded twice by the sniffer comes sooner than any radio can send it again. */
 const recordedTwiceUs = 300;
+/** How far apart the clocks of two sniffers may be, whose captures were put together. */
+const clocksApartUs = 5_000_000;
+/** Part of the frames that stand twice in a capture of two sniffers, and how often one does, at most. */
+const twiceShare = 0.1;
+const twiceFramesMin = 10;
+const againMax = 2;
+/** Repetitions that are kept until it is known whether there were two sniffers. */
+const heldMax = 10_000;
 /** Counters from here on leave a device a few minutes until it may not send any more. */
 const lastCounters = 0xffff_ff00;
 const jumpMax = 2 ** 31;
@@ -32,12 +40,21 @@ interface Fall {
   followers: number;
 }
 
+/** A frame that came again, sooner or later than its sender would send it again. */
+interface Repetition {
+  readonly subject: string;
+  readonly confidence: Confidence;
+  readonly evidence: Evidence;
+}
+
 /** What is known of the counter of one sender under one key. */
 interface Counter {
   readonly pan: number;
   readonly keySequence: number;
   key: ZigbeeKey | undefined;
   max: number;
+  /** When the frame with that value was recorded. */
+  maxUs: number;
   fall: Fall | undefined;
   readonly sent: SentFrames;
 }
@@ -50,6 +67,11 @@ export class FrameCounterDetector implements Detector {
   readonly #context: AuditContext;
   readonly #senders = new Map<Eui64, Counter[]>();
   readonly #budget = new SlotBudget();
+  /** What a second sniffer would have recorded as well, or somebody sent again: the end of the capture tells. */
+  #held: Repetition[] = [];
+  /** How often each frame of `#held` came again, by its number. */
+  readonly #again = new Map<number, number>();
+  #frames = 0;
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -78,6 +100,7 @@ export class FrameCounterDetector implements Detector {
   }
 
   finish(): void {
+    this.#judgeRepetitions();
     for (const [sender, counters] of this.#senders) {
       for (const counter of counters) this.#reportRegression(counter, sender);
     }
@@ -98,6 +121,7 @@ export class FrameCounterDetector implements Detector {
       keySequence,
       key: undefined,
       max: -1,
+      maxUs: 0,
       fall: undefined,
       sent: new SentFrames(this.#budget),
     };
@@ -145,11 +169,15 @@ export class FrameCounterDetector implements Detector {
       });
     }
     counter.sent.set(value, sent);
+    this.#frames++;
     if (value > counter.max) {
       if (counter.fall !== undefined) this.#reportRegression(counter, sender);
       counter.max = value;
+      counter.maxUs = frame.timeUs;
       return;
     }
+    // Captures that were put together out of order: it was recorded before the one with the higher value.
+    if (frame.timeUs < counter.maxUs && this.#context.facts.hasTimeBase) return;
     this.#seeLower(dissection, counter, value, sender);
   }
 
@@ -168,11 +196,11 @@ export class FrameCounterDetector implements Detector {
       : tooLate
         ? "later than a MAC sends again"
         : "sooner than a MAC sends again";
-    this.#context.add("ZB-REPLAY", subjectOf(sender, counter.pan), dissection, {
+    const repetition: Repetition = {
+      subject: subjectOf(sender, counter.pan),
       // Some stacks repeat a broadcast as it was, with a new MAC sequence number.
       confidence: (sameSequence && tooSoon) || isBroadcast ? "possible" : "probable",
-      summary: (count) => `${count} ${count === 1 ? "frame was" : "frames were"} sent again`,
-      fields: {
+      evidence: this.#context.evidence(dissection, {
         source: sender,
         frameCounter: dissection.nwk?.auxiliary?.frameCounter,
         firstFrame: before.frame,
@@ -180,7 +208,39 @@ export class FrameCounterDetector implements Detector {
         macSequence: sent.macSequence,
         firstMacSequence: before.macSequence,
         why,
-      },
+      }),
+    };
+    if (!sameSequence || gapUs > clocksApartUs || this.#held.length >= heldMax) {
+      this.#reportRepetition(repetition);
+      return;
+    }
+    this.#held.push(repetition);
+    this.#again.set(before.frame, (this.#again.get(before.frame) ?? 0) + 1);
+  }
+
+  /**
+   * Two sniffers record much of a network twice, each frame once more, as far apart as their clocks. Somebody who sends again does so
+   * with few frames, or often.
+   */
+  #judgeRepetitions(): void {
+    const times = [...this.#again.values()];
+    const isTwice =
+      times.length >= Math.max(twiceFramesMin, twiceShare * this.#frames) &&
+      times.filter((count) => count > againMax).length < times.length / 10;
+    if (isTwice) {
+      this.#context.notes.push(
+        `${this.#held.length} frames stand in the capture a second time, as where the captures of several sniffers were put together: they were not taken for replays.`,
+      );
+    } else {
+      for (const repetition of this.#held) this.#reportRepetition(repetition);
+    }
+    this.#held = [];
+  }
+
+  #reportRepetition({ subject, confidence, evidence }: Repetition): void {
+    this.#context.addEvidence("ZB-REPLAY", subject, evidence, {
+      confidence,
+      summary: (count) => `${count} ${count === 1 ? "frame was" : "frames were"} sent again`,
     });
   }
 

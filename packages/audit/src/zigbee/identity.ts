@@ -26,6 +26,12 @@ export class IdentityDetector implements Detector {
     this.#context = context;
   }
 
+  /** Whether somebody with a network key has spoken under that address. */
+  isMember(pan: number, short: number): boolean {
+    const at = pan * 0x10000 + short;
+    return [...this.#speakers.values()].some((speakers) => speakers.has(at));
+  }
+
   see(dissection: Dissection, pan: number): void {
     const { nwk, mac, nwkKey } = dissection;
     const source = nwk?.auxiliary?.source;

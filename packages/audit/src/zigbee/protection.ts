@@ -2,12 +2,14 @@ import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { MacCommandId } from "@postern/zigbee/mac/mac-command";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
-import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
+import { decodeNwkCommand, nwkCommandNames } from "@postern/zigbee/nwk/nwk-command";
+import { type NwkFrame, NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
 import { securityLevel } from "@postern/zigbee/security/levels";
 import { zdpName, zdpProfile } from "@postern/zigbee/zdp/zdp-frame";
 import { decodeZclFrame, zclCommandName } from "@postern/zigbee/zcl/zcl-frame";
 
 import { type AuditContext, type Detector, hex16, networkName, setBounded } from "./context.ts";
+import { type IdentityDetector } from "./identity.ts";
 import { SlidingWindow } from "./sliding-window.ts";
 
 /** Unprotected application frames that show that a network has no security, when none of its frames is protected. */
@@ -26,6 +28,7 @@ const devicesMax = 10_000;
 /** Looks at whether and how frames are protected. @see thesis 6.5, 6.6; Zigbee §4.3 */
 export class ProtectionDetector implements Detector {
   readonly #context: AuditContext;
+  readonly #identities: Pick<IdentityDetector, "isMember">;
   readonly #levels = new Set<string>();
   readonly #rejected = new Map<string, SlidingWindow<number>>();
   /** When a device asked its parent for frames, by its short address, and what it then had to reject. */
@@ -37,8 +40,10 @@ export class ProtectionDetector implements Detector {
   readonly #plain = new Map<number, number>();
   readonly #wrong = new Map<number, number>();
 
-  constructor(context: AuditContext) {
+  /** `identities`: knows who has spoken with a key before. */
+  constructor(context: AuditContext, identities: Pick<IdentityDetector, "isMember">) {
     this.#context = context;
+    this.#identities = identities;
   }
 
   see(dissection: Dissection, pan: number): void {
@@ -58,6 +63,7 @@ export class ProtectionDetector implements Detector {
 
   #seePlain(dissection: Dissection, pan: number): void {
     const { nwk, aps } = dissection;
+    if (nwk?.frameType === NwkFrameType.command) this.#seePlainCommand(dissection, nwk, pan);
     const isApplication =
       nwk?.frameType === NwkFrameType.data &&
       nwk.stopped === undefined &&
@@ -75,7 +81,7 @@ export class ProtectionDetector implements Detector {
       this.#context.add("ZB-UNSECURED-DATA", networkName(pan), dissection, {
         confidence: "probable",
         summary: (count) =>
-          `${count} application ${count === 1 ? "frame" : "frames"} without NWK security, while the others have it`,
+          `${count} ${count === 1 ? "frame" : "frames"} without NWK security, while the others have it`,
         fields,
       });
       return;
@@ -87,6 +93,28 @@ export class ProtectionDetector implements Detector {
       confidence: "certain",
       summary: "no frame of the network has NWK security",
       fields,
+    });
+  }
+
+  /** Who joins, and who is sent away before having the key, cannot be spoken to with it. @see Zigbee §3.6.1.4, §4.6.3.6 */
+  #seePlainCommand(dissection: Dissection, nwk: NwkFrame, pan: number): void {
+    const { nwkPayload, nwkPayloadStart, nwkPayloadEnd } = dissection;
+    if (nwkPayload === undefined || !this.#context.facts.isProtected(pan)) return;
+    const command = decodeNwkCommand(nwkPayload, nwkPayloadStart, nwkPayloadEnd);
+    const name = nwkCommandNames[command.id];
+    if (name === undefined || command.stopped !== undefined) return;
+    if (command.kind === "rejoin-request" || command.kind === "rejoin-response") return;
+    if (command.kind === "leave" && !this.#identities.isMember(pan, nwk.destinationShort)) return;
+    this.#context.add("ZB-UNSECURED-DATA", networkName(pan), dissection, {
+      confidence: "probable",
+      summary: (count) =>
+        `${count} ${count === 1 ? "frame" : "frames"} without NWK security, while the others have it`,
+      fields: {
+        source: this.#context.deviceName(pan, nwk.sourceShort),
+        destination: this.#context.deviceName(pan, nwk.destinationShort),
+        nwkSecurity: "off",
+        command: name,
+      },
     });
   }
 

@@ -108,11 +108,11 @@ export const zigbeeRules = {
     mend: "Replace the network key, which resets the counters, and use a level with integrity code; the device is locked out until then.",
   },
   "ZB-UNSECURED-DATA": {
-    title: "An application frame without protection in a protected network",
+    title: "A frame without protection in a protected network",
     severity: "high",
     thesis: "6.6 Key transportation",
     isvs: ["V4.5.2"],
-    mend: "Update coordinator and devices so that they drop unprotected application frames; look for a foreign sender.",
+    mend: "Update coordinator and devices so that they drop unprotected frames; look for a foreign sender.",
   },
   "ZB-SECURITY-OFF": {
     title: "The network does not protect its frames",

@@ -51,6 +51,22 @@ const jammedShare = 0.6;
 /** Who finds a channel occupied sends nothing: silence, where there was traffic before, for so many stretches in a row. */
 const silentShare = 0.15;
 const silentStretches = 3;
+/** Frames of one sender that count in a stretch: the end of a long transfer between two devices is no silence. */
+const senderFramesMax = 4;
+const usualFramesMin = 10;
+/** After so many stretches without any frame, recording had stopped. */
+const pauseStretches = 60;
+const usualStretches = 30;
+
+/** Ten seconds of the channel. */
+interface Stretch {
+  bad: number;
+  all: number;
+  /** Frames that were not damaged, a few of each sender. */
+  heard: number;
+  worst: Evidence | undefined;
+  any: Evidence | undefined;
+}
 
 /**
  * Looks for stretches in which nearly every frame is damaged, or hardly anything is sent any more, against what is usual in the same
@@ -58,10 +74,11 @@ const silentStretches = 3;
  */
 export class JammingDetector implements Detector {
   readonly #context: AuditContext;
-  readonly #stretches = new Map<
-    number,
-    { bad: number; all: number; worst: Evidence | undefined; any: Evidence | undefined }
-  >();
+  readonly #stretches = new Map<number, Stretch>();
+  /** Frames of each sender in the stretch that was seen last. */
+  readonly #senders = new Map<number, number>();
+  #index = Number.NaN;
+  #current: Stretch = { bad: 0, all: 0, heard: 0, worst: undefined, any: undefined };
 
   constructor(context: AuditContext) {
     this.#context = context;
@@ -69,24 +86,38 @@ export class JammingDetector implements Detector {
 
   see(dissection: Dissection): void {
     const { frame } = dissection;
-    if (frame.frameCheck === "absent") return;
-    const index = Math.floor(frame.timeUs / stretchUs);
-    let stretch = this.#stretches.get(index);
-    if (stretch === undefined) {
-      stretch = { bad: 0, all: 0, worst: undefined, any: undefined };
-      setBounded(this.#stretches, index, stretch, stretchesMax);
-    }
-    stretch.all++;
+    const stretch = this.#stretch(Math.floor(frame.timeUs / stretchUs));
     stretch.any ??= this.#context.evidence(dissection, { frameCheck: frame.frameCheck });
-    if (frame.frameCheck !== "bad") return;
-    stretch.bad++;
-    stretch.worst ??= this.#context.evidence(dissection, { frameCheck: "wrong" });
+    if (frame.frameCheck !== "absent") stretch.all++;
+    if (frame.frameCheck === "bad") {
+      stretch.bad++;
+      stretch.worst ??= this.#context.evidence(dissection, { frameCheck: "wrong" });
+    } else if (dissection.mac.sourceShort !== -1) {
+      const sender = dissection.mac.sourcePan * 0x10000 + dissection.mac.sourceShort;
+      const count = (this.#senders.get(sender) ?? 0) + 1;
+      this.#senders.set(sender, count);
+      if (count <= senderFramesMax) stretch.heard++;
+    }
   }
 
   finish(): void {
     const { facts } = this.#context;
-    if (!facts.hasTimeBase || !facts.hasFrameChecks) return;
+    if (!facts.hasTimeBase) return;
     this.#findSilence();
+    if (facts.hasFrameChecks) this.#findDamage();
+  }
+
+  #stretch(index: number): Stretch {
+    if (index === this.#index) return this.#current;
+    this.#index = index;
+    this.#senders.clear();
+    const found = this.#stretches.get(index);
+    this.#current = found ?? { bad: 0, all: 0, heard: 0, worst: undefined, any: undefined };
+    if (found === undefined) setBounded(this.#stretches, index, this.#current, stretchesMax);
+    return this.#current;
+  }
+
+  #findDamage(): void {
     const judged = [...this.#stretches.values()].filter(({ all }) => all >= stretchFramesMin);
     const shares = judged.map(({ bad, all }) => bad / all).toSorted((a, b) => a - b);
     const usual = shares[shares.length >> 1] ?? 1;
@@ -103,33 +134,36 @@ export class JammingDetector implements Detector {
 
   /** What is usual is what the first stretches had: a jammer may stay until the end. */
   #findSilence(): void {
-    const indices = [...this.#stretches.keys()];
-    const [first, last] = [Math.min(...indices), Math.max(...indices)];
-    const counts: { readonly good: number; readonly evidence: Evidence | undefined }[] = [];
-    for (let index = first; index <= last && counts.length < stretchesMax; index++) {
-      const { all, bad, any } = this.#stretches.get(index) ?? { all: 0, bad: 0, any: undefined };
-      counts.push({ good: all - bad, evidence: any });
-    }
-    let usual: readonly number[] = [];
+    let usual: number[] = [];
     let silent = 0;
     let before: Evidence | undefined;
-    for (const { good, evidence } of counts) {
+    let last = Number.NaN;
+    const look = (heard: number, evidence: Evidence | undefined): void => {
       const median = usual.toSorted((a, b) => a - b)[usual.length >> 1] ?? 0;
-      const isKnown = usual.length >= silentStretches && median >= stretchFramesMin;
-      if (!isKnown || good > silentShare * median) {
+      const isKnown = usual.length >= silentStretches && median >= usualFramesMin;
+      if (!isKnown || heard > silentShare * median) {
         silent = 0;
-        usual = [...usual.slice(-29), good];
+        usual = [...usual.slice(1 - usualStretches), heard];
         before = evidence ?? before;
-        continue;
+        return;
       }
       silent++;
-      if (silent < silentStretches || before === undefined) continue;
-      const stretches = silent;
+      if (silent < silentStretches || before === undefined) return;
       // There may be no frame at all to show: the last ones before stand for it.
       this.#context.addEvidence("ZB-JAMMING", "channel", before, {
         confidence: "possible",
-        summary: `${stretches} stretches of ten seconds with hardly a frame; usual before: ${median} frames`,
+        summary: `${silent} stretches of ten seconds in which hardly a device is heard; usual before: ${median} frames`,
       });
+    };
+    for (const [index, { heard, any }] of [...this.#stretches].toSorted(([a], [b]) => a - b)) {
+      if (index - last > pauseStretches) {
+        usual = [];
+        silent = 0;
+      } else {
+        for (let empty = last + 1; empty < index; empty++) look(0, undefined);
+      }
+      look(heard, any);
+      last = index;
     }
   }
 }

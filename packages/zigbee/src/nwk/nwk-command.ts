@@ -17,6 +17,23 @@ export const NwkCommandId = {
   endDeviceTimeoutResponse: 0x0c,
 } as const;
 
+/** How people call a command, by its identifier. */
+export const nwkCommandNames: readonly (string | undefined)[] = [
+  undefined,
+  "route request",
+  "route reply",
+  "network status",
+  "leave",
+  "route record",
+  "rejoin request",
+  "rejoin response",
+  "link status",
+  "network report",
+  "network update",
+  "end device timeout request",
+  "end device timeout response",
+];
+
 /** A NWK command. @see Zigbee §3.4 */
 export type NwkCommand = { readonly stopped: Stopped | undefined } & (
   | {
