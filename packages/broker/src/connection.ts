@@ -14,6 +14,7 @@ import type { Limits } from "./limits.ts";
 import { Outbound } from "./outbound.ts";
 import { ChecksThrottle } from "./checks-throttle.ts";
 import { handlePacket } from "./packet-handlers.ts";
+import type { PacketMemory } from "./packet-memory.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { Accepted, AuthenticationExchange, Identity, Peer } from "./ports.ts";
 import { PublishWriter } from "./publish-writer.ts";
@@ -43,6 +44,7 @@ export type ConnectionState = "connecting" | "authenticating" | "connected" | "c
 
 /** One client's network connection, from the first byte to the last. */
 export class Connection implements TransportHandler, PacketReader, Writer {
+  readonly looksAtOnce = true;
   readonly core: Core;
   readonly peer: Peer;
   readonly limits: Limits;
@@ -146,12 +148,20 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     return this.state === "connecting" ? this.limits.connectBytesMax : this.limits.packetBytesMax;
   }
 
+  /** Behind the packet that is being handled, where it is large. */
+  get packetMemory(): PacketMemory | undefined {
+    return this.#inbound.memory;
+  }
+
   onPacket(bytes: Buffer, frame: Frame): Next {
     const { context } = this.core;
     context.stats.packetsReceived += 1;
     // Keep alive asks for packets; bytes alone do not count. @see MQTT 5.0 [MQTT-3.1.2-22]
     this.#lastReceivedMs = context.monotonicMs;
-    return handlePacket(this, bytes, frame);
+    const next = handlePacket(this, bytes, frame);
+    // What came with it, in the same read, may be too much.
+    if (this.#throttle !== undefined) this.#slowDown(0);
+    return next;
   }
 
   onUnreadable(result: "malformed" | "tooLarge" | "tooMuch"): void {

@@ -3,8 +3,9 @@ import { describe, it } from "node:test";
 
 import { Delivery } from "./delivery.ts";
 import { Message } from "./message.ts";
+import { PacketMemories, type PacketMemory } from "./packet-memory.ts";
 
-function messageOf(payload: Uint8Array): Message {
+function messageOf(payload: Uint8Array, memory?: PacketMemory): Message {
   const stored = {
     topic: "a",
     payload,
@@ -14,7 +15,7 @@ function messageOf(payload: Uint8Array): Message {
     expiresAtMs: Infinity,
     publisher: "",
   } as const;
-  return new Message(stored, Buffer.from("a"), true);
+  return new Message(stored, Buffer.from("a"), true, memory);
 }
 
 /** What goes over the wire. */
@@ -25,14 +26,15 @@ function packetOf(delivery: Delivery): Buffer {
 
 describe("a delivery", () => {
   it("is the same packet for all, also when one of them keeps the message in between", () => {
-    const read = Buffer.alloc(65_536, "y");
+    const memory = new PacketMemories().take(65_536);
+    const read = memory.bytes.fill("y");
     for (const payload of [read.subarray(10, 20), read.subarray(0, 20_000), read.subarray(0, 60_000), read]) {
-      const message = messageOf(payload);
+      const message = messageOf(payload, memory);
       const delivery = new Delivery(message, 1, false);
       delivery.shared = true;
       const first = packetOf(delivery);
       assert.ok(first.length > payload.length && first.length < payload.length + 16);
-      // As a durable session does: the payload is copied out of a buffer that it fills only in part.
+      // As a durable session does: the payload is copied out of memory that it fills only in part.
       message.detach();
       assert.deepEqual(packetOf(delivery), first);
       delivery.detach();
@@ -40,16 +42,31 @@ describe("a delivery", () => {
     }
   });
 
-  it("does not copy a large payload that has its buffer for itself, and copies one that would keep others alive", () => {
-    const own = Buffer.alloc(60_000);
-    const alone = messageOf(own);
+  it("does not copy a large payload that has its memory for itself, and copies one that would keep more alive", () => {
+    const memories = new PacketMemories();
+    const own = memories.take(60_000);
+    const payload = own.bytes.subarray(0, 60_000);
+    const alone = messageOf(payload, own);
     alone.detach();
-    assert.equal(alone.payload, own);
-    assert.equal(new Delivery(alone, 0, false).encoded(4).payload, own);
-    const part = Buffer.alloc(100_000).subarray(0, 40_000);
-    const shared = messageOf(part);
-    assert.equal(new Delivery(shared, 0, false).encoded(4).payload, undefined);
+    assert.equal(alone.payload, payload);
+    assert.equal(new Delivery(alone, 0, false).encoded(4).payload, payload);
+    // Nobody else comes to where it is, though nobody is known to hold it.
+    own.release();
+    assert.notEqual(memories.take(60_000).bytes.buffer, payload.buffer);
+    const part = memories.take(81_920);
+    const shared = messageOf(part.bytes.subarray(0, 40_000), part);
     shared.detach();
-    assert.notEqual(shared.payload.buffer, part.buffer);
+    assert.notEqual(shared.payload.buffer, part.bytes.buffer);
+  });
+
+  it("copies what is in memory that cannot be held, whatever its size", () => {
+    const read = Buffer.alloc(60_000, "y");
+    const message = messageOf(read);
+    const delivery = new Delivery(message, 0, false);
+    const first = packetOf(delivery);
+    assert.equal(delivery.encoded(4).payload, undefined);
+    delivery.detach();
+    read.fill("z");
+    assert.deepEqual(packetOf(delivery), first);
   });
 });

@@ -7,6 +7,7 @@ import {
 } from "@postern/mqtt/publish";
 
 import type { Message } from "./message.ts";
+import type { PacketMemory } from "./packet-memory.ts";
 import type { SharedGroup } from "./subscription.ts";
 
 const noIdentifiers: readonly number[] = [];
@@ -16,6 +17,8 @@ const nothing = new Uint8Array(0);
 export interface EncodedDelivery extends EncodedPublish {
   /** What follows `bytes`, where it is passed on by reference; otherwise it is among them. */
   readonly payload: Uint8Array | undefined;
+  /** Behind `payload`, to be held until it is sent. */
+  readonly memory: PacketMemory | undefined;
 }
 
 /** One message as some subscribers are to see it: all that get it alike share one delivery, encoded once. */
@@ -77,7 +80,7 @@ export class Delivery {
       properties: version === 5 ? this.message.properties : nothing,
     };
     return this.message.passesByReference
-      ? { ...encodePublishHeader(fields), payload }
-      : { ...encodePublish(fields), payload: undefined };
+      ? { ...encodePublishHeader(fields), payload, memory: this.message.memory }
+      : { ...encodePublish(fields), payload: undefined, memory: undefined };
   }
 }

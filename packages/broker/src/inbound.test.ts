@@ -6,19 +6,17 @@ import { encodePublish } from "@postern/mqtt/publish";
 import * as fc from "fast-check";
 
 import { Inbound, Next, type PacketReader } from "./inbound.ts";
+import type { PacketMemory } from "./packet-memory.ts";
 
 class Recorder implements PacketReader {
   readonly version = 5;
   packetBytesMax = 1_000;
   readonly packets: Buffer[] = [];
-  readonly views: Buffer[] = [];
   unreadable: string | undefined = undefined;
   next: (index: number) => Next = () => Next.go;
 
   onPacket(bytes: Buffer, frame: Frame): Next {
-    const view = bytes.subarray(frame.start, frame.bodyEnd);
-    this.views.push(view);
-    this.packets.push(Buffer.from(view));
+    this.packets.push(Buffer.from(bytes.subarray(frame.start, frame.bodyEnd)));
     return this.next(this.packets.length - 1);
   }
 
@@ -52,8 +50,10 @@ function feed(inbound: Inbound, stream: Buffer, cuts: readonly number[]): void {
   const ends = [...new Set(cuts.map((cut) => cut % (stream.length + 1)))].sort((a, b) => a - b);
   let start = 0;
   for (const end of [...ends, stream.length]) {
-    // Each chunk is a buffer of its own, as a socket's are.
-    if (end > start) inbound.take(Buffer.from(stream.subarray(start, end)));
+    // What a socket reads next comes to the same memory.
+    const read = Buffer.from(stream.subarray(start, end));
+    if (end > start) inbound.take(read);
+    read.fill(0xdd);
     start = Math.max(start, end);
   }
 }
@@ -62,14 +62,13 @@ const sizes = fc.array(fc.integer({ min: 0, max: 700 }), { minLength: 1, maxLeng
 const cuts = fc.array(fc.nat({ max: 9_000 }), { maxLength: 60 });
 
 describe("Inbound", () => {
-  it("hands on the same packets whatever the split of the stream, and leaves their bytes alone afterwards", () => {
+  it("hands on the same packets whatever the split of the stream, and does not look at what it was given afterwards", () => {
     fc.assert(
       fc.property(sizes, cuts, (lengths, at) => {
         const packets = lengths.map((length, index) => packet(length, index));
         const reader = new Recorder();
         feed(new Inbound(reader), Buffer.concat(packets), at);
         assert.deepEqual(reader.packets, packets);
-        assert.deepEqual(reader.views, packets);
         assert.equal(reader.held, 0);
       }),
       { numRuns: 300 },
@@ -150,8 +149,38 @@ describe("Inbound", () => {
     assert.equal(reader.held, whole.length);
     inbound.take(whole.subarray(arrived));
     assert.deepEqual(reader.packets, [whole]);
-    assert.equal(reader.views[0]?.buffer.byteLength, whole.length);
     assert.equal(reader.held, 0);
+  });
+
+  it("leaves a large packet alone for as long as its memory is held, in one piece or many, and then uses the memory again", () => {
+    for (const pieces of [1, 3]) {
+      const reader = new Recorder();
+      reader.packetBytesMax = 100_000;
+      const inbound = new Inbound(reader);
+      const seen: { readonly view: Buffer; readonly memory: PacketMemory | undefined }[] = [];
+      reader.onPacket = (bytes, frame) => {
+        inbound.memory?.hold();
+        seen.push({ view: bytes.subarray(frame.start, frame.bodyEnd), memory: inbound.memory });
+        return Next.go;
+      };
+      const send = (whole: Buffer): void => {
+        const cuts = Array.from({ length: pieces - 1 }, (_, index) => ((index + 1) * whole.length) / pieces);
+        feed(inbound, whole, cuts.map(Math.floor));
+      };
+      const [first, second, third] = [packet(50_000, 1), packet(50_000, 2), packet(50_000, 3)];
+      send(first);
+      send(second);
+      assert.deepEqual(
+        seen.map(({ view }) => view),
+        [first, second],
+      );
+      seen[0]?.memory?.release();
+      send(third);
+      assert.deepEqual(seen[2]?.view, third);
+      assert.deepEqual(seen[1]?.view, second);
+      assert.equal(seen[2]?.view.buffer, seen[0]?.view.buffer);
+      for (const { memory } of seen.slice(1)) memory?.release();
+    }
   });
 
   it("says what it holds, gives it back, and stops where the server holds too much in all", () => {

@@ -1,6 +1,8 @@
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 import { createFrame, FrameResult, readFrame, type Frame } from "@postern/mqtt/frame";
 
+import { packetMemories, type PacketMemory } from "./packet-memory.ts";
+
 /** What the reader of a connection decides after each packet. */
 export const Next = {
   go: 0,
@@ -11,7 +13,10 @@ export const Next = {
 } as const;
 export type Next = (typeof Next)[keyof typeof Next];
 
-/** Receives the packets of one connection. The bytes are valid during the call; views of them stay unchanged after it. */
+/**
+ * Receives the packets of one connection. The bytes are valid during the call only: other packets come to where they are. Those of a large
+ * packet are valid for as long as `Inbound.memory` is held, too.
+ */
 export interface PacketReader {
   readonly version: ProtocolVersion;
   /** The most bytes the packet that is now being read may have. */
@@ -23,11 +28,14 @@ export interface PacketReader {
   onHeld(bytesMore: number): boolean;
 }
 
-const restBytesMin = 64;
+const restBytesMin = 80;
+/** Larger packets have memory of their own, which they may be sent from. */
+const copiedBytesMax = 8_192;
 
 /**
- * Cuts the byte stream of one connection into packets. Packets that came in one piece are handed on in place;
- * of one that is still incomplete at most twice of what has arrived is kept, whatever length it declares.
+ * Cuts the byte stream of one connection into packets. Small packets that came in one piece are handed on in place;
+ * for one that is still incomplete there is memory for at most twice of what has arrived, whatever length it declares,
+ * and once half of it has arrived for all of it.
  */
 export class Inbound {
   readonly #reader: PacketReader;
@@ -35,8 +43,14 @@ export class Inbound {
   /** The beginning of a packet that is not complete. */
   #rest: Buffer | undefined = undefined;
   #restLength = 0;
+  /** Behind `#rest`. */
+  #restMemory: PacketMemory | undefined = undefined;
+  /** Behind the packet that is being handed on, where it is large. */
+  memory: PacketMemory | undefined = undefined;
   /** Whole bytes that came while paused. */
   #waiting: Buffer[] | undefined = undefined;
+  /** What is being read is nobody else's, and may wait as it is. */
+  #owned = false;
   #paused = false;
   #stopped = false;
 
@@ -44,15 +58,23 @@ export class Inbound {
     this.#reader = reader;
   }
 
+  /** The bytes are looked at during the call only. */
   take(bytes: Buffer): void {
+    this.#take(bytes, false);
+  }
+
+  #take(bytes: Buffer, owned: boolean): void {
     if (this.#stopped) return;
     if (this.#paused) {
       this.#waiting ??= [];
-      this.#waiting.push(bytes);
+      this.#waiting.push(owned ? bytes : Buffer.from(bytes));
       return;
     }
+    const wasOwned = this.#owned;
+    this.#owned = owned;
     const offset = this.#rest === undefined ? 0 : this.#complete(bytes);
     if (offset < bytes.length) this.#consume(bytes, offset);
+    this.#owned = wasOwned;
   }
 
   pause(): void {
@@ -65,7 +87,7 @@ export class Inbound {
     const waiting = this.#waiting;
     this.#waiting = undefined;
     // What a new pause leaves is put back in order by `take`.
-    for (const bytes of waiting ?? []) this.take(bytes);
+    for (const bytes of waiting ?? []) this.#take(bytes, true);
   }
 
   stop(): void {
@@ -86,8 +108,28 @@ export class Inbound {
       }
       if (!this.#isReadable(result)) return;
       offset = frame.bodyEnd;
-      if (!this.#goesOn(this.#reader.onPacket(bytes, frame), bytes, offset)) return;
+      const next =
+        offset - frame.start > copiedBytesMax
+          ? this.#handOn(bytes, frame.start, offset)
+          : this.#reader.onPacket(bytes, frame);
+      if (!this.#goesOn(next, bytes, offset)) return;
     }
+  }
+
+  /** Hands on a large packet that came in one piece. */
+  #handOn(bytes: Buffer, start: number, end: number): Next {
+    const memory = packetMemories.take(end - start);
+    memory.bytes.set(bytes.subarray(start, end));
+    readFrame(memory.bytes, 0, end - start, this.#reader.packetBytesMax, this.#frame, this.#reader.version);
+    return this.#handOnIn(memory, memory.bytes);
+  }
+
+  #handOnIn(memory: PacketMemory | undefined, bytes: Buffer): Next {
+    this.memory = memory;
+    const next = this.#reader.onPacket(bytes, this.#frame);
+    this.memory = undefined;
+    memory?.release();
+    return next;
   }
 
   /** Adds to the incomplete packet until it is whole; returns how many of the bytes that took. */
@@ -128,8 +170,10 @@ export class Inbound {
     );
     if (result === FrameResult.incomplete) return true;
     if (!this.#isReadable(result)) return false;
+    const memory = this.#restMemory;
+    this.#restMemory = undefined;
     this.#release();
-    return this.#goesOn(this.#reader.onPacket(rest, this.#frame), bytes, offset);
+    return this.#goesOn(this.#handOnIn(memory, rest), bytes, offset);
   }
 
   #isReadable(result: number): boolean {
@@ -146,13 +190,16 @@ export class Inbound {
     this.#paused = true;
     if (offset < bytes.length) {
       this.#waiting ??= [];
-      this.#waiting.unshift(bytes.subarray(offset));
+      const left = bytes.subarray(offset);
+      this.#waiting.unshift(this.#owned ? left : Buffer.from(left));
     }
     return false;
   }
 
   #release(): void {
     if (this.#rest !== undefined) this.#reader.onHeld(-this.#rest.length);
+    this.#restMemory?.release();
+    this.#restMemory = undefined;
     this.#rest = undefined;
     this.#restLength = 0;
   }
@@ -166,20 +213,31 @@ export class Inbound {
     const length = this.#restLength + count;
     let rest = this.#rest;
     if (rest === undefined || rest.length < length) {
+      const held = rest?.length ?? 0;
       const capacity = this.#capacityFor(length);
-      if (!this.#reader.onHeld(capacity - (rest?.length ?? 0))) {
-        this.#reader.onHeld((rest?.length ?? 0) - capacity);
+      if (!this.#reader.onHeld(capacity - held)) {
+        this.#reader.onHeld(held - capacity);
         this.stop();
         this.#reader.onUnreadable("tooMuch");
         return;
       }
-      const grown = Buffer.allocUnsafeSlow(capacity);
-      if (rest !== undefined) grown.set(rest.subarray(0, this.#restLength));
-      rest = grown;
-      this.#rest = rest;
+      rest = this.#grow(capacity);
     }
     rest.set(bytes.subarray(offset, offset + count), this.#restLength);
     this.#restLength = length;
+  }
+
+  #grow(capacity: number): Buffer {
+    const old = this.#restMemory;
+    let memory = old;
+    if (memory === undefined || memory.bytes.length < capacity) {
+      memory = packetMemories.take(capacity);
+      if (this.#rest !== undefined) memory.bytes.set(this.#rest.subarray(0, this.#restLength));
+      old?.release();
+      this.#restMemory = memory;
+    }
+    this.#rest = memory.bytes.subarray(0, capacity);
+    return this.#rest;
   }
 
   /**
@@ -189,7 +247,8 @@ export class Inbound {
   #capacityFor(length: number): number {
     const { start, bodyEnd } = this.#frame;
     const whole = bodyEnd < 0 ? Infinity : bodyEnd - start;
-    return Math.min(Math.max(restBytesMin, length * 2), Math.max(whole, length));
+    const twice = Math.max(restBytesMin, length * 2);
+    return twice < whole ? packetMemories.sizeWithin(twice) : Math.max(whole, length);
   }
 }
 

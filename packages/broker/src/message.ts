@@ -1,5 +1,7 @@
 import type { MessageNumber, StoredMessage } from "@postern/core/session-store";
 
+import type { PacketMemory } from "./packet-memory.ts";
+
 /** A larger payload is passed on by reference instead of being copied. */
 const copiedBytesMax = 8_192;
 
@@ -23,10 +25,12 @@ export class Message implements StoredMessage {
   mayStayVersion = 0;
   /** Wall clock, ms, since when its publisher may not; `undefined` while it may. */
   unpermittedSinceMs: number | undefined = undefined;
-  /** The payload is a view of a network buffer: it must be copied before it is kept beyond this turn. */
+  /** The payload is in memory that other packets come to: it must be copied, or its memory kept, before it is kept beyond this call. */
   #borrowed: boolean;
+  /** Behind a payload that is borrowed, where it may be held. */
+  memory: PacketMemory | undefined;
 
-  constructor(stored: StoredMessage, topicBytes: Uint8Array, borrowed: boolean) {
+  constructor(stored: StoredMessage, topicBytes: Uint8Array, borrowed: boolean, memory?: PacketMemory) {
     this.topic = stored.topic;
     this.topicBytes = topicBytes;
     this.payload = stored.payload;
@@ -36,6 +40,7 @@ export class Message implements StoredMessage {
     this.expiresAtMs = stored.expiresAtMs;
     this.publisher = stored.publisher;
     this.#borrowed = borrowed;
+    this.memory = memory;
   }
 
   static load(stored: StoredMessage): Message {
@@ -47,18 +52,20 @@ export class Message implements StoredMessage {
     return this.payload.length + this.topicBytes.length + this.properties.length;
   }
 
-  /** The payload is large, and keeping it keeps little more memory than it counts for. */
+  /** The payload is large, and in memory that stays for as long as it takes to send it. */
   get passesByReference(): boolean {
-    const { length } = this.payload;
-    // To ask a view for its buffer costs more than all else that is asked of a small message.
-    return length > copiedBytesMax && length * 2 > this.payload.buffer.byteLength;
+    return this.payload.length > copiedBytesMax && (!this.#borrowed || this.memory !== undefined);
   }
 
-  /** Copies the payload out of the network buffer it came in, so that a small message does not pin a large chunk. */
+  /** Copies the payload out of the memory it came in, or keeps that where it is little more than it counts for. */
   detach(): void {
     if (!this.#borrowed) return;
-    if (!this.passesByReference) this.payload = Buffer.from(this.payload);
+    const { memory, payload } = this;
+    if (memory !== undefined && payload.length > copiedBytesMax && payload.length * 2 > memory.bytes.length)
+      memory.keep();
+    else this.payload = Buffer.from(payload);
     this.#borrowed = false;
+    this.memory = undefined;
   }
 
   /** As `detach`, for what is kept for long: in memory of its own, not in a slice of a pool that it would keep alive. */
@@ -67,6 +74,7 @@ export class Message implements StoredMessage {
     own.set(this.payload);
     this.payload = own;
     this.#borrowed = false;
+    this.memory = undefined;
   }
 
   hasExpired(nowMs: number): boolean {

@@ -1,5 +1,6 @@
 import type { ChunkPool } from "./chunk-pool.ts";
 import type { CommitLine, Flushable } from "./commit-line.ts";
+import type { PacketMemory } from "./packet-memory.ts";
 import type { Stats } from "./stats.ts";
 import type { Transport } from "./transport.ts";
 
@@ -18,6 +19,8 @@ interface Segment {
   readonly bytes: Uint8Array;
   /** The pool's chunk behind `bytes`, to be given back once they are written. */
   readonly chunk: Buffer | undefined;
+  /** Held until they are written. */
+  readonly memory: PacketMemory | undefined;
 }
 
 interface Held {
@@ -69,7 +72,7 @@ export class Outbound implements Flushable {
   /** Sends a whole packet. The bytes must not change any more. */
   append(packet: Buffer): void {
     if (packet.length > copiedBytesMax) {
-      this.appendByReference(packet);
+      this.appendByReference(packet, undefined);
       return;
     }
     const chunk = this.reserve(packet.length);
@@ -77,11 +80,12 @@ export class Outbound implements Flushable {
     this.advance(packet.length);
   }
 
-  /** Sends bytes as they are, without a copy of them. They must not change any more. */
-  appendByReference(bytes: Uint8Array): void {
+  /** Sends bytes as they are, without a copy of them. They must not change any more, or for as long as `memory` is held. */
+  appendByReference(bytes: Uint8Array, memory: PacketMemory | undefined): void {
     this.#closeChunk();
+    memory?.hold();
     this.#segments ??= [];
-    this.#segments.push({ bytes, chunk: undefined });
+    this.#segments.push({ bytes, chunk: undefined, memory });
     this.#count(bytes.length);
   }
 
@@ -102,14 +106,11 @@ export class Outbound implements Flushable {
   /** Forgets what was not handed to the transport yet; packets go as a whole or not at all. */
   drop(): void {
     this.#closeChunk();
-    const dropped = [...(this.#held ?? []).flatMap(({ segments }) => segments), ...(this.#segments ?? [])];
-    this.#held = undefined;
-    this.#segments = undefined;
     this.#hold = false;
-    for (const { bytes, chunk } of dropped) {
-      this.bytes -= bytes.length;
-      this.#shared.outboundBytes -= bytes.length;
-      if (chunk !== undefined) this.#shared.pool.give(chunk);
+    for (const segment of this.#takeUnwritten()) {
+      this.bytes -= segment.bytes.length;
+      this.#shared.outboundBytes -= segment.bytes.length;
+      this.#giveBack(segment);
     }
   }
 
@@ -120,8 +121,7 @@ export class Outbound implements Flushable {
     this.#shared.outboundBytes -= this.bytes;
     this.bytes = 0;
     this.chunk = undefined;
-    this.#segments = undefined;
-    this.#held = undefined;
+    for (const segment of this.#takeUnwritten()) this.#giveBack(segment);
   }
 
   flush(group: number): void {
@@ -133,7 +133,7 @@ export class Outbound implements Flushable {
       const bytes = chunk.subarray(0, this.length);
       this.chunk = undefined;
       this.length = 0;
-      this.#writeBytes(bytes, chunk);
+      this.#writeBytes(bytes, chunk, undefined);
       if (this.#ending) this.#transport.end(this.#lingerMs);
       return;
     }
@@ -194,7 +194,7 @@ export class Outbound implements Flushable {
     const { chunk, length } = this;
     if (chunk === undefined) return;
     this.#segments ??= [];
-    this.#segments.push({ bytes: chunk.subarray(0, length), chunk });
+    this.#segments.push({ bytes: chunk.subarray(0, length), chunk, memory: undefined });
     this.chunk = undefined;
     this.length = 0;
   }
@@ -203,7 +203,7 @@ export class Outbound implements Flushable {
     const [only] = segments;
     if (only === undefined) return;
     if (segments.length === 1) {
-      this.#writeBytes(only.bytes, only.chunk);
+      this.#writeBytes(only.bytes, only.chunk, only.memory);
       return;
     }
     let bytes = 0;
@@ -211,17 +211,32 @@ export class Outbound implements Flushable {
     this.#shared.stats.bytesSent += bytes;
     const parts = segments.map((segment) => segment.bytes);
     this.#transport.writeAll(parts, () => {
-      for (const { chunk } of segments) if (chunk !== undefined) this.#shared.pool.give(chunk);
+      for (const segment of segments) this.#giveBack(segment);
       this.#written(bytes);
     });
   }
 
-  #writeBytes(bytes: Uint8Array, chunk: Buffer | undefined): void {
+  #writeBytes(bytes: Uint8Array, chunk: Buffer | undefined, memory: PacketMemory | undefined): void {
     this.#shared.stats.bytesSent += bytes.length;
     this.#transport.write(bytes, () => {
       if (chunk !== undefined) this.#shared.pool.give(chunk);
+      memory?.release();
       this.#written(bytes.length);
     });
+  }
+
+  #giveBack({ chunk, memory }: Segment): void {
+    if (chunk !== undefined) this.#shared.pool.give(chunk);
+    memory?.release();
+  }
+
+  /** All that the transport does not have; it is nobody's any more. */
+  #takeUnwritten(): readonly Segment[] {
+    const held = this.#held;
+    const segments = this.#segments ?? [];
+    this.#held = undefined;
+    this.#segments = undefined;
+    return held === undefined ? segments : [...held.flatMap((each) => each.segments), ...segments];
   }
 
   #written(bytes: number): void {

@@ -77,6 +77,7 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
   if (properties.responseTopic !== undefined && !mayAskFor(session.permissions, properties.responseTopic))
     return refused(connection, `${entry.text} with response topic ${properties.responseTopic}`);
   let payload: Uint8Array = bytes.subarray(view.payloadStart, view.payloadEnd);
+  let borrowed = true;
   const rule = payloadRuleOn(context, entry);
   // To end a retained message is to drop one, which no seal is against.
   const clears = rule !== undefined && retain && payload.length === 0;
@@ -89,6 +90,7 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
       return ReasonCode.success;
     }
     ({ payload } = verdict);
+    borrowed = payload.buffer === bytes.buffer;
   }
   const { nowMs } = context;
   const expirySeconds = properties.messageExpiryInterval;
@@ -103,7 +105,8 @@ function publish(connection: Connection, bytes: Buffer, entry: TopicEntry): numb
       publisher: session.owner,
     },
     entry.bytes,
-    true,
+    borrowed,
+    borrowed ? connection.packetMemory : undefined,
   );
   message.confidential = rule?.confidential === true;
   if (clears) {

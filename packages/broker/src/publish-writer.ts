@@ -49,7 +49,7 @@ export class PublishWriter {
   }
 
   #writeEncoded(delivery: Delivery, packetId: number): boolean {
-    const { bytes, packetIdOffset, payload } = delivery.encoded(this.version);
+    const { bytes, packetIdOffset, payload, memory } = delivery.encoded(this.version);
     const { length } = bytes;
     if (length + (payload?.length ?? 0) > this.packetBytesMax) return false;
     const chunk = this.#outbound.reserve(length);
@@ -60,7 +60,7 @@ export class PublishWriter {
       chunk[start + packetIdOffset + 1] = packetId & 0xff;
     }
     this.#outbound.advance(length);
-    if (payload !== undefined) this.#outbound.appendByReference(payload);
+    if (payload !== undefined) this.#outbound.appendByReference(payload, memory);
     return true;
   }
 
@@ -85,7 +85,7 @@ export class PublishWriter {
     }
     if (message.passesByReference) {
       this.#outbound.append(encodePublishHeader(fields).bytes);
-      this.#outbound.appendByReference(message.payload);
+      this.#outbound.appendByReference(message.payload, message.memory);
       return true;
     }
     if (length > writtenInPlaceBytesMax) {

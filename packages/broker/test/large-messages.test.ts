@@ -63,3 +63,56 @@ describe("large messages that come in one WebSocket message", () => {
     });
   }
 });
+
+/** Around the sizes from which packets have memory of their own, are cut, and are read in several pieces. */
+const sizes = [8_000, 8_200, 16_384, 65_536, 20_000, 65_500, 130_000, 400_000, 9_000, 1_000_000];
+const writersCount = 3;
+
+describe("large messages over TCP", () => {
+  it("come whole and in order, while the memory of those that are sent is used for those that come (§4.6)", async () => {
+    await using stack = new AsyncDisposableStack();
+    const opened = openBroker({ store: new MemorySessionStore() });
+    stack.defer(() => opened.broker.close());
+    const address = { host: "127.0.0.1", port: (await opened.listen()).port };
+    const readers: HandClient[] = [];
+    for (const [index, [isKept, qos]] of subscribers.entries()) {
+      const packet = isKept ? durableConnect : connectPacket;
+      const reader = stack.use(await HandClient.connected(address, packet(`reader-${index}`, 5)));
+      reader.send(subscribePacket(5, 1, [request("large/+", qos)]));
+      await reader.take("suback");
+      readers.push(reader);
+    }
+    const writers: HandClient[] = [];
+    for (let index = 0; index < writersCount; index += 1)
+      writers.push(stack.use(await HandClient.connected(address, connectPacket(`writer-${index}`, 5))));
+
+    for (const [round, size] of sizes.entries()) {
+      for (const [index, writer] of writers.entries()) {
+        const payload = Buffer.alloc(size, round * writersCount + index + 1);
+        // Retained by one, so that the same bytes are kept, queued and sent.
+        const fields = { topic: `large/${index}`, payload, retain: index === 0 };
+        writer.send(publishPacket(5, { ...fields, qos: 1, packetId: round + 1 }));
+        writer.send(publishPacket(5, fields));
+      }
+      for (const reader of readers) {
+        const next = writers.map(() => 0);
+        for (let count = 0; count < writersCount * 2; count += 1) {
+          const { topic, payload, qos, packetId } = await reader.take("publish");
+          const index = Number(topic.split("/")[1]);
+          next[index] = (next[index] ?? 0) + 1;
+          const expected = Buffer.alloc(size, round * writersCount + index + 1);
+          assert.ok(payload.equals(expected), `${topic} of round ${round} is another`);
+          if (qos === 1) reader.send(ackPacket(puback, packetId));
+        }
+        assert.deepEqual(
+          next,
+          writers.map(() => 2),
+        );
+      }
+    }
+    const late = stack.use(await HandClient.connected(address, connectPacket("late", 5)));
+    late.send(subscribePacket(5, 1, [request("large/0", 0)]));
+    const { payload } = await late.take("publish");
+    assert.ok(payload.equals(Buffer.alloc(sizes.at(-1) ?? 0, (sizes.length - 1) * writersCount + 1)));
+  });
+});

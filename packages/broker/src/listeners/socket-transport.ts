@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 
 import type { Transport, TransportHandler } from "../transport.ts";
+import { readDirectly } from "./direct-reads.ts";
 
 /** A TCP, TLS or Unix socket. */
 export class SocketTransport implements Transport {
@@ -13,7 +14,8 @@ export class SocketTransport implements Transport {
 
   /** Has the handler told what happens; called once, before anything can have happened. */
   attach(handler: TransportHandler): void {
-    this.#socket.on("data", (bytes: Buffer) => handler.onData(bytes));
+    const onBytes = (bytes: Buffer): void => handler.onData(bytes);
+    if (!handler.looksAtOnce || !readDirectly(this.#socket, onBytes)) this.#socket.on("data", onBytes);
     this.#socket.once("end", () => handler.onEnd());
     this.#socket.once("close", () => handler.onClose());
     // A broken connection is a closed one: "close" follows.

@@ -38,6 +38,8 @@ export interface CarrierLink {
  *     accepted ──► arrived ─► (may it come in?) ─► begin ──► TLS, HTTP ──► ready ──► data …  closed, gone
  */
 export class CarriedConnection implements Admitted, TransportHandler {
+  /** What is large moves to the other thread as it is. */
+  readonly looksAtOnce = false;
   readonly socket: Socket;
   readonly number: number;
   readonly #link: CarrierLink;
