@@ -2,64 +2,52 @@ import { Command, CommanderError } from "commander";
 
 import { errorCode, errorText } from "@postern/core/errors";
 
-import { registerBackup } from "./commands/backup.ts";
-import { registerBan } from "./commands/ban.ts";
-import { registerCa } from "./commands/ca.ts";
-import { registerCompletion } from "./commands/completion.ts";
-import { registerConfig } from "./commands/config.ts";
-import { registerDeviceEnrol } from "./commands/device-enrol.ts";
-import { registerDevice } from "./commands/device.ts";
-import { registerDemo } from "./commands/demo.ts";
-import { registerDown } from "./commands/down.ts";
-import { registerGate } from "./commands/gate.ts";
-import { registerKeys } from "./commands/keys.ts";
-import { registerKnock } from "./commands/knock.ts";
-import { registerTunnel } from "./commands/tunnel.ts";
-import { registerAgent, registerLockdown } from "./commands/host-profile.ts";
-import { registerEnrol } from "./commands/enrol.ts";
-import { registerLog } from "./commands/log.ts";
-import { registerPermissions } from "./commands/permissions.ts";
-import { registerPub } from "./commands/pub.ts";
-import { registerStatus } from "./commands/status.ts";
-import { registerSub } from "./commands/sub.ts";
-import { registerUp } from "./commands/up.ts";
-import { registerZigbee } from "./commands/zigbee.ts";
 import { processContext, type CommandContext } from "./context.ts";
 import { ExitCode, reportError } from "./errors.ts";
 import { version } from "./version.ts";
+
+type Register = (program: Command, context: CommandContext) => void;
 
 /**
  * Every command of `postern`, in the order of the help. A command's file declares its options and loads what it needs
  * only when it runs, so that `postern pub` does not wait for the server's modules.
  */
-const commands: readonly ((program: Command, context: CommandContext) => void)[] = [
-  registerUp,
-  registerDown,
-  registerStatus,
-  registerLog,
-  registerBackup,
-  registerConfig,
-  registerPermissions,
-  registerDevice,
-  registerDeviceEnrol,
-  registerEnrol,
-  registerCa,
-  registerKeys,
-  registerPub,
-  registerSub,
-  registerKnock,
-  registerTunnel,
-  registerGate,
-  registerBan,
-  registerLockdown,
-  registerAgent,
-  registerDemo,
-  registerZigbee,
-  registerCompletion,
+const commands: readonly { readonly name: string; readonly load: () => Promise<Register> }[] = [
+  { name: "up", load: async () => (await import("./commands/up.ts")).registerUp },
+  { name: "down", load: async () => (await import("./commands/down.ts")).registerDown },
+  { name: "status", load: async () => (await import("./commands/status.ts")).registerStatus },
+  { name: "log", load: async () => (await import("./commands/log.ts")).registerLog },
+  { name: "backup", load: async () => (await import("./commands/backup.ts")).registerBackup },
+  { name: "config", load: async () => (await import("./commands/config.ts")).registerConfig },
+  { name: "permissions", load: async () => (await import("./commands/permissions.ts")).registerPermissions },
+  { name: "device", load: async () => (await import("./commands/device.ts")).registerDevice },
+  { name: "device", load: async () => (await import("./commands/device-enrol.ts")).registerDeviceEnrol },
+  { name: "enrol", load: async () => (await import("./commands/enrol.ts")).registerEnrol },
+  { name: "ca", load: async () => (await import("./commands/ca.ts")).registerCa },
+  { name: "keys", load: async () => (await import("./commands/keys.ts")).registerKeys },
+  { name: "pub", load: async () => (await import("./commands/pub.ts")).registerPub },
+  { name: "sub", load: async () => (await import("./commands/sub.ts")).registerSub },
+  { name: "knock", load: async () => (await import("./commands/knock.ts")).registerKnock },
+  { name: "tunnel", load: async () => (await import("./commands/tunnel.ts")).registerTunnel },
+  { name: "gate", load: async () => (await import("./commands/gate.ts")).registerGate },
+  { name: "ban", load: async () => (await import("./commands/ban.ts")).registerBan },
+  { name: "lockdown", load: async () => (await import("./commands/host-profile.ts")).registerLockdown },
+  { name: "agent", load: async () => (await import("./commands/host-profile.ts")).registerAgent },
+  { name: "demo", load: async () => (await import("./commands/demo.ts")).registerDemo },
+  { name: "zigbee", load: async () => (await import("./commands/zigbee.ts")).registerZigbee },
+  { name: "completion", load: async () => (await import("./commands/completion.ts")).registerCompletion },
 ];
 
-/** The `postern` program with all its commands, on the streams of `context`. */
-function createProgram(context: CommandContext): Command {
+/** The files that declare a command line's command: one or two, or all of them where it names none or asks about all. */
+function declarations(args: readonly string[]): Promise<Register[]> {
+  const [first] = args;
+  const named = commands.filter(({ name }) => name === first);
+  const asksAboutAll = named.length === 0 || first === "completion";
+  return Promise.all((asksAboutAll ? commands : named).map(({ load }) => load()));
+}
+
+/** The `postern` program with the commands that this command line needs, on the streams of `context`. */
+async function createProgram(args: readonly string[], context: CommandContext): Promise<Command> {
   const program = new Command("postern")
     .description("A hidden, authenticated, durable MQTT broker")
     .version(version)
@@ -70,14 +58,15 @@ function createProgram(context: CommandContext): Command {
       writeErr: (text) => context.stderr.write(text),
       outputError: (text, write) => write(text.replace(/^error: /, "postern: ")),
     });
-  for (const register of commands) register(program, context);
+  for (const register of await declarations(args)) register(program, context);
   return program;
 }
 
 /** Runs one command line (without the runtime and the script) and returns the exit code. Never throws. */
 export async function run(args: readonly string[], context: CommandContext): Promise<number> {
   try {
-    await createProgram(context).parseAsync([...args], { from: "user" });
+    const program = await createProgram(args, context);
+    await program.parseAsync([...args], { from: "user" });
     return context.exitCode;
   } catch (thrown) {
     // commander has printed the help or its complaint already.
