@@ -1,6 +1,3 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import { inspect } from "node:util";
-
 import { type Eui64 } from "./eui64.ts";
 import { type AesKey, createAesKey } from "./security/aes.ts";
 import { keyLoadKey, keyTransportKey } from "./security/link-key.ts";
@@ -20,6 +17,13 @@ export type KeyOrigin =
 
 /** What a key is for. A key that a person gives may be any of them. */
 export type KeyUse = "network" | "link" | "mac";
+
+/** Loads node:crypto only when a report names a key: it takes a tenth of the time that a short audit does. */
+function fingerprintOf(bytes: Uint8Array): string {
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  const hash = createHash("sha256").update("postern zigbee key").update(bytes);
+  return hash.digest("hex").slice(0, 8);
+}
 
 /** A secret key, expanded for use as it is used. Shows a fingerprint and never its bytes, unless asked by `reveal`. */
 export class ZigbeeKey {
@@ -53,12 +57,14 @@ export class ZigbeeKey {
 
   /** Eight digits that tell keys apart and say nothing of their bytes. */
   get fingerprint(): string {
-    const hash = () => createHash("sha256").update("postern zigbee key").update(this.#bytes).digest("hex");
-    return (this.#fingerprint ??= hash().slice(0, 8));
+    return (this.#fingerprint ??= fingerprintOf(this.#bytes));
   }
 
+  /** Looks at every byte, whether one before it differs or not. */
   equals(bytes: Uint8Array): boolean {
-    return bytes.length === 16 && timingSafeEqual(this.#bytes, bytes);
+    let difference = bytes.length ^ 16;
+    for (let index = 0; index < 16; index++) difference |= (bytes[index] ?? 0) ^ (this.#bytes[index] ?? 0);
+    return difference === 0;
   }
 
   toString(): string {
@@ -69,7 +75,7 @@ export class ZigbeeKey {
     return this.toString();
   }
 
-  [inspect.custom](): string {
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }
 }

@@ -11,7 +11,9 @@ import {
   touchlinkCommandName,
 } from "@postern/zigbee/touchlink/touchlink-command";
 
+import { type Confidence } from "../finding.ts";
 import { type AuditContext, type Detector, networkName, setBounded } from "./context.ts";
+import { type ZigbeeRuleId } from "./rules.ts";
 import { weakness } from "./weak-key.ts";
 
 const destinationsMax = 10_000;
@@ -21,6 +23,7 @@ function namesPartner({ keyType }: TransportKey): boolean {
   return keyType === KeyType.applicationLinkKey || keyType === KeyType.applicationMasterKey;
 }
 
+type Fields = Readonly<Record<string, string | number | undefined>>;
 type TransportKey = Extract<Dissection["apsCommand"], { kind: "transport-key" }>;
 
 /** Looks at how keys travel and what they are. @see thesis 6.3, 6.6; Zigbee §4.4.3 */
@@ -68,38 +71,31 @@ export class KeyTransportDetector implements Detector {
   #seeProtection(dissection: Dissection, command: TransportKey, pan: number): void {
     const { apsKey, nwkProtection } = dissection;
     const what = keyTypeNames[command.keyType] ?? `key of type ${command.keyType}`;
-    const key = this.#keyring.find(command.key, isNetworkKeyType(command.keyType) ? "network" : "link");
-    const fields = {
-      command: "Transport Key",
-      keyType: what,
-      key: key === undefined ? undefined : this.#context.keyName(key),
-      keySequence: command.sequence === -1 ? undefined : command.sequence,
-      destination: command.destination,
-      source: command.source,
-      protectedBy:
-        apsKey === undefined
-          ? nwkProtection === "opened"
-            ? "network key"
-            : "nothing"
-          : this.#context.keyName(apsKey),
-    };
     const subject = networkName(pan);
     if (apsKey === undefined && nwkProtection === "none") {
       const summary = (count: number) =>
         `${count} Transport Key ${count === 1 ? "command" : "commands"} without any protection: the ${what} can be read`;
-      this.#context.add("ZB-KEY-CLEAR", subject, dissection, { confidence: "certain", summary, fields });
+      this.#context.add("ZB-KEY-CLEAR", subject, dissection, {
+        confidence: "certain",
+        summary,
+        fields: this.#transportFields(dissection, command, what),
+      });
     } else if (apsKey === undefined && !isNetworkKeyType(command.keyType)) {
       const summary = `a ${what} was sent under the network key alone`;
       this.#context.add("ZB-LINK-KEY-UNDER-NETWORK-KEY", subject, dissection, {
         confidence: "certain",
         summary,
-        fields,
+        fields: this.#transportFields(dissection, command, what),
       });
     } else if (apsKey?.origin.kind === "well-known") {
       const { name } = apsKey.origin;
       const summary = (count: number) =>
         `${count} Transport Key ${count === 1 ? "command opens" : "commands open"} with the well-known key ${name}`;
-      this.#context.add("ZB-KEY-KNOWN-LINK", subject, dissection, { confidence: "certain", summary, fields });
+      this.#context.add("ZB-KEY-KNOWN-LINK", subject, dissection, {
+        confidence: "certain",
+        summary,
+        fields: this.#transportFields(dissection, command, what),
+      });
     } else if (apsKey !== undefined && command.destination !== undefined && !namesPartner(command)) {
       const first = this.#usedFor.get(apsKey);
       if (first === undefined) setBounded(this.#usedFor, apsKey, command.destination, destinationsMax);
@@ -108,10 +104,24 @@ export class KeyTransportDetector implements Detector {
         this.#context.add("ZB-LINK-KEY-SHARED", subject, dissection, {
           confidence: "certain",
           summary,
-          fields,
+          fields: this.#transportFields(dissection, command, what),
         });
       }
     }
+  }
+
+  #transportFields({ apsKey, nwkProtection }: Dissection, command: TransportKey, keyType: string): Fields {
+    const key = this.#keyring.find(command.key, isNetworkKeyType(command.keyType) ? "network" : "link");
+    const underNetworkKey = nwkProtection === "opened" ? "network key" : "nothing";
+    return {
+      command: "Transport Key",
+      keyType,
+      key: key === undefined ? undefined : this.#context.keyName(key),
+      keySequence: command.sequence === -1 ? undefined : command.sequence,
+      destination: command.destination,
+      source: command.source,
+      protectedBy: apsKey === undefined ? underNetworkKey : this.#context.keyName(apsKey),
+    };
   }
 
   #seeJoin({ mac, macPayload, macPayloadStart, macPayloadEnd }: Dissection): void {
@@ -146,27 +156,24 @@ export class KeyTransportDetector implements Detector {
     const key = this.#keyring.find(command.key, "link");
     const { destination } = command;
     if (key === undefined || destination === undefined) return;
-    const subject = networkName(pan);
-    const fields = {
-      command: "Transport Key",
-      keyType: "trust centre link key",
-      key: this.#context.keyName(key),
-      destination,
+    const add = (id: ZigbeeRuleId, summary: string): void => {
+      const fields = {
+        command: "Transport Key",
+        keyType: "trust centre link key",
+        key: this.#context.keyName(key),
+        destination,
+      };
+      this.#context.add(id, networkName(pan), dissection, { confidence: "certain", summary, fields });
     };
     if (key.origin.kind === "well-known") {
-      const summary = `the new trust centre link key is the well-known ${key.origin.name}`;
-      this.#context.add("ZB-TCLK-WELL-KNOWN", subject, dissection, {
-        confidence: "certain",
-        summary,
-        fields,
-      });
+      const { name } = key.origin;
+      add("ZB-TCLK-WELL-KNOWN", `the new trust centre link key is the well-known ${name}`);
       return;
     }
     const first = this.#issuedTo.get(key);
     if (first === undefined) setBounded(this.#issuedTo, key, destination, destinationsMax);
     else if (first !== destination) {
-      const summary = `${first} and ${destination} got the same trust centre link key`;
-      this.#context.add("ZB-TCLK-SHARED", subject, dissection, { confidence: "certain", summary, fields });
+      add("ZB-TCLK-SHARED", `${first} and ${destination} got the same trust centre link key`);
     }
   }
 
@@ -175,20 +182,19 @@ export class KeyTransportDetector implements Detector {
     if (judged.has(pan)) return;
     setBounded(this.#judged, key, judged.add(pan), destinationsMax);
     const subject = networkName(pan);
-    const fields = { key: this.#context.keyName(key) };
+    const add = (id: ZigbeeRuleId, confidence: Confidence, summary: string): void => {
+      const fields = { key: this.#context.keyName(key) };
+      this.#context.add(id, subject, dissection, { confidence, summary, fields });
+    };
     if (key.origin.kind === "well-known") {
-      const summary = `the network key is the well-known ${key.origin.name}`;
-      this.#context.add("ZB-NWK-KEY-KNOWN", subject, dissection, { confidence: "certain", summary, fields });
+      add("ZB-NWK-KEY-KNOWN", "certain", `the network key is the well-known ${key.origin.name}`);
       return;
     }
     const weak = weakness(key.reveal());
-    if (weak !== undefined) {
-      const summary = `the bytes of the network key ${weak}`;
-      this.#context.add("ZB-NWK-KEY-WEAK", subject, dissection, { confidence: "probable", summary, fields });
-    }
+    if (weak !== undefined) add("ZB-NWK-KEY-WEAK", "probable", `the bytes of the network key ${weak}`);
     if (key.origin.kind === "touchlink") {
-      const summary = `the network key was handed over by touchlink in frame ${key.origin.frame}`;
-      this.#context.add("ZB-TOUCHLINK-KEY", subject, dissection, { confidence: "certain", summary, fields });
+      const { frame } = key.origin;
+      add("ZB-TOUCHLINK-KEY", "certain", `the network key was handed over by touchlink in frame ${frame}`);
     }
   }
 

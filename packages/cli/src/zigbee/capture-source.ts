@@ -3,8 +3,6 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
 
 import { errorCode, errorText } from "@postern/core/errors";
 
@@ -46,6 +44,7 @@ export async function spoolCapture(input: InputStream, signal: AbortSignal): Pro
   const remove = () => rm(folder, { recursive: true, force: true });
   try {
     const path = join(folder, "capture");
+    const { pipeline } = await import("node:stream/promises");
     await pipeline(input, createWriteStream(path, { mode: 0o600 }), { signal });
     const { read, fileBytes } = await openCaptureFile(path, "standard input");
     return { fileBytes, read, [Symbol.asyncDispose]: remove };
@@ -95,6 +94,7 @@ async function readCompressed(
   onChunk: OnChunk,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  const { createGunzip } = await import("node:zlib");
   const file = createReadStream(path, { highWaterMark: chunkBytesMax, signal });
   const stream = file.pipe(createGunzip({ chunkSize: chunkBytesMax }));
   // `pipe` does not pass on errors of the file.
