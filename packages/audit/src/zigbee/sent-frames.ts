@@ -8,7 +8,7 @@ export interface Sent {
   readonly mic: number;
 }
 
-/** Powers of two: how many counters in a row are remembered at first, and at most. */
+/** Powers of two, four times as many each time: how many counters in a row are remembered at first, and at most. */
 const slotsMin = 256;
 const slotsMax = 16_384;
 
@@ -56,7 +56,7 @@ export class SentFrames {
   set(counter: number, sent: Sent): void {
     let at = counter & (this.#slots - 1);
     if (this.#frames[at] !== 0 && this.#used * 2 > this.#slots && this.#slots < slotsMax) {
-      this.#grow(2 * this.#slots);
+      this.#grow(4 * this.#slots);
       at = counter & (this.#slots - 1);
     }
     if (this.#frames[at] === 0) this.#used++;
@@ -93,8 +93,9 @@ export class SentFrames {
     this.#times = new Float64Array(slots);
     this.#sequences = new Int16Array(slots);
     this.#lengths = new Uint16Array(slots);
-    for (const [from, counter] of before.counters.entries()) {
+    for (let from = 0; from < before.counters.length; from++) {
       if (before.frames[from] === 0) continue;
+      const counter = before.counters[from] ?? 0;
       const at = counter & (slots - 1);
       this.#counters[at] = counter;
       this.#frames[at] = before.frames[from] ?? 0;
