@@ -25,7 +25,7 @@ const help = `Usage: npm run bench -- zigbee-audit [OPTIONS]
 `;
 
 const postern = fileURLToPath(new URL("../../../packages/cli/bin/postern.js", import.meta.url));
-const build = fileURLToPath(new URL("../../../tools/build.ts", import.meta.url));
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const document = fileURLToPath(new URL("../../../docs/ZIGBEE.md", import.meta.url));
 /** What the reference measured tshark with: its fastest way to give fields of opened frames. */
 const tsharkFields = ["frame.number", "wpan.fcs_ok", "zbee.sec.counter", "zbee.sec.key", "zbee_zcl.cmd.id"];
@@ -57,17 +57,12 @@ function auditsInProcess({ pcap, keyFile, frames }: Recording, rounds: number): 
   return runsSchema.parse(JSON.parse(stdout));
 }
 
-/** Makes a release in `directory`; returns its program, which has started once, as one that is installed and used has. */
+/** Makes a release in `directory` and returns its program. */
 function buildRelease(directory: string): string {
-  const program = join(directory, "bin", "postern.js");
-  for (const args of [
-    [build, directory],
-    [program, "zigbee", "audit", "--help"],
-  ]) {
-    const { status } = spawnSync(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
-    if (status !== 0) throw new Error(`${args.join(" ")} ended with ${String(status)}`);
-  }
-  return program;
+  const args = ["run", "--silent", "build", "--", directory];
+  const { status } = spawnSync("npm", args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  if (status !== 0) throw new Error(`npm run build ended with ${String(status)}`);
+  return join(directory, "bin", "postern.js");
 }
 
 function auditProgram(program: string, { pcap, keyFile }: Recording): Promise<Run> {
