@@ -1,44 +1,43 @@
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
 import { pcapngHeader, pcapngKey, pcapngRecord } from "@postern/zigbee/capture/pcapng-writer";
-import { pcapHeader, pcapRecord, recordBytes } from "@postern/zigbee/capture/pcap-writer";
+import { LinkType } from "@postern/zigbee/capture/link-type";
+import { pcapHeader, pcapRecord } from "@postern/zigbee/capture/pcap-writer";
 
 import { type RecordedFrame, type Simulation } from "./simulation.ts";
 
 /** When simulated time begins, for tools that want a date: 2026-01-01. */
 const epochUs = 1_767_225_600_000_000;
 
+/** A sniffer that stands at a place says how strong each frame was. */
+function linkTypeOf(frames: readonly RecordedFrame[]): number {
+  return frames[0]?.rssi === undefined ? LinkType.withFcs : LinkType.tap;
+}
+
 /** What the sniffer recorded, as a pcap file. */
 export function recordingPcap(frames: readonly RecordedFrame[]): Uint8Array {
-  const header = pcapHeader();
-  const file = new Uint8Array(header.length + frames.reduce((sum, { bytes }) => sum + recordBytes(bytes), 0));
-  file.set(header);
-  let offset = header.length;
-  for (const { timeUs, bytes, damaged } of frames) {
-    file.set(pcapRecord(epochUs + timeUs, bytes, damaged), offset);
-    offset += recordBytes(bytes);
-  }
-  return file;
+  const records = frames.map((frame) => pcapRecord(epochUs + frame.timeUs, frame.bytes, frame));
+  return Buffer.concat([pcapHeader(linkTypeOf(frames)), ...records]);
 }
 
 /** The same as a pcapng file, with the keys in it that its readers need. Secrets: of a simulation, of nobody else. */
 export function recordingPcapng({ frames, keys, scenario }: Simulation): Uint8Array {
-  const parts = [pcapngHeader()];
+  const parts = [pcapngHeader(linkTypeOf(frames))];
   for (const { use, bytes } of keys) {
     if (use !== "master") parts.push(pcapngKey(bytes, use, scenario.pan));
   }
-  for (const { timeUs, bytes, damaged } of frames) parts.push(pcapngRecord(epochUs + timeUs, bytes, damaged));
+  for (const frame of frames) parts.push(pcapngRecord(epochUs + frame.timeUs, frame.bytes, frame));
   return Buffer.concat(parts);
 }
 
 /** The same for our own auditor. */
 export function recordingFrames(frames: readonly RecordedFrame[]): CapturedFrame[] {
-  return frames.map(({ timeUs, bytes, damaged, rssi }, index) => ({
+  return frames.map(({ timeUs, bytes, damaged, rssi, channel }, index) => ({
     number: index + 1,
     timeUs: epochUs + timeUs,
     bytes,
     frameCheck: damaged ? "bad" : "good",
     rssi,
-    channel: undefined,
+    channel,
   }));
 }
 

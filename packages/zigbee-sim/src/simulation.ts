@@ -17,8 +17,9 @@ export interface RecordedFrame {
   /** Without check sequence. */
   readonly bytes: Uint8Array;
   readonly damaged: boolean;
-  /** dBm, where the sniffer stands at a place. */
+  /** dBm, and the channel, where the sniffer stands at a place. */
   readonly rssi?: number;
+  readonly channel?: number;
 }
 
 /** A key that somebody in the network has, for those who shall read the recording. */
@@ -136,7 +137,8 @@ export class Simulation {
     const heard = whole
       ? bytes
       : bytes.map((byte) => (random.below(8) === 0 ? byte ^ random.below(256) : byte));
-    this.frames.push({ timeUs: startUs, bytes: heard, damaged: !whole, rssi: Math.round(rssi) });
+    const { channel } = transmission;
+    this.frames.push({ timeUs: startUs, bytes: heard, damaged: !whole, rssi: Math.round(rssi), channel });
   }
 
   #interfere(source: Scenario["interference"][number]): void {

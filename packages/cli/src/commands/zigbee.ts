@@ -74,6 +74,10 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--attack <id>", "only this one; may be given again", collected)
     .option("--seeds <number>", "runs of each, for confidence", "5")
     .option("--report <file>", "write the table as a page")
+    .option(
+      "--pcap <directory>",
+      "write what a sniffer records of the runs with the first seed, with the keys",
+    )
     .option("--detectors <file>", "score the auditor on all runs instead, and write the scores")
     .option("--json", "print the results as JSON")
     .addHelpText(
@@ -83,6 +87,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
         "Examples:",
         "  postern zigbee lab --report lab.html",
         "  postern zigbee lab --attack ghost --attack jamming --seeds 20",
+        "  postern zigbee lab --attack forged-acknowledgements --seeds 1 --pcap captures",
         "  postern zigbee lab --seeds 30 --detectors docs/zigbee-detectors.md",
       ].join("\n"),
     )

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -29,6 +29,25 @@ describe("postern zigbee lab", () => {
   it("prints JSON", async () => {
     const { out } = await lab(...one, "--json");
     assert.match(out, /^\[\n {2}\{\n {4}"id": "key-in-clear",[^]*"prevented": 1\n/);
+  });
+
+  it("writes what a sniffer heard, with its strength, in which the auditor finds forged acknowledgements", async () => {
+    const { code, err } = await lab("--attack", "forged-acknowledgements", "--seeds", "1", "--pcap", "heard");
+    assert.deepEqual([code, err], [0, ""]);
+    for (const [condition, isForged] of [
+      ["calm", false],
+      ["attacked", true],
+    ] as const) {
+      const file = join("heard", `forged-acknowledgements-${condition}.pcapng`);
+      assert.equal(statSync(join(folder, file)).mode & 0o777, 0o600);
+      const context = fakeContext({ cwd: folder });
+      await run(["zigbee", "audit", file, "--fail-on", "never"], context);
+      assert.equal(context.out().includes("ZB-ACK-FORGED"), isForged, condition);
+      assert.match(context.out(), /Protected frames opened: (\d+) of \1\n/);
+    }
+    const refused = await lab(...one, "--pcap", join("heard", "forged-acknowledgements-calm.pcapng"));
+    assert.equal(refused.code, 2);
+    assert.match(refused.err, /cannot make heard/);
   });
 
   it("scores the auditor, and writes the scores", async () => {

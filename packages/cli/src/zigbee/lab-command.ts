@@ -1,8 +1,12 @@
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 
+import { errorText } from "@postern/core/errors";
 import { attacks } from "@postern/zigbee-sim/attack/attacks";
-import { summarizeAttack, type AttackSummary } from "@postern/zigbee-sim/lab";
+import { type AttackSummary, type Condition, type LabRun, summarizeAttack } from "@postern/zigbee-sim/lab";
 import { labHtml, labJson, labText } from "@postern/zigbee-sim/lab-report";
+import { recordingPcapng } from "@postern/zigbee-sim/recording";
 import { scoreDetectors } from "@postern/zigbee-sim/score/scores";
 import { scoresMarkdown } from "@postern/zigbee-sim/score/scores-report";
 
@@ -18,6 +22,7 @@ export interface LabCommandOptions {
   readonly json?: boolean;
   readonly report?: string;
   readonly detectors?: string;
+  readonly pcap?: string;
 }
 
 const seedsMax = 1_000;
@@ -47,7 +52,13 @@ export async function labCommand(options: LabCommandOptions, context: CommandCon
     say(`${summaries.length + 1} of ${chosen.length}: ${attack.id}`);
     await setImmediate();
     if (signal.aborted) break;
-    summaries.push(summarizeAttack(attack, seeds));
+    const written = new Set<Condition>();
+    const onRun = (run: LabRun): void => {
+      if (options.pcap === undefined || written.has(run.condition)) return;
+      written.add(run.condition);
+      writeCapture(options.pcap, run, context);
+    };
+    summaries.push(summarizeAttack(attack, seeds, onRun));
   }
   say("");
   if (signal.aborted) {
@@ -58,6 +69,21 @@ export async function labCommand(options: LabCommandOptions, context: CommandCon
   context.stdout.write(
     options.json === true ? `${JSON.stringify(labJson(summaries), undefined, 2)}\n` : labText(summaries),
   );
+}
+
+/** Writes what the sniffer recorded of a run, with its keys: for its owner. */
+function writeCapture(
+  folder: string,
+  { attack, condition, simulation }: LabRun,
+  context: CommandContext,
+): void {
+  try {
+    mkdirSync(resolve(context.cwd, folder), { recursive: true });
+  } catch (thrown) {
+    throw new UsageError(`cannot make ${folder}: ${errorText(thrown)}`, { cause: thrown });
+  }
+  const name = join(folder, `${attack.id}-${condition}.pcapng`);
+  writeOutput(name, context.cwd, () => recordingPcapng(simulation), 0o600);
 }
 
 function chosenAttacks(ids: readonly string[] | undefined): typeof attacks {

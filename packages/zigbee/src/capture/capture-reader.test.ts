@@ -7,6 +7,7 @@ import { joined } from "../security/mmo-hash.ts";
 import { hex, pcapFile, unhex } from "../testing.ts";
 import { CaptureReader } from "./capture-reader.ts";
 import { type CapturedFrame } from "./captured-frame.ts";
+import { pcapHeader, pcapRecord } from "./pcap-writer.ts";
 import { pcapngHeader, pcapngKey, pcapngRecord } from "./pcapng-writer.ts";
 
 const frames = [unhex("020042"), unhex("030801ffffffff07"), unhex("63880304621a00000b9704")];
@@ -119,7 +120,7 @@ describe("CaptureReader", () => {
       pcapngHeader(),
       pcapngKey(key, "network", 0x1a62),
       pcapngKey(key.toReversed(), "link", 0x1a62),
-      ...frames.map((frame, index) => pcapngRecord(time, frame, index === 1)),
+      ...frames.map((frame, index) => pcapngRecord(time, frame, { damaged: index === 1 })),
     );
     const { found, keys, problem } = readAll([file]);
     assert.equal(problem, undefined);
@@ -136,6 +137,38 @@ describe("CaptureReader", () => {
     );
     const { found } = readAll([file]);
     assert.deepEqual([found[0]?.timeUs, found[0]?.frameCheck], [1_000_001, "absent"]);
+  });
+
+  it("reads what it writes with strength and channel (link type 283), whole and damaged, in both formats", () => {
+    const frame = unhex("020042");
+    const time = 1_700_000_000_123_456;
+    const heard = { rssi: -48, channel: 25 };
+    const files = [
+      joined(
+        pcapHeader(283),
+        pcapRecord(time, frame, heard),
+        pcapRecord(time, frame, { ...heard, damaged: true }),
+      ),
+      joined(
+        pcapngHeader(283),
+        pcapngRecord(time, frame, heard),
+        pcapngRecord(time, frame, { ...heard, damaged: true }),
+      ),
+    ];
+    for (const file of files) {
+      const { found } = readAll([file]);
+      assert.deepEqual(
+        found.map(({ frameCheck, rssi, channel }) => [frameCheck, rssi, channel]),
+        [
+          ["good", -48, 25],
+          ["bad", -48, 25],
+        ],
+      );
+      assert.deepEqual(
+        found.map(({ bytes }) => hex(bytes)),
+        ["020042", "020042"],
+      );
+    }
   });
 
   it("reads link type 283 with channel and signal, and 215", () => {

@@ -7,6 +7,7 @@ import {
 } from "./encapsulation.ts";
 import { frameCheckMatches, type FrameCheckFormat, tiMetadata } from "../mac/frame-check.ts";
 import { type CapturedFrame } from "./captured-frame.ts";
+import { TapCheckSequence, TapItem } from "./recorded-frame.ts";
 
 /** Link types that hold frames of IEEE 802.15.4, or packets that can. @see https://www.tcpdump.org/linktypes.html */
 export const LinkType = {
@@ -135,7 +136,7 @@ function tapFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefin
   const view = new DataView(record.buffer, record.byteOffset, record.length);
   const headerBytes = view.getUint16(2, true);
   if (headerBytes < 4 || headerBytes > record.length) return undefined;
-  let fcsType = 0;
+  let fcsType: number = TapCheckSequence.none;
   let rssi: number | undefined;
   let channel: number | undefined;
   for (let offset = 4; offset + 4 <= headerBytes;) {
@@ -143,13 +144,14 @@ function tapFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefin
     const length = view.getUint16(offset + 2, true);
     const value = offset + 4;
     if (value + length > headerBytes) break;
-    if (type === 0 && length >= 1) fcsType = view.getUint8(value);
-    else if (type === 1 && length === 4) rssi = view.getFloat32(value, true);
-    else if (type === 3 && length >= 2) channel = view.getUint16(value, true);
+    if (type === TapItem.checkSequence && length >= 1) fcsType = view.getUint8(value);
+    else if (type === TapItem.strength && length === 4) rssi = view.getFloat32(value, true);
+    else if (type === TapItem.channel && length >= 2) channel = view.getUint16(value, true);
     offset = value + ((length + 3) & ~3);
   }
   const bytes = record.subarray(headerBytes);
-  if (fcsType === 1) return checkedFrame(bytes, { ...info, frameCheck: "crc" }, rssi, channel);
-  const end = fcsType === 2 ? Math.max(0, bytes.length - 4) : bytes.length;
+  if (fcsType === TapCheckSequence.crc16)
+    return checkedFrame(bytes, { ...info, frameCheck: "crc" }, rssi, channel);
+  const end = fcsType === TapCheckSequence.crc32 ? Math.max(0, bytes.length - 4) : bytes.length;
   return frame(bytes.subarray(0, end), info, "absent", rssi, channel);
 }
