@@ -1,81 +1,97 @@
 /** How cost grows with what the server holds. `npm run bench -- growth [--help]` */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { endOnSignals } from "../support/signals.ts";
-import { refuseDocumentOfPart, runBenchmark } from "../support/usage.ts";
-import { growths } from "./growth.ts";
+import { runBenchmark } from "../support/usage.ts";
+import { growths, type Growth } from "./growth/curves.ts";
+import { checkRoom } from "./growth/room.ts";
+import { Stage } from "./growth/stage.ts";
 import { Generator } from "./load/generator.ts";
 import { writeDocument } from "./report/document.ts";
 import { machine } from "./report/machine.ts";
 import type { Curve } from "./report/report.ts";
-import { number, textTable } from "./report/table.ts";
+import { number } from "./report/table.ts";
 
-const help = `Usage: npm run bench -- growth [OPTIONS]
+const help = `Usage: npm run bench -- growth [NAME…] [OPTIONS]
 
-  --only WORD            the curves that have this word in their name
-  --far                  further: a million subscriptions and retained messages, ten million queued ones (an hour)
-  --write-docs           writes docs/benchmarks.md anew, with these figures
+  NAME                   only these curves: ${growths.map(({ key }) => key).join(", ")}
+  --far                  further: a million subscriptions and retained messages, ten million queued ones (some 20 minutes)
+  --write-docs           writes docs/benchmarks.md anew; each curve takes the place of what stood there of it
+
+  npm run bench -- growth --far --write-docs
+  npm run bench -- growth queued retained --far --write-docs
 `;
 
 endOnSignals();
-const { values: options } = parseArgs({
-  options: {
-    help: { type: "boolean", default: false },
-    only: { type: "string", default: "" },
-    far: { type: "boolean", default: false },
-    "write-docs": { type: "boolean", default: false },
-  },
-});
+
+/** Throws `RangeError` for a name that no curve has. */
+function chosen(names: readonly string[]): readonly Growth[] {
+  for (const name of names)
+    if (!growths.some(({ key }) => key === name))
+      throw new RangeError(
+        `there is no curve ${name}; there are: ${growths.map(({ key }) => key).join(", ")}`,
+      );
+  return growths.filter(({ key }) => names.length === 0 || names.includes(key));
+}
 
 async function main(): Promise<void> {
-  refuseDocumentOfPart(options);
-  const word = options.only.toLowerCase();
-  const chosen = growths.filter(({ name }) => name.toLowerCase().includes(word));
-  if (chosen.length === 0) {
-    const names = growths.map(({ name }) => `  ${name}`).join("\n");
-    throw new RangeError(`no curve has "${options.only}" in its name:\n${names}`);
+  const { values: options, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: "boolean", default: false },
+      far: { type: "boolean", default: false },
+      "write-docs": { type: "boolean", default: false },
+    },
+  });
+  if (options.help) {
+    console.log(help);
+    return;
   }
-  const directory = mkdtempSync(join(tmpdir(), "postern-growth-"));
+  const wanted = chosen(positionals);
+  if (options.far) checkRoom(tmpdir());
+  const root = mkdtempSync(join(tmpdir(), "postern-growth-"));
+  const remove = (): void => rmSync(root, { recursive: true, force: true });
+  // Also when it is told to end: a server that has not ended yet leaves nothing that matters.
+  process.on("exit", remove);
   const where = machine();
-  const curves: Curve[] = [];
-  try {
-    await using generator = new Generator();
-    for (const growth of chosen) {
-      console.log(`\n${growth.name}`);
-      const points: Curve["points"] = [];
-      for (const count of options.far ? [...growth.counts, ...growth.far] : growth.counts) {
-        const own = join(directory, `${curves.length}-${count}`);
-        mkdirSync(own);
-        const point = await growth.point(count, { directory: own, generator });
-        rmSync(own, { recursive: true, force: true });
-        points.push(point);
-        console.log(
-          textTable([row(point)], points.length === 1 ? headings(growth.of) : ["", "", "", ""]).trim(),
-        );
-      }
-      curves.push({ name: growth.name, of: growth.of, points });
+  await using generator = new Generator();
+  using stage = new Stage({ generator, root, say: (text) => console.log(`  … ${text}`) });
+  for (const growth of wanted) {
+    console.log(`\n${growth.name}`);
+    const points: Curve["points"] = [];
+    for (const count of options.far ? [...growth.counts, ...growth.far] : growth.counts) {
+      const startedMs = performance.now();
+      const point = await stage.within((directory) => growth.point(count, stage, directory));
+      points.push(point);
+      console.log(said(point, growth.of, (performance.now() - startedMs) / 1_000));
     }
-    if (options["write-docs"]) writeDocument({ growth: { machine: where, curves } });
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
+    const curve = { name: growth.name, of: growth.of, points };
+    // After each curve: what was measured is not lost when the next one is given up.
+    if (options["write-docs"]) writeDocument({ growth: { machine: where, curves: [curve] } });
   }
 }
 
-function headings(of: string): string[] {
-  return [of.padEnd(18), "CPU µs each", "bytes each", "CPU µs for a message"];
-}
+const moreTold: Readonly<Record<string, (value: number) => string>> = {
+  restartSeconds: (value) => `started again in ${number(value, 1)} s`,
+  restartMicrosecondsEach: (value) => `with ${number(value, 2)} CPU µs each`,
+  restartBytesEach: (value) => `${number(value, 0)} bytes each`,
+  restartPeakBytes: (value) => `and ${number(value / 1_048_576, 0)} MB at the most`,
+  clientMicroseconds: (value) => `${number(value, 0)} CPU µs for a client with 10 subscriptions`,
+  clientBytes: (value) => `${number(value, 0)} bytes`,
+};
 
-function row({ count, microsecondsEach, bytesEach, messageMicroseconds }: Curve["points"][number]): string[] {
+function said(point: Curve["points"][number], of: string, seconds: number): string {
+  const { count, microsecondsEach, bytesEach, messageMicroseconds, more = {} } = point;
   return [
-    number(count, 0).padEnd(18),
-    number(microsecondsEach, 2).padEnd(11),
-    number(bytesEach, 0).padStart(10),
-    number(messageMicroseconds, 2).padStart(20),
-  ];
+    `${number(count, 0)} ${of}: ${number(microsecondsEach, 2)} CPU µs each`,
+    `${number(bytesEach, 0)} bytes each`,
+    `${number(messageMicroseconds, 2)} CPU µs for a message`,
+    ...Object.entries(more).flatMap(([name, value]) => moreTold[name]?.(value) ?? []),
+    `(${number(seconds, 0)} s)`,
+  ].join(", ");
 }
 
-if (options.help) console.log(help);
-else await runBenchmark(main);
+await runBenchmark(main);

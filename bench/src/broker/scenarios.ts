@@ -101,7 +101,7 @@ function connections(name: string, more: Parameters<typeof scenario>[3] = {}): S
 }
 
 function idle(name: string, clients: number, transport: Transport): Scenario {
-  const load = { version: 4, clients, filtersEach: 0, restSeconds: 3 } as const;
+  const load: IdleLoad = { version: 4, clients, filtersEach: 0, restSeconds: 3, durable: false, beside: [] };
   return scenario(name, "idle", { kind: "idle", load }, { transport, fresh: true });
 }
 

@@ -6,12 +6,13 @@ import { indices, inTurns } from "./in-turns.ts";
 import { Measured } from "./measured.ts";
 import { MessageRun } from "./messages.ts";
 import { memoryOf } from "./process-figures.ts";
+import { median } from "../report/summary.ts";
 
 const filtersPerSubscribe = 500;
 
 /** Connects clients, leaves them alone, and looks at the server's memory. Counted are clients. */
 export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> {
-  const { version, clients: count, filtersEach, restSeconds } = load;
+  const { version, clients: count, filtersEach, restSeconds, durable, beside } = load;
   const measured = new Measured(target.pids);
   const clients: LoadClient[] = [];
   const before = memoryOf(target.pids);
@@ -23,6 +24,7 @@ export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> 
         index,
         version,
         clientId: `bench-i-${index}`,
+        clean: !durable,
       });
       clients.push(client);
       const filters = [
@@ -30,23 +32,23 @@ export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> 
         ...indices(filtersEach).map((number) => `idle/${index}/${number % 10}/${number}/+`),
       ];
       for (let at = 0; at < filters.length; at += filtersPerSubscribe)
-        await client.subscribe(filters.slice(at, at + filtersPerSubscribe), 0);
+        await client.subscribe(filters.slice(at, at + filtersPerSubscribe), durable ? 1 : 0);
     });
     const figures = measured.stop(count);
     await delay(restSeconds * 1_000);
     const after = memoryOf(target.pids);
     const bytesEach = (after.anonymousBytes - before.anonymousBytes) / count;
-    const more = { bytesEach, ...(load.beside === undefined ? {} : await messageCost(target, load.beside)) };
+    const costs: number[] = [];
+    for (const one of beside) costs.push(await messageCost(target, one));
+    const messageMicroseconds = median(costs);
+    const more = { bytesEach, ...(messageMicroseconds === undefined ? {} : { messageMicroseconds }) };
     return { ...figures, residentBytes: after.residentBytes, lost: 0, more };
   } finally {
     await inTurns(clients, (client) => client.close(target.speaks));
   }
 }
 
-async function messageCost(
-  target: Target,
-  load: MessageLoad,
-): Promise<{ readonly messageMicroseconds: number }> {
+async function messageCost(target: Target, load: MessageLoad): Promise<number> {
   const { serverNanoseconds, count } = await new MessageRun(target, load).run();
-  return { messageMicroseconds: serverNanoseconds / 1_000 / count };
+  return serverNanoseconds / 1_000 / count;
 }

@@ -74,8 +74,10 @@ const idle = z.strictObject({
   filtersEach: z.number(),
   /** How long they are left alone before memory is looked at. */
   restSeconds: z.number(),
-  /** The load that is measured while they are there. */
-  beside: load.optional(),
+  /** They keep their sessions. */
+  durable: z.boolean(),
+  /** Loads that are measured while they are there, one after the other: the median counts. */
+  beside: z.array(load),
 });
 
 /** Connects clients that then do nothing. */

@@ -36,19 +36,22 @@ function threadNanoseconds(pid: number, thread: string): number {
   }
 }
 
-/** Bytes of memory that processes hold: resident, and of that what is their own (not mapped from files). */
+/** Bytes of memory that processes hold: resident, of that what is their own (not mapped from files), and the most that was resident. */
 export function memoryOf(pids: readonly number[]): {
   readonly residentBytes: number;
   readonly anonymousBytes: number;
+  readonly peakBytes: number;
 } {
   let residentBytes = 0;
   let anonymousBytes = 0;
+  let peakBytes = 0;
   for (const pid of pids) {
     const status = statusOf(pid);
     residentBytes += kilobytes(status, "VmRSS") * 1_024;
     anonymousBytes += kilobytes(status, "RssAnon") * 1_024;
+    peakBytes += kilobytes(status, "VmHWM") * 1_024;
   }
-  return { residentBytes, anonymousBytes };
+  return { residentBytes, anonymousBytes, peakBytes };
 }
 
 function statusOf(pid: number): string {

@@ -3,12 +3,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { groups, scenarios, type Group } from "../scenarios.ts";
+import { growthPlot } from "./growth-plot.ts";
 import { growthSection } from "./growth-section.ts";
+import { growths } from "../growth/curves.ts";
 import { cpuPlot } from "./plot.ts";
 import {
   readGrowthReport,
   readScalingReport,
   readScenarioReport,
+  type Curve,
   type GrowthReport,
   type ScalingReport,
   type ScenarioReport,
@@ -33,7 +36,8 @@ export function writeDocument(measured: {
   mkdirSync(folder, { recursive: true });
   if (measured.scenarios !== undefined)
     writeJson(scenarioFile, joined(readScenarioReport(scenarioFile), measured.scenarios));
-  if (measured.growth !== undefined) writeJson(growthFile, measured.growth);
+  if (measured.growth !== undefined)
+    writeJson(growthFile, joinedGrowth(readGrowthReport(growthFile), measured.growth));
   if (measured.scaling !== undefined) writeJson(scalingFile, measured.scaling);
   const report = readScenarioReport(scenarioFile);
   const growth = readGrowthReport(growthFile);
@@ -44,6 +48,7 @@ export function writeDocument(measured: {
       cpuPlot(shapes, "Processor time of the server for each delivered message"),
     );
   }
+  if (growth !== undefined) writeFileSync(join(folder, "growth.svg"), growthPlot(growth.curves));
   writeFileSync(join(docs, "benchmarks.md"), textOf(report, growth, readScalingReport(scalingFile)));
 }
 
@@ -60,7 +65,27 @@ function joined(before: ScenarioReport | undefined, now: ScenarioReport): Scenar
   };
 }
 
-function runOf({ machine }: ScenarioReport): string {
+/** The same for curves; of those that the benchmark no longer has nothing stays. */
+function joinedGrowth(before: GrowthReport | undefined, now: GrowthReport): GrowthReport {
+  const run = runOf(now);
+  return {
+    machine: now.machine,
+    curves: growths.flatMap(
+      ({ name }) =>
+        measuredIn(now, name, run) ??
+        (before === undefined ? undefined : measuredIn(before, name, runOf(before))) ??
+        [],
+    ),
+  };
+}
+
+/** The curve of that name, and of which run it is. */
+function measuredIn({ curves }: GrowthReport, name: string, run: string): Curve | undefined {
+  const found = curves.find((curve) => curve.name === name);
+  return found === undefined ? undefined : { ...found, run: found.run ?? run };
+}
+
+function runOf({ machine }: Pick<ScenarioReport, "machine">): string {
   return `${machine.date} UTC, commit ${machine.commit}`;
 }
 
@@ -184,7 +209,7 @@ What a message, a connection and a subscription cost, measured by one command th
 | \`npm run bench -- --against ../other-checkout\` | what a change is worth: another checkout of this repository in the same run |
 | \`npm run bench -- 500-pairs-tls --profile DIRECTORY\` | where the time goes: a processor profile for the developer tools of a browser |
 | \`npm run bench -- workers\` | what more threads are worth (\`workers: N\`) |
-| \`npm run bench -- growth\` | how cost grows with what the server holds |
+| \`npm run bench -- growth\` | how cost grows with what the server holds; \`--far\` to millions of it, \`growth queued retained\` some of its curves |
 | \`npm run bench -- list\` | everything else: the gate, the protection of payloads |
 `;
 

@@ -39,8 +39,12 @@ const curve = z.strictObject({
       bytesEach: z.number(),
       /** Of the server, for a message between 20 pairs while all of this is there. */
       messageMicroseconds: z.number(),
+      /** More figures, by name with unit. */
+      more: z.record(z.string(), z.number()).optional(),
     }),
   ),
+  /** Where, when and of what commit it was measured; only where it is stored beside curves of other runs. */
+  run: z.string().optional(),
 });
 
 const growthReport = z.strictObject({ machine, curves: z.array(curve) });
