@@ -90,5 +90,6 @@ export function start(): void {
   context.stderr.on("error", () => process.exit(ExitCode.failed));
   // Our own mistake: say so in one sentence, and where only when asked.
   process.on("uncaughtException", (thrown) => process.exit(reportError(thrown, context)));
-  void run(process.argv.slice(2), context).then((code) => process.exit(code));
+  // What a stream says of a write that failed comes after the write.
+  void run(process.argv.slice(2), context).then((code) => setImmediate(() => process.exit(code)));
 }

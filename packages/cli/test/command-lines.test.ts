@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import { describe, it } from "node:test";
 
 import { run } from "../src/main.ts";
 import { fakeContext } from "../src/testing.ts";
-import { postern } from "./support/postern.ts";
+import { bin, postern } from "./support/postern.ts";
 
 /** No server is there: whoever gets as far as connecting ends with 3. */
 const url = ["--url", "mqtt://127.0.0.1:1"];
@@ -14,6 +16,24 @@ async function refused(args: readonly string[]): Promise<string> {
   assert.equal(context.out(), "");
   return context.err();
 }
+
+const hasFull = { skip: process.platform === "linux" ? false : "this system has no /dev/full" };
+
+describe("a command whose output cannot be written", () => {
+  it("says so and ends with 1, also when it had nothing else to do", hasFull, () => {
+    const full = openSync("/dev/full", "w");
+    try {
+      const { status, stderr } = spawnSync(process.execPath, [bin, "--help"], {
+        stdio: ["ignore", full, "pipe"],
+        encoding: "utf8",
+      });
+      assert.match(stderr, /^postern: cannot write the output: .*ENOSPC/);
+      assert.equal(status, 1);
+    } finally {
+      closeSync(full);
+    }
+  });
+});
 
 describe("a command line that makes no sense", () => {
   it("is refused with 2 before anything is sent, by a real process", async () => {

@@ -1,4 +1,5 @@
 import { ApsCommandId, isNetworkKeyType } from "./aps/aps-command.ts";
+import { isWhole } from "./capture/captured-frame.ts";
 import { type Dissection } from "./dissection.ts";
 import { type Eui64 } from "./eui64.ts";
 import { CbkeHarvester, type CbkeSecrets } from "./key-establishment/cbke-harvester.ts";
@@ -41,7 +42,7 @@ export class Harvester {
 
   /** Adds to the keyring what `dissection` gives away. A frame with a wrong check sequence gives nothing. */
   take(dissection: Dissection): void {
-    if (dissection.frame.frameCheck === "bad") return;
+    if (!isWhole(dissection.frame)) return;
     if (dissection.protocol === "inter-pan") this.#touchlink(dissection);
     else if (dissection.apsCommand !== undefined) this.#apsCommand(dissection);
     else if (dissection.aps?.cluster === keyEstablishmentCluster) {

@@ -1,3 +1,4 @@
+import { isWhole } from "./capture/captured-frame.ts";
 import { ApsFrameType } from "./aps/aps-frame.ts";
 import { type Dissection } from "./dissection.ts";
 import { type Eui64 } from "./eui64.ts";
@@ -101,7 +102,7 @@ export class KeyHunt {
 
   /** Takes a frame as a target when no known key has opened it. */
   see(dissection: Dissection, sourceOf: (pan: number, short: number) => Eui64 | undefined): void {
-    if (dissection.frame.frameCheck === "bad") return;
+    if (!isWhole(dissection.frame)) return;
     const { mac, nwk, aps, macPayload, frame } = dissection;
     if (dissection.macProtection === "unopened" && mac.auxiliary !== undefined) {
       const source = mac.source ?? sourceOf(mac.sourcePan, mac.sourceShort);

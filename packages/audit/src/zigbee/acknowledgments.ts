@@ -1,4 +1,5 @@
 import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
+import { isWhole } from "@postern/zigbee/capture/captured-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
 
@@ -77,7 +78,7 @@ export class AcknowledgmentDetector {
   /** Takes every frame, acknowledgements too, which name no network. */
   see(dissection: Dissection, pan: number): void {
     const { mac, frame } = dissection;
-    if (frame.frameCheck === "bad") return;
+    if (!isWhole(frame)) return;
     if (mac.frameType === MacFrameType.acknowledgment) {
       this.#seeAcknowledgment(dissection);
       return;

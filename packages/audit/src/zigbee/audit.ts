@@ -284,6 +284,11 @@ function notes(survey: Survey): string[] {
     const share = ((100 * survey.badFrames) / checked).toFixed(1);
     lines.push(`${survey.badFrames} frames (${share} %) were damaged on the way and left out.`);
   }
+  if (survey.cutFrames > 0) {
+    lines.push(
+      `${survey.cutFrames} frames stand in the capture with their beginning only (a snapshot length that is too short) and were left out.`,
+    );
+  }
   const foreign: readonly (readonly [protocol: string, name: string])[] = [
     ["rf4ce", "RF4CE"],
     ["6lowpan", "6LoWPAN (Thread, for example)"],

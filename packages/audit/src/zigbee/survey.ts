@@ -1,3 +1,4 @@
+import { isWhole } from "@postern/zigbee/capture/captured-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { decodeBeacon } from "@postern/zigbee/mac/beacon";
 import { MacFrameType, type MacFrame } from "@postern/zigbee/mac/mac-frame";
@@ -30,10 +31,7 @@ export function panOf(mac: MacFrame): number {
 /** Whether what was read can be trusted: the check sequence was right, or a key proved the content. */
 export function isTrusted({ frame, nwkProtection, apsProtection, macProtection }: Dissection): boolean {
   return (
-    frame.frameCheck !== "bad" ||
-    nwkProtection === "opened" ||
-    apsProtection === "opened" ||
-    macProtection === "opened"
+    isWhole(frame) || nwkProtection === "opened" || apsProtection === "opened" || macProtection === "opened"
   );
 }
 
@@ -70,6 +68,8 @@ export class Survey implements CaptureFacts {
   frames = 0;
   goodFrames = 0;
   badFrames = 0;
+  /** Frames of which the capture has the beginning only. */
+  cutFrames = 0;
   malformedFrames = 0;
   securedFrames = 0;
   openedFrames = 0;
@@ -89,6 +89,7 @@ export class Survey implements CaptureFacts {
     this.frames++;
     if (frame.frameCheck === "good") this.goodFrames++;
     else if (frame.frameCheck === "bad") this.badFrames++;
+    else if (frame.frameCheck === "cut") this.cutFrames++;
     if (frame.timeUs < this.firstUs) this.firstUs = frame.timeUs;
     if (frame.timeUs > this.lastUs) this.lastUs = frame.timeUs;
     this.#airtimeUs += airtimeUs(frame.bytes);

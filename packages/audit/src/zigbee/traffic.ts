@@ -88,7 +88,7 @@ export class JammingDetector implements Detector {
     const { frame } = dissection;
     const stretch = this.#stretch(Math.floor(frame.timeUs / stretchUs));
     stretch.any ??= this.#context.evidence(dissection, { frameCheck: frame.frameCheck });
-    if (frame.frameCheck !== "absent") stretch.all++;
+    if (frame.frameCheck === "good" || frame.frameCheck === "bad") stretch.all++;
     if (frame.frameCheck === "bad") {
       stretch.bad++;
       stretch.worst ??= this.#context.evidence(dissection, { frameCheck: "wrong" });

@@ -58,6 +58,19 @@ describe("a watch", () => {
     assert.deepEqual(await ids(watched), ["ZB-UNSECURED-DATA"]);
   });
 
+  it("goes on when the clock of the sniffer is set back, or was wrong for one frame", async () => {
+    const watched = watch();
+    const [first, second, stray, third] = build.captured([secured(1), secured(2), secured(3), plain]);
+    assert.ok(first !== undefined && second !== undefined && stray !== undefined && third !== undefined);
+    watched.add(first);
+    watched.add(second);
+    watched.add({ ...stray, timeUs: stray.timeUs + 1e15 });
+    assert.deepEqual(await ids(watched), []);
+    watched.add({ ...second, timeUs: second.timeUs - 3_600_000_000 });
+    watched.add({ ...third, timeUs: third.timeUs - 3_600_000_000 });
+    assert.deepEqual(await ids(watched), ["ZB-UNSECURED-DATA"]);
+  });
+
   it("keeps no more frames than it may, and none that are too old", async () => {
     const watched = watch({ framesMax: 100 });
     for (const frame of build.captured(Array.from({ length: 1_000 }, (_, index) => secured(index + 1)))) {

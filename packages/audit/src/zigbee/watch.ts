@@ -37,11 +37,18 @@ export class Watch {
 
   /** Takes the next frame; its bytes are copied. */
   add(frame: CapturedFrame): void {
+    // The clock of the sniffer was set back, or one time was wrong: what came before would have everything after it left out.
+    if (frame.timeUs < this.#latestUs - this.#options.windowUs) this.#begin();
     this.#frames.push({ ...frame, bytes: frame.bytes.slice() });
     this.#latestUs = Math.max(this.#latestUs, frame.timeUs);
     this.#isChanged = true;
     const { framesMax } = this.#options;
     if (this.#frames.length > framesMax + framesMax / 4) this.#frames = this.#frames.slice(-framesMax);
+  }
+
+  #begin(): void {
+    this.#frames = [];
+    this.#latestUs = 0;
   }
 
   /** Frames that are kept now. */

@@ -28,7 +28,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--key-file <file>", "keys and install codes, one to a line")
     .option("--cbke <file>", "secrets of devices that establish keys by certificates (JSON)")
     .option("--level <number>", "security level of NWK and APS frames (default: found out; 4 cannot be)")
-    .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, none", "auto")
+    .option("--fcs <format>", "what ends a frame of link type 195: auto, crc, ti, unchecked, none", "auto")
     .option("--format <format>", "text, json, sarif or html", "text")
     .addOption(
       new Option("--fail-on <severity>", "end with 1 from this severity on: info … critical, never").default(
@@ -38,6 +38,15 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--inventory <file>", "which devices, networks and keys are expected (JSON)")
     .option("--baseline <file>", "a report of before, as JSON: what stands in it is marked as known")
     .option("--show-keys", "print keys instead of their fingerprints")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Examples:",
+        "  postern zigbee audit home.pcapng.gz --key-file keys.txt --format html > home.html",
+        "  tcpdump -i wpan0 -U -w - | postern zigbee audit -   (until interrupted)",
+      ].join("\n"),
+    )
     .action(async (file: string, options: AuditCommandOptions) => {
       const { auditCommand } = await import("../zigbee/audit-command.ts");
       await auditCommand(file, options, context);

@@ -10,11 +10,13 @@ import type { CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvest
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
 import { formattedReport, reportFormats } from "./audit-report.ts";
-import { openCaptureFile, spoolCapture } from "./capture-source.ts";
+import { openCapture } from "./capture-source.ts";
 import { loadExpected } from "./expected.ts";
 import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
+
+const frameCheckFormats = ["crc", "ti", "unchecked", "none"] as const;
 
 /** What is said when no key that was given opens anything. */
 export const wrongKeysText =
@@ -47,7 +49,7 @@ export async function auditCommand(
 ): Promise<void> {
   const failOn = severityOf(options.failOn);
   const level = levelOf(options.level);
-  const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, ["crc", "ti", "none"]);
+  const frameCheck = options.fcs === "auto" ? undefined : oneOf("--fcs", options.fcs, frameCheckFormats);
   const format = oneOf("--format", options.format, reportFormats);
   const keyring = createKeyring({
     keys: options.key ?? [],
@@ -57,13 +59,12 @@ export async function auditCommand(
   const baseline = options.baseline === undefined ? undefined : loadBaseline(options.baseline, context.cwd);
   const cbkeSecrets = options.cbke === undefined ? undefined : await loadSecrets(options.cbke, context);
   const expected = await loadExpected(options.inventory, context);
-  const signal = context.interruption();
+  const interruption = context.interruption();
+  let signal = interruption;
   const name = file === "-" ? "standard input" : file;
   try {
-    await using source =
-      file === "-"
-        ? await spoolCapture(context.stdin, signal)
-        : await openCaptureFile(resolve(context.cwd, file), file);
+    await using source = await openCapture(file, context, interruption);
+    ({ signal } = source);
     const progress = new Progress(context.stderr, source.fileBytes, () => performance.now());
     const capture = new RepeatedCapture({ source, keyring, signal, progress, frameCheck });
     const audited = await auditZigbee({

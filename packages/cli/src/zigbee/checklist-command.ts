@@ -6,7 +6,7 @@ import { checkPractices } from "@postern/audit/zigbee/checklist";
 import type { CommandContext } from "../context.ts";
 import { ExitCode } from "../errors.ts";
 import { wrongKeysText } from "./audit-command.ts";
-import { openCaptureFile, spoolCapture } from "./capture-source.ts";
+import { openCapture } from "./capture-source.ts";
 import { loadExpected } from "./expected.ts";
 import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
@@ -32,12 +32,11 @@ export async function checklistCommand(
     file: keyFile === undefined ? undefined : resolve(context.cwd, keyFile),
   });
   const expected = await loadExpected(options.inventory, context);
-  const signal = context.interruption();
+  const interruption = context.interruption();
+  let signal = interruption;
   try {
-    await using source =
-      file === "-"
-        ? await spoolCapture(context.stdin, signal)
-        : await openCaptureFile(resolve(context.cwd, file), file);
+    await using source = await openCapture(file, context, interruption);
+    ({ signal } = source);
     const progress = new Progress(context.stderr, source.fileBytes, () => performance.now());
     const capture = new RepeatedCapture({ source, keyring, signal, progress, frameCheck: undefined });
     const report = await auditZigbee({

@@ -10,7 +10,7 @@ import { ZigbeeKey } from "@postern/zigbee/keyring";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
-import { openCaptureFile } from "./capture-source.ts";
+import { openCapture } from "./capture-source.ts";
 import { createKeyring } from "./keys.ts";
 import { Progress } from "./progress.ts";
 import { RepeatedCapture } from "./read-capture.ts";
@@ -36,10 +36,11 @@ export async function keyhuntCommand(
   const dump = loadDump(options.firmware, context.cwd);
   const level = wholeNumber("--level", options.level, 1, 7);
   if (level === 4) throw new UsageError("--level is 4, at which no frame tells a right key from a wrong one");
-  const signal = context.interruption();
+  const interruption = context.interruption();
   const hunt = new KeyHunt(level);
   const keyring = createKeyring({ keys: [], installCodes: [], file: undefined });
-  await using source = await openCaptureFile(resolve(context.cwd, file), file);
+  await using source = await openCapture(file, context, interruption);
+  const { signal } = source;
   const progress = new Progress(context.stderr, source.fileBytes, () => performance.now());
   const capture = new RepeatedCapture({ source, keyring, signal, progress, frameCheck: undefined });
   const dissector = new Dissector(keyring, { level });

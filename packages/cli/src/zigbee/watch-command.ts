@@ -5,8 +5,9 @@ import { resolve } from "node:path";
 import { type Finding, frameRanges, isAtLeast, severities } from "@postern/audit/finding";
 import { Watch } from "@postern/audit/zigbee/watch";
 import { errorText } from "@postern/core/errors";
-import { CaptureReader } from "@postern/zigbee/capture/capture-reader";
 import { frameOfZep } from "@postern/zigbee/capture/link-type";
+import { LiveReader } from "@postern/zigbee/capture/live-reader";
+import { type Keyring } from "@postern/zigbee/keyring";
 
 import type { CommandContext } from "../context.ts";
 import { ExitCode, UsageError } from "../errors.ts";
@@ -68,7 +69,7 @@ export async function watchCommand(options: WatchCommandOptions, context: Comman
   };
   const looking = setInterval(() => void look(), everySeconds * 1_000);
   try {
-    if (options.zep === undefined) await watchInput(watch, context, signal);
+    if (options.zep === undefined) await watchInput(watch, keyring, context, signal);
     else await watchZep(watch, options.zep, context, signal);
   } finally {
     clearInterval(looking);
@@ -101,8 +102,16 @@ function tell(finding: Finding, json: boolean, context: CommandContext): void {
   context.stdout.write(`${line}\n`);
 }
 
-async function watchInput(watch: Watch, context: CommandContext, signal: AbortSignal): Promise<void> {
-  const reader = new CaptureReader({ onFrame: (frame) => watch.add(frame) });
+async function watchInput(
+  watch: Watch,
+  keyring: Keyring,
+  context: CommandContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const reader = new LiveReader({
+    onFrame: (frame) => watch.add(frame),
+    onKey: (key, use) => void keyring.add(key, use, { kind: "capture" }),
+  });
   const stop = (): void => void context.stdin.destroy();
   signal.addEventListener("abort", stop, { once: true });
   try {
@@ -134,7 +143,13 @@ async function watchZep(
   let number = 0;
   socket.on("message", (packet) => {
     const timeUs = Math.round((performance.timeOrigin + performance.now()) * 1_000);
-    const frame = frameOfZep(packet, { number: ++number, timeUs, linkType: 195, frameCheck: "crc" });
+    const frame = frameOfZep(packet, {
+      number: ++number,
+      timeUs,
+      linkType: 195,
+      frameCheck: "crc",
+      missing: 0,
+    });
     if (frame !== undefined) watch.add(frame);
   });
   const closed = once(socket, "close");

@@ -52,6 +52,17 @@ function pcapOf(linkType: number, record: Uint8Array): Uint8Array {
   return joined(header, u32(linkType), u32(1), u32(2), u32(record.length), u32(record.length), record);
 }
 
+/** A pcap file of one record that had `sent` bytes on the air. */
+function cutPcap(linkType: number, kept: Uint8Array, sent: number): Uint8Array {
+  const file = pcapOf(linkType, kept);
+  file.set(u32(sent), 36);
+  return file;
+}
+
+function checksOf(file: Uint8Array): string[] {
+  return readAll([file]).found.map(({ bytes, frameCheck }) => `${hex(bytes)} ${frameCheck}`);
+}
+
 /** A UDP datagram to the port of ZEP. */
 function udp(payload: Uint8Array): Uint8Array {
   return joined(unhex("455a 455a"), Uint8Array.of(0, payload.length + 8), unhex("0000"), payload);
@@ -191,6 +202,35 @@ describe("CaptureReader", () => {
     assert.deepEqual([found[0]?.rssi, found[0]?.frameCheck], [-57, "good"]);
   });
 
+  it("tells a frame that the sniffer cut from one of which only the check sequence is missing", () => {
+    assert.deepEqual(checksOf(cutPcap(195, unhex("02004277"), 40)), ["02004277 cut"]);
+    assert.deepEqual(checksOf(cutPcap(195, unhex("020042"), 5)), ["020042 absent"]);
+    assert.deepEqual(checksOf(cutPcap(195, unhex("020042ae"), 5)), ["020042 absent"]);
+    assert.deepEqual(checksOf(cutPcap(230, unhex("020042"), 9)), ["020042 cut"]);
+    const tap = unhex("0000 0c00 0000 0100 01000000 020042");
+    assert.deepEqual(checksOf(cutPcap(283, tap, tap.length + 2)), ["020042 absent"]);
+    assert.deepEqual(checksOf(cutPcap(283, tap, tap.length + 20)), ["020042 cut"]);
+  });
+
+  it("adds the offset of a pcapng interface to its times, and reads the packet block of before", () => {
+    const section = pcapngBlock(0x0a0d0d0a, unhex("4d3c2b1a 0100 0000 ffffffffffffffff"));
+    const offset = unhex("0e00 0800 0a00000000000000 0000 0000");
+    const block = joined(unhex("0000 0000"), u32(0), u32(5), u32(3), u32(3), unhex("020042"));
+    const file = joined(
+      section,
+      pcapngBlock(1, joined(unhex("e600 0000 00000000"), offset)),
+      pcapngBlock(2, block),
+      packet(unhex("020043")),
+    );
+    assert.deepEqual(
+      readAll([file]).found.map(({ number, timeUs, bytes }) => [number, timeUs, hex(bytes)]),
+      [
+        [1, 10_000_005, "020042"],
+        [2, 10_000_005, "020043"],
+      ],
+    );
+  });
+
   it("reads the keys that stand in pcapng", () => {
     const key = "00112233445566778899aabbccddeeff";
     const secrets = (type: number) => pcapngBlock(10, joined(u32(type), u32(18), unhex(key), unhex("621a")));
@@ -205,12 +245,18 @@ describe("CaptureReader", () => {
     unhex("4558 02 01 0f 0001 01 ff 0000000000000000 00000001 00000000000000000000 05"),
     unhex("020042 aed4"),
   );
+  const zep3 = joined(unhex("4558 03"), zep2.subarray(3));
   const carried: readonly [name: string, file: Uint8Array][] = [
     ["ZEP version 2 over Ethernet", pcapOf(1, ethernet(ip(udp(zep2))))],
     ["ZEP version 2 over raw IP", pcapOf(101, ip(udp(zep2)))],
     [
       "ZEP version 1 over raw IP",
       pcapOf(228, ip(udp(unhex("4558 01 0f 0001 01 ff 00000000000000 05 020042 aed4")))),
+    ],
+    ["ZEP version 3 over the loopback of BSD", pcapOf(0, joined(unhex("02000000"), ip(udp(zep3))))],
+    [
+      "ZEP version 3 in Linux cooked captures of the second version",
+      pcapOf(276, joined(unhex("0800 0000 00000001 0304 00 06 0000000000000000"), ip(udp(zep3)))),
     ],
     ["Linux cooked captures", pcapOf(113, unhex("0000 0324 0000 0000000000000000 00f6 020042 aed4"))],
   ];
@@ -230,6 +276,9 @@ describe("CaptureReader", () => {
 
   const bad: readonly [name: string, file: Uint8Array, kind: string, framesBefore: number][] = [
     ["an empty file", new Uint8Array(0), "empty", 0],
+    ["a pcap file without a frame", pcapFile([]), "no-frames", 0],
+    ["a pcapng file without a frame", pcapng(), "no-frames", 0],
+    ["a Daintree file without a frame", Buffer.from("#Format=4\n# nothing\n"), "no-frames", 0],
     ["a file of another kind", Buffer.from("GIF89a and so on"), "unknown-format", 0],
     ["a file shorter than any magic", Uint8Array.of(1), "unknown-format", 0],
     ["a link type that is not IEEE 802.15.4", pcapOf(105, unhex("00")), "unknown-link-type", 0],

@@ -9,6 +9,8 @@ import { createPcapngReader, type OnKey, sectionHeaderBlock } from "./pcapng.ts"
 /** Longest of the beginnings that tell the formats apart. */
 const magicBytes = daintreeMagic.length;
 
+const noFrames: CaptureProblem = { kind: "no-frames", reason: "the capture has no frames" };
+
 /** What the reader hands on while it reads. Frames are views: they are valid until `push` returns. */
 export interface CaptureSink {
   readonly onFrame: (frame: CapturedFrame) => void;
@@ -33,8 +35,8 @@ export class CaptureReader {
   /** `frameCheck`: how the frames of link type 195 end; `crc` unless the sniffer was a TI radio. */
   constructor(sink: CaptureSink, frameCheck: FrameCheckFormat = "crc") {
     this.#sink = sink;
-    this.#onRecord = (number, timeUs, linkType, bytes, start, end) => {
-      const info: RecordInfo = { number, timeUs, linkType, frameCheck };
+    this.#onRecord = (number, timeUs, linkType, bytes, start, end, missing) => {
+      const info: RecordInfo = { number, timeUs, linkType, frameCheck, missing };
       const frame = frameOfRecord(bytes, start, end, info);
       if (frame === undefined) {
         this.#unreadable++;
@@ -75,11 +77,16 @@ export class CaptureReader {
     }
     if (this.#format instanceof DaintreeReader) {
       this.#problem = this.#format.end(this.#queue, this.#sink.onFrame);
+      if (this.#format.frames === 0) this.#problem ??= noFrames;
       return;
     }
     const unfinished = this.#format.unfinished(this.#queue);
     if (unfinished === undefined) {
-      if (this.#readable > 0 || this.#unreadable === 0) return;
+      if (this.#readable > 0) return;
+      if (this.#unreadable === 0) {
+        this.#problem = noFrames;
+        return;
+      }
       const reason = `none of the ${this.#unreadable} packets of the capture is or carries a frame of IEEE 802.15.4`;
       this.#problem = { kind: "no-frames", reason };
       return;

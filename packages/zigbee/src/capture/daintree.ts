@@ -12,6 +12,11 @@ const newline = 0x0a;
 export class DaintreeReader {
   #number = 0;
 
+  /** Frames that were read. */
+  get frames(): number {
+    return this.#number;
+  }
+
   read(queue: ByteQueue, onFrame: (frame: CapturedFrame) => void): CaptureProblem | undefined {
     for (;;) {
       const ahead = queue.peek(lineBytesMax);

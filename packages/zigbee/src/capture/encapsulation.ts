@@ -27,6 +27,16 @@ export function frameInEthernet(packet: Uint8Array): Encapsulated | undefined {
   return inProtocol(u16(packet, start - 2), packet.subarray(start));
 }
 
+/** The frame in a packet of the loopback of BSD and macOS (link type 0), or `undefined` when it carries none. */
+export function frameInLoopback(packet: Uint8Array): Encapsulated | undefined {
+  return packet.length < 4 ? undefined : frameInIp(packet.subarray(4));
+}
+
+/** The frame in a Linux cooked capture of the second version (link type 276), or `undefined` when it carries none. */
+export function frameInLinuxCooked2(packet: Uint8Array): Encapsulated | undefined {
+  return inProtocol(u16(packet, 0), packet.subarray(20));
+}
+
 /** The frame in a Linux cooked capture (link type 113), or `undefined` when it carries none. */
 export function frameInLinuxCooked(packet: Uint8Array): Encapsulated | undefined {
   return inProtocol(u16(packet, 14), packet.subarray(16));
@@ -61,17 +71,19 @@ function inUdp(datagram: Uint8Array): Encapsulated | undefined {
  *
  *     version 1   "EX" 1 channel device(2) mode lqi reserved(7) length frame
  *     version 2   "EX" 2 1 channel device(2) mode lqi time(8) sequence(4) reserved(10) length frame
+ *     version 3   as version 2, with band and channel page where that has reserved bytes
  *
  * Mode 1: the frame ends with its check sequence; mode 0: with what TI radios put in its place.
  */
 export function frameInZep(packet: Uint8Array): Encapsulated | undefined {
   if (packet[0] !== 0x45 || packet[1] !== 0x58) return undefined;
   const version = packet[2];
-  if (version === 2 && packet[3] !== 1) return undefined;
-  const channelAt = version === 2 ? 4 : 3;
-  const lengthAt = version === 2 ? 31 : 15;
+  if (version !== 1 && version !== 2 && version !== 3) return undefined;
+  if (version !== 1 && packet[3] !== 1) return undefined;
+  const channelAt = version === 1 ? 3 : 4;
+  const lengthAt = version === 1 ? 15 : 31;
   const length = packet[lengthAt];
-  if ((version !== 1 && version !== 2) || length === undefined) return undefined;
+  if (length === undefined) return undefined;
   const bytes = packet.subarray(lengthAt + 1, lengthAt + 1 + length);
   if (bytes.length < length) return undefined;
   return { bytes, frameCheck: packet[channelAt + 3] === 0 ? "ti" : "crc", channel: packet[channelAt] };

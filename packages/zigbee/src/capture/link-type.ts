@@ -3,6 +3,8 @@ import {
   frameInEthernet,
   frameInIp,
   frameInLinuxCooked,
+  frameInLinuxCooked2,
+  frameInLoopback,
   frameInZep,
 } from "./encapsulation.ts";
 import { frameCheckMatches, type FrameCheckFormat, tiMetadata } from "../mac/frame-check.ts";
@@ -11,6 +13,7 @@ import { TapCheckSequence, TapItem } from "./recorded-frame.ts";
 
 /** Link types that hold frames of IEEE 802.15.4, or packets that can. @see https://www.tcpdump.org/linktypes.html */
 export const LinkType = {
+  loopback: 0,
   ethernet: 1,
   rawIp: 101,
   linuxCooked: 113,
@@ -19,18 +22,21 @@ export const LinkType = {
   ipv4: 228,
   ipv6: 229,
   noFcs: 230,
+  linuxCooked2: 276,
   tap: 283,
 } as const;
 
 /** What a reader says of a link type that it does not know. */
 export function unknownLinkTypeText(linkType: number): string {
-  return `link type ${linkType} is not one of IEEE 802.15.4 (195, 215, 230, 283) or of packets that can carry it (1, 101, 113, 228, 229)`;
+  return `link type ${linkType} is not one of IEEE 802.15.4 (195, 215, 230, 283) or of packets that can carry it (0, 1, 101, 113, 228, 229, 276)`;
 }
 
 /** Whether frames of this link type can be read. */
 export function isKnownLinkType(linkType: number): boolean {
   return Object.values<number>(LinkType).includes(linkType);
 }
+
+const frameCheckBytes = 2;
 
 /** What a record says about its frame. */
 export interface RecordInfo {
@@ -39,6 +45,8 @@ export interface RecordInfo {
   readonly linkType: number;
   /** How frames of link type 195 end, where sniffers differ. */
   readonly frameCheck: FrameCheckFormat;
+  /** Bytes of the record that the sniffer did not keep. */
+  readonly missing: number;
 }
 
 /**
@@ -52,7 +60,7 @@ export function frameOfRecord(
   info: RecordInfo,
 ): CapturedFrame | undefined {
   // Nearly all captures are of this kind, and making a view costs as much as decoding what is in it: one each frame.
-  if (info.linkType === LinkType.withFcs && info.frameCheck === "crc") {
+  if (info.linkType === LinkType.withFcs && info.frameCheck === "crc" && info.missing === 0) {
     if (end - start < 3) return undefined;
     const verdict = frameCheckMatches(bytes, start, end) ? "good" : "bad";
     return frame(bytes.subarray(start, end - 2), info, verdict);
@@ -60,15 +68,20 @@ export function frameOfRecord(
   const record = bytes.subarray(start, end);
   switch (info.linkType) {
     case LinkType.withFcs:
+      if (info.missing > 0 && info.frameCheck !== "none") return cutFrame(record, info);
       return info.frameCheck === "ti" ? tiFrame(record, info) : checkedFrame(record, info);
     case LinkType.noFcs:
-      return frame(record, info, "absent");
+      return frame(record, info, info.missing > 0 ? "cut" : "absent");
     case LinkType.nonAskPhy:
       return phyFrame(record, info);
     case LinkType.tap:
       return tapFrame(record, info);
     case LinkType.ethernet:
       return encapsulatedFrame(frameInEthernet(record), info);
+    case LinkType.loopback:
+      return encapsulatedFrame(frameInLoopback(record), info);
+    case LinkType.linuxCooked2:
+      return encapsulatedFrame(frameInLinuxCooked2(record), info);
     case LinkType.linuxCooked:
       return encapsulatedFrame(frameInLinuxCooked(record), info);
     case LinkType.rawIp:
@@ -112,9 +125,23 @@ function checkedFrame(
   channel?: number,
 ): CapturedFrame | undefined {
   if (info.frameCheck === "none") return frame(record, info, "absent", rssi, channel);
+  if (info.missing > 0) return cutFrame(record, info, rssi, channel);
   if (record.length < 3) return undefined;
+  if (info.frameCheck === "unchecked") return frame(record.subarray(0, -2), info, "absent", rssi, channel);
   const verdict = frameCheckMatches(record) ? "good" : "bad";
   return frame(record.subarray(0, -2), info, verdict, rssi, channel);
+}
+
+/** A frame whose last bytes were not kept: some sniffers leave out the check sequence and count it. */
+function cutFrame(
+  record: Uint8Array,
+  info: RecordInfo,
+  rssi?: number,
+  channel?: number,
+): CapturedFrame | undefined {
+  if (info.missing > frameCheckBytes) return frame(record, info, "cut", rssi, channel);
+  const end = record.length - (frameCheckBytes - info.missing);
+  return end < 1 ? undefined : frame(record.subarray(0, end), info, "absent", rssi, channel);
 }
 
 function tiFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefined {
@@ -152,6 +179,7 @@ function tapFrame(record: Uint8Array, info: RecordInfo): CapturedFrame | undefin
   const bytes = record.subarray(headerBytes);
   if (fcsType === TapCheckSequence.crc16)
     return checkedFrame(bytes, { ...info, frameCheck: "crc" }, rssi, channel);
+  if (info.missing > 0) return frame(bytes, info, "cut", rssi, channel);
   const end = fcsType === TapCheckSequence.crc32 ? Math.max(0, bytes.length - 4) : bytes.length;
   return frame(bytes.subarray(0, end), info, "absent", rssi, channel);
 }

@@ -2,7 +2,7 @@ import { type ByteQueue } from "./byte-queue.ts";
 import { type CaptureProblem } from "./captured-frame.ts";
 import { isKnownLinkType, unknownLinkTypeText } from "./link-type.ts";
 
-/** Called for every record: its number from 1, time, link type, and where its bytes are. */
+/** Called for every record: its number from 1, time, link type, where its bytes are, and how many more there were on the air. */
 export type OnRecord = (
   number: number,
   timeUs: number,
@@ -10,6 +10,7 @@ export type OnRecord = (
   bytes: Uint8Array,
   start: number,
   end: number,
+  missing: number,
 ) => void;
 
 /** What a format's reader does with bytes as they come. */
@@ -66,11 +67,12 @@ export function createPcapReader(): FormatReader {
           return { kind: "damaged", reason };
         }
         if (queue.length < 16 + length) return undefined;
+        const missing = Math.max(0, queue.uint32(12, littleEndian) - length);
         const timeUs = queue.uint32(0, littleEndian) * 1e6 + queue.uint32(4, littleEndian) / ticksPerUs;
         queue.skip(16);
         const start = queue.offset;
         queue.skip(length);
-        onRecord(++number, timeUs, linkType, queue.bytes, start, start + length);
+        onRecord(++number, timeUs, linkType, queue.bytes, start, start + length, missing);
       }
       return undefined;
     },

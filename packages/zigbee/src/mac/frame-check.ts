@@ -1,7 +1,7 @@
 import { crc16 } from "../crc16.ts";
 
-/** What a sniffer left behind the MAC frame: the check sequence, the metadata of TI radios in its place, or nothing. */
-export type FrameCheckFormat = "crc" | "ti" | "none";
+/** What a sniffer left behind the MAC frame: the check sequence, the metadata of TI radios in its place, two bytes that say nothing, or nothing. */
+export type FrameCheckFormat = "crc" | "ti" | "unchecked" | "none";
 
 /** Whether the last two bytes of `bytes[start…end)` are the CRC of those before. @see IEEE 802.15.4-2006 §7.2.1.9 */
 export function frameCheckMatches(bytes: Uint8Array, start = 0, end: number = bytes.length): boolean {
