@@ -7,8 +7,8 @@ import { precision, recall, scoreDetectors } from "./score/scores.ts";
 
 /** What the defence takes away at least; where an attack can only be dodged, less. */
 const preventedMin: Readonly<Record<string, number>> = {
-  flooding: 0.1,
-  jamming: 0.3,
+  flooding: 0.6,
+  jamming: 0.7,
   "traffic-analysis": 0.5,
   "broadcast-storm": 0.7,
   "pan-conflict": 0.7,

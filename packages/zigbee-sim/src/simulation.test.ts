@@ -91,15 +91,32 @@ describe("a simulated network", () => {
     }
   });
 
-  it("establishes link keys from master keys (SKKE) in commercial mode", () => {
-    const star = scenario("star", { seconds: 60 });
-    const security = { ...star.security, linkKeys: "none", masterKeys: true, issuesLinkKeys: false } as const;
-    const simulation = new Simulation({ ...star, security }, 1);
-    simulation.run();
-    const known = simulation.coordinator.trustCentre?.devices ?? [];
-    assert.equal(known.length, star.nodes.length - 1);
-    assert.ok(known.every(({ linkKeyOrigin }) => linkKeyOrigin === "established"));
-  });
+  for (const name of ["star", "tree", "mesh"]) {
+    it(`establishes link keys from master keys (SKKE) in commercial mode, through routers in a ${name}`, () => {
+      const base = scenario(name, { seconds: 60 });
+      const security = {
+        ...base.security,
+        linkKeys: "none",
+        masterKeys: true,
+        issuesLinkKeys: false,
+      } as const;
+      const simulation = new Simulation({ ...base, security }, 1);
+      const { joined, delivery } = measuredRun(simulation);
+      const known = simulation.coordinator.trustCentre?.devices ?? [];
+      assert.equal(joined, base.nodes.length - 1);
+      assert.equal(known.length, base.nodes.length - 1);
+      for (const { address, linkKeyOrigin, linkKey } of known) {
+        assert.equal(linkKeyOrigin, "established");
+        const device = simulation.devices.find(({ plan }) => plan.address === address);
+        assert.deepEqual(device?.joiner.linkKey, linkKey);
+      }
+      const relayed = simulation.devices.filter(
+        ({ place }) => place.parent !== undefined && place.parent !== 0,
+      );
+      assert.equal(relayed.length > 1, name !== "star");
+      assert.ok(delivery > 0.97, `delivery ${delivery}`);
+    });
+  }
 
   it("turns away, in commercial mode, whoever has neither link key nor master key", () => {
     const star = scenario("star", { seconds: 30 });

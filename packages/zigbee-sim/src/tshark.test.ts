@@ -253,6 +253,16 @@ describe(
       assert.ok(compare({ ...tree, seconds: 90 }, 3).secured > 100);
     });
 
+    it("opens every frame of a tree whose link keys come of master keys, through routers", () => {
+      const security = {
+        ...tree.security,
+        linkKeys: "none",
+        masterKeys: true,
+        issuesLinkKeys: false,
+      } as const;
+      assert.ok(compare({ ...tree, security, seconds: 90 }, 3).secured > 100);
+    });
+
     it("opens every frame of a mesh through a change of the network key, with link keys around the messages", () => {
       const security = { ...mesh.security, keyUpdateSeconds: 50 };
       const stack = { ...mesh.stack, apsEncryption: true };

@@ -245,9 +245,11 @@ export class KeyExchange {
       case "transport-key":
         this.#sendKey(action);
         break;
-      case "establish-key":
-        this.#establishment.begin(action.device, action.masterKey, this.#locations.get(action.device)?.short);
+      case "establish-key": {
+        const location = this.#locations.get(action.device);
+        if (location !== undefined) this.#establishment.begin(action.device, action.masterKey, location);
         break;
+      }
       case "remove-device": {
         this.#device.note(`turns ${action.device} away: ${action.reason}`, "defence");
         const location = this.#locations.get(action.device);

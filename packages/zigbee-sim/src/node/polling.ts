@@ -8,6 +8,8 @@ const fastPollUs = 250_000;
 const failuresMax = 4;
 /** A device that is listening all the time still asks its parent now and then whether it is there. */
 const keepAliveUs = 30_000_000;
+/** A parent that did not answer is asked again so soon, whatever the usual time. */
+const unansweredUs = 2_000_000;
 const restUs = 60_000_000;
 const skippedWhenTired = 3;
 
@@ -41,8 +43,8 @@ export class Polling {
         device.aps.isWaiting);
     const usualUs = device.plan.sleeps ? device.plan.pollSeconds * 1_000_000 : keepAliveUs;
     const jitterUs = device.random.below(20_000);
-    const factor = 1 + this.#skipped;
-    this.#timer = device.world.queue.after((isBusy ? fastPollUs : usualUs * factor) + jitterUs, () => {
+    const idleUs = this.#failures > 0 ? Math.min(usualUs, unansweredUs) : usualUs * (1 + this.#skipped);
+    this.#timer = device.world.queue.after((isBusy ? fastPollUs : idleUs) + jitterUs, () => {
       if (!this.#isSettled() || device.place.parent === undefined || !device.mac.isOn) return;
       device.mac.poll(device.place.parent, false, (result) => this.#polled(result));
     });
