@@ -126,13 +126,20 @@ describe("a simulated network", () => {
     assert.equal(measuredRun(simulation).joined, 0);
   });
 
-  it("loses more where interference is strong", () => {
+  it("loses more where interference is strong, or tries again and empties its batteries, or moves away", () => {
     const star = scenario("star", { seconds: 120 });
     const oven = { x: 0, y: 1, channel: star.channel, powerDbm: 10, burstUs: 8_000, pauseUs: 8_000 };
-    const calm = measuredRun(new Simulation(star, 1));
-    const noisy = measuredRun(new Simulation({ ...star, interference: [oven] }, 1));
-    assert.ok(noisy.delivery < calm.delivery);
-    assert.ok(noisy.batteryDays < calm.batteryDays);
+    const run = (stack: Partial<Scenario["stack"]>, seed: number, interference = [oven]) =>
+      measuredRun(new Simulation({ ...star, interference, stack: { ...star.stack, ...stack } }, seed));
+    for (const seed of [1, 2, 3]) {
+      const calm = run({}, seed, []);
+      assert.ok(run({ movesChannel: false, apsAcknowledgments: false }, seed).delivery < calm.delivery);
+      const stays = run({ movesChannel: false }, seed);
+      const moves = run({ movesChannel: true }, seed);
+      assert.ok(stays.batteryDays < 0.5 * calm.batteryDays);
+      assert.ok(moves.batteryDays > 2 * stays.batteryDays);
+      assert.equal(moves.joined, calm.joined);
+    }
   });
 });
 

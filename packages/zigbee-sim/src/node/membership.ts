@@ -75,7 +75,9 @@ export class Membership {
     this.#isScanning = true;
     if (this.#timer !== undefined) this.#timer.cancelled = true;
     const all = [mac.radio.channel, ...scenario.stack.channels];
-    this.#channels = this.#state === "joining" ? [scenario.channel] : [...new Set(all)];
+    // A network is looked for on its channel first; it may have moved since.
+    const isFirst = this.#state === "joining" && this.#failures === 0;
+    this.#channels = isFirst ? [scenario.channel] : [...new Set(all)];
     this.#scanNext();
   }
 
