@@ -16,7 +16,6 @@ import { PauseReason } from "./pause-reason.ts";
 import type { AuditEvent, BrokerPorts } from "./ports.ts";
 import { Publisher } from "./publisher.ts";
 import { Reauthorization } from "./reauthorization.ts";
-import { isPurgeDue } from "./retained-rights.ts";
 import { Router } from "./router.ts";
 import { SessionRegistry } from "./session-registry.ts";
 import { type BrokerSnapshot, takeSnapshot } from "./snapshot.ts";
@@ -239,8 +238,7 @@ export class Broker {
 
   #sweepRetained(): void {
     this.#context.readClock();
-    this.#context.retained.sweep(this.#context.nowMs, (message) => isPurgeDue(this.#context, message));
-    this.#context.line.touch();
+    this.#context.sweep.begin();
   }
 
   #audit(kind: AuditEvent["kind"], connection: Connection, detail: string): void {

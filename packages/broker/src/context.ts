@@ -5,6 +5,7 @@ import type { Limits } from "./limits.ts";
 import type { BrokerPorts } from "./ports.ts";
 import { Retained } from "./retained.ts";
 import { RetainedReplays } from "./retained-replays.ts";
+import { RetainedSweep } from "./retained-sweep.ts";
 import type { Session } from "./session.ts";
 import { Stats } from "./stats.ts";
 import { TimerWheel } from "./timer-wheel.ts";
@@ -36,6 +37,7 @@ export class BrokerContext {
   readonly topics = new TopicCache();
   readonly retained: Retained;
   readonly replays = new RetainedReplays(this);
+  readonly sweep = new RetainedSweep(this);
   readonly line: CommitLine;
   /** By client id. */
   readonly sessions = new Map<string, Session>();

@@ -1,5 +1,4 @@
 import type { BrokerContext } from "./context.ts";
-import { isPurgeDue } from "./retained-rights.ts";
 import type { Session } from "./session.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import type { Subscription } from "./subscription.ts";
@@ -18,7 +17,7 @@ export class Reauthorization {
   all(): void {
     this.#context.permissionsVersion += 1;
     this.#recheck(this.#context.sessions.values());
-    this.#context.retained.sweep(this.#context.nowMs, (message) => isPurgeDue(this.#context, message));
+    this.#context.sweep.begin();
     this.#context.line.touch();
   }
 
@@ -26,12 +25,8 @@ export class Reauthorization {
   of(identity: string): void {
     this.#recheck(this.#sessions.of(identity));
     if (!this.#context.retained.has(identity)) return;
-    this.#context.retained.sweep(this.#context.nowMs, (message) => {
-      if (message.publisher !== identity) return false;
-      message.mayStayVersion = 0;
-      return isPurgeDue(this.#context, message);
-    });
-    this.#context.line.touch();
+    this.#context.permissionsVersion += 1;
+    this.#context.sweep.begin();
   }
 
   #recheck(sessions: Iterable<Session>): void {

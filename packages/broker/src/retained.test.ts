@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import { defaultLimits } from "./limits.ts";
 import { Message } from "./message.ts";
 import { Retained } from "./retained.ts";
+import type { RetainedWalk } from "./retained-walk.ts";
 
 function message(topic: string, payload = "x", expiresAtMs = Infinity): Message {
   return Message.load({
@@ -43,7 +44,7 @@ describe("Retained", () => {
           else model.add(text);
         }
         assert.deepEqual(
-          retained.match(wanted).sort(),
+          topicsOf(retained.walk(wanted)).sort(),
           [...model].filter((text) => matchesFilter(wanted, text)).sort(),
         );
         assert.equal(retained.count, model.size);
@@ -66,14 +67,46 @@ describe("Retained", () => {
     assert.equal(String(retained.get("a")?.payload), "56");
   });
 
-  it("sweeps out what has expired, and only that (MQTT 5.0 §3.3.2.3.3)", () => {
+  it("goes through them while they come and go, and tells none of a topic that came later", () => {
+    const retained = new Retained(new MemorySessionStore(), defaultLimits);
+    for (const text of ["a/1", "a/2", "a/3", "b"]) retained.put(message(text), true);
+    const walk = retained.walk("a/#");
+    while (walk.next()?.topic !== "a/1");
+    retained.put(message("a/2", ""), true);
+    retained.put(message("a/3", "newer"), true);
+    retained.put(message("a/4"), true);
+    retained.put(message("a/2", "again"), true);
+    const rest: Message[] = [];
+    while (!walk.isDone) rest.push(...[walk.next()].flatMap((found) => found ?? []));
+    assert.deepEqual(
+      rest.map(({ topic: name, payload }) => `${name} ${String(payload)}`),
+      ["a/3 newer"],
+    );
+  });
+
+  it("goes through all of them without a filter, also those of topics that begin with $", () => {
+    const retained = new Retained(new MemorySessionStore(), defaultLimits);
+    for (const text of ["a", "$keys/a", "/"]) retained.put(message(text), true);
+    assert.deepEqual(topicsOf(retained.walk(undefined)).sort(), ["$keys/a", "/", "a"]);
+    assert.deepEqual(topicsOf(retained.walk("#")).sort(), ["/", "a"]);
+  });
+
+  it("forgets one, also on disk", () => {
     const store = new MemorySessionStore();
     const retained = new Retained(store, defaultLimits);
-    retained.put(message("a", "x", 1_000), true);
-    retained.put(message("b", "x", 2_000), true);
-    retained.put(message("c"), true);
-    retained.sweep(1_500, () => false);
-    assert.deepEqual(retained.match("#").sort(), ["b", "c"]);
+    for (const text of ["a", "b", "c"]) retained.put(message(text), true);
+    retained.end("a");
+    retained.end("a");
+    assert.equal(retained.count, 2);
     assert.deepEqual([...store.loadRetained()].map((kept) => kept.topic).sort(), ["b", "c"]);
   });
 });
+
+function topicsOf(walk: RetainedWalk): string[] {
+  const topics: string[] = [];
+  while (!walk.isDone) {
+    const found = walk.next();
+    if (found !== undefined) topics.push(found.topic);
+  }
+  return topics;
+}

@@ -2,6 +2,7 @@ import type { SessionStore, StoredMessage } from "@postern/core/session-store";
 
 import type { Limits } from "./limits.ts";
 import { Message } from "./message.ts";
+import { type RetainedNode, RetainedWalk } from "./retained-walk.ts";
 
 interface Amount {
   count: number;
@@ -14,11 +15,6 @@ export interface RetainedQuota {
   readonly retainedBytesMax: number | undefined;
 }
 
-interface Node {
-  children: Map<string, Node> | undefined;
-  message: Message | undefined;
-}
-
 /** What became of a retained message: `over-limit` leaves everything as it was. */
 export type RetainResult = "kept" | "cleared" | "over-limit";
 
@@ -26,7 +22,9 @@ export type RetainResult = "kept" | "cleared" | "over-limit";
 export class Retained {
   readonly #store: SessionStore;
   readonly #limits: Limits;
-  readonly #root: Node = { children: undefined, message: undefined };
+  readonly #root: RetainedNode = newNode();
+  /** How many topics got a message that had none. */
+  #newest = 0;
   #count = 0;
   #bytes = 0;
   readonly #byPublisher = new Map<string, Amount>();
@@ -80,23 +78,14 @@ export class Retained {
     return walk(this.#root, topic.split("/"))?.message;
   }
 
-  /** The topics with a retained message that the filter matches. */
-  match(filter: string): string[] {
-    const found: string[] = [];
-    collect(this.#root, filter.split("/"), 0, found);
-    return found;
+  /** The messages that the filter matches (all, without one), of the topics that have one now. */
+  walk(filter: string | undefined): RetainedWalk {
+    return new RetainedWalk(this.#root, filter, this.#newest);
   }
 
-  /** Forgets the messages that have expired, and those that `isDue` names, also on disk. */
-  sweep(nowMs: number, isDue: (message: Message) => boolean): void {
-    const ended: string[] = [];
-    gather(this.#root, (message) => {
-      if (message.hasExpired(nowMs) || isDue(message)) ended.push(message.topic);
-    });
-    for (const topic of ended) {
-      this.#clear(topic);
-      this.#store.deleteRetained(topic);
-    }
+  /** Forgets a message, also on disk. */
+  end(topic: string): void {
+    if (this.#clear(topic)) this.#store.deleteRetained(topic);
   }
 
   #exceeds(message: Message, old: Message | undefined): boolean {
@@ -119,8 +108,9 @@ export class Retained {
     return countAfter > retainedMessagesMax || bytesAfter > retainedBytesMax;
   }
 
-  #keep(node: Node, message: Message): void {
-    if (node.message !== undefined) this.#account(node.message, -1);
+  #keep(node: RetainedNode, message: Message): void {
+    if (node.message === undefined) node.since = this.#newest += 1;
+    else this.#account(node.message, -1);
     node.message = message;
     this.#account(message, 1);
   }
@@ -138,10 +128,10 @@ export class Retained {
   }
 
   #clear(topic: string): boolean {
-    const path: { readonly node: Node; readonly level: string }[] = [];
-    let node: Node = this.#root;
+    const path: { readonly node: RetainedNode; readonly level: string }[] = [];
+    let node: RetainedNode = this.#root;
     for (const level of topic.split("/")) {
-      const child: Node | undefined = node.children?.get(level);
+      const child: RetainedNode | undefined = node.children?.get(level);
       if (child === undefined) return false;
       path.push({ node, level });
       node = child;
@@ -159,9 +149,13 @@ export class Retained {
   }
 }
 
+function newNode(): RetainedNode {
+  return { children: undefined, message: undefined, since: 0 };
+}
+
 /** The topic's node, where there is one. */
-function walk(root: Node, levels: readonly string[]): Node | undefined {
-  let node: Node | undefined = root;
+function walk(root: RetainedNode, levels: readonly string[]): RetainedNode | undefined {
+  let node: RetainedNode | undefined = root;
   for (const level of levels) {
     node = node.children?.get(level);
     if (node === undefined) return undefined;
@@ -170,48 +164,16 @@ function walk(root: Node, levels: readonly string[]): Node | undefined {
 }
 
 /** The topic's node, made where there is none. */
-function grow(root: Node, levels: readonly string[]): Node {
+function grow(root: RetainedNode, levels: readonly string[]): RetainedNode {
   let node = root;
   for (const level of levels) {
     node.children ??= new Map();
     let child = node.children.get(level);
     if (child === undefined) {
-      child = { children: undefined, message: undefined };
+      child = newNode();
       node.children.set(level, child);
     }
     node = child;
   }
   return node;
-}
-
-/** @see MQTT 5.0 §4.7.1, §4.7.2: a leading wildcard does not match topics that begin with `$`. */
-function collect(node: Node, levels: readonly string[], depth: number, found: string[]): void {
-  const level = levels[depth];
-  if (level === undefined) {
-    if (node.message !== undefined) found.push(node.message.topic);
-    return;
-  }
-  if (level === "#") {
-    // `sport/#` also matches `sport` itself.
-    if (depth > 0 && node.message !== undefined) found.push(node.message.topic);
-    for (const [name, child] of node.children ?? []) {
-      if (depth === 0 && name.startsWith("$")) continue;
-      gather(child, (message) => found.push(message.topic));
-    }
-    return;
-  }
-  if (level !== "+") {
-    const child = node.children?.get(level);
-    if (child !== undefined) collect(child, levels, depth + 1, found);
-    return;
-  }
-  for (const [name, child] of node.children ?? []) {
-    if (depth === 0 && name.startsWith("$")) continue;
-    collect(child, levels, depth + 1, found);
-  }
-}
-
-function gather(node: Node, visit: (message: Message) => void): void {
-  if (node.message !== undefined) visit(node.message);
-  for (const child of node.children?.values() ?? []) gather(child, visit);
 }

@@ -9,6 +9,8 @@ const bytesMax = 16_777_216;
 /** Subscriptions that may be remembered for all topics together: with many subscribers a few topics fill it. */
 const subscriptionsMax = 262_144;
 
+/** With so many topics in the cache, further ones are taken in when they come for the second time. */
+const entriesEasily = 32_768;
 /** Topics that were seen once are told by as many of their hashes. */
 const seenMax = 65_536;
 
@@ -29,8 +31,8 @@ export interface TopicEntry {
 
 /**
  * Topic names by their bytes, so that a packet on a known topic needs neither a string nor a walk of the tree.
- * Bounded in entries, bytes and remembered subscriptions: emptied when full. A name is taken in when a packet brings it for the
- * second time: a million topics with a message each would otherwise fill it again and again, at 5 µs a message.
+ * Bounded in entries, bytes and remembered subscriptions: emptied when full. A million topics with a message each would fill it again
+ * and again, at 5 µs a message: when there are many, a name is taken in when a packet brings it for the second time.
  */
 export class TopicCache {
   readonly tree: TopicTree;
@@ -60,7 +62,7 @@ export class TopicCache {
     const text = decodeTopicName(bytes, start, end);
     if (text === undefined) return undefined;
     const slot = hash & (seenMax - 1);
-    if (this.#seen[slot] === hash >>> 0) return this.#insert(text, hash);
+    if (this.#byText.size < entriesEasily || this.#seen[slot] === hash >>> 0) return this.#insert(text, hash);
     this.#seen[slot] = hash;
     return this.#byText.get(text) ?? newEntry(text, false);
   }
