@@ -161,7 +161,11 @@ describe("postern up", () => {
     using directory = scratch();
     await using server = await up(configured(directory.path, plainAnonymous));
     const socket = connect({ port: portOf(server.urls[0]), allowHalfOpen: true });
-    await once(socket, "connect");
+    // A connection that the server does not know of yet is refused, and ends at once.
+    for (let connections = 0; connections === 0;) {
+      const { stdout } = await postern(["status", "--json", "--data", server.data]);
+      connections = statusSchema.parse(JSON.parse(stdout)).clients.connections;
+    }
     server.process.signal("SIGINT");
     await server.process.until(/stopping/);
     // Two deliveries of one key press count once: this is longer than that.

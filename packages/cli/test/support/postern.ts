@@ -46,6 +46,12 @@ export function preloaded(module: string, env: Readonly<Record<string, string>>)
   return { ...env, NODE_OPTIONS: `--import=${fileURLToPath(new URL(module, import.meta.url))}` };
 }
 
+/** All tests can be run with servers of several threads: see CONTRIBUTING.md. */
+const workersOption =
+  process.env["POSTERN_TEST_WORKERS"] === undefined
+    ? ""
+    : `--import=${fileURLToPath(new URL("preload-workers.ts", import.meta.url))} `;
+
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
   readonly child: ChildProcess;
@@ -62,7 +68,12 @@ export class PosternProcess implements AsyncDisposable {
     );
     this.child = spawn(runtime, [...(script ? [bin] : []), ...args], {
       stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-      env: { ...Object.fromEntries(own), NODE_COMPILE_CACHE: compileCache, ...env },
+      env: {
+        ...Object.fromEntries(own),
+        NODE_COMPILE_CACHE: compileCache,
+        ...env,
+        NODE_OPTIONS: `${runtime === process.execPath ? workersOption : ""}${env["NODE_OPTIONS"] ?? process.env["NODE_OPTIONS"] ?? ""}`,
+      },
       ...(cwd === undefined ? {} : { cwd }),
       ...(uid === undefined ? {} : { uid, gid: uid }),
     });
