@@ -1,4 +1,10 @@
-import { createServer as createNetServer, type AddressInfo, type Server, type Socket } from "node:net";
+import {
+  createServer as createNetServer,
+  type AddressInfo,
+  type ListenOptions,
+  type Server,
+  type Socket,
+} from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 
 import { limitsOfListener, type Limits, type ListenerLimits } from "../limits.ts";
@@ -40,8 +46,11 @@ export interface ListenerOptions {
   readonly psk?: PskAccess | undefined;
   /** The web pages (`https://host`, as browsers write their origin) whose scripts may connect by WebSocket; none unless given: see `mayOpen`. */
   readonly origins?: readonly string[] | undefined;
-  /** Other threads listen on the same port: the kernel spreads connections over them. */
-  readonly shared?: boolean | undefined;
+  /**
+   * Other threads listen on the same port, and the kernel spreads connections over all sockets: so many sockets are listened on here,
+   * for as many shares of them; more than one needs a `port`. Not given, or on a Unix socket: nobody else does.
+   */
+  readonly shares?: number | undefined;
 }
 
 export interface RunningListener {
@@ -144,15 +153,24 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     },
   };
   // Nothing is read from a connection before its turn.
-  const server = createNetServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
-    if (!admission.enter(socket, gate)) return;
-    sockets.add(socket);
-    socket.once("close", () => {
-      sockets.delete(socket);
-      settle(socket);
+  const createServer = (): Server =>
+    createNetServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
+      if (!admission.enter(socket, gate)) return;
+      sockets.add(socket);
+      socket.once("close", () => {
+        sockets.delete(socket);
+        settle(socket);
+      });
     });
-  });
-  await listening(server, options);
+  const server = createServer();
+  const servers = [server];
+  while (servers.length < (options.shares ?? 1)) servers.push(createServer());
+  try {
+    for (const each of servers) await listen(each, placeOf(options));
+  } catch (thrown) {
+    for (const each of servers) each.close();
+    throw thrown;
+  }
   const address = server.address();
   return {
     name: options.name,
@@ -164,7 +182,7 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     reloadTls: () => protocol.reloadTls(),
     dropTickets: () => protocol.dropTickets(),
     async close() {
-      await closed(server);
+      await Promise.all(servers.map(closed));
       protocol.close();
     },
     cut() {
@@ -225,14 +243,14 @@ function acceptSocket(
   socket.resume();
 }
 
-async function listening(server: Server, options: ListenerOptions): Promise<void> {
-  const where =
-    options.kind === "unix"
-      ? { path: options.host }
-      : { host: options.host, port: options.port, reusePort: options.shared === true };
-  await new Promise<void>((resolve, reject) => {
+function placeOf({ kind, host, port, shares = 0 }: ListenerOptions): ListenOptions {
+  return kind === "unix" ? { path: host, backlog } : { host, port, backlog, reusePort: shares > 0 };
+}
+
+function listen(server: Server, options: ListenOptions): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ ...where, backlog }, () => {
+    server.listen(options, () => {
       server.off("error", reject);
       resolve();
     });

@@ -70,10 +70,11 @@ export class Carriers {
     await probe(options);
     const { resumption } = options;
     const sessions = resumption === undefined ? undefined : this.#host.sessionsFor(resumption);
-    const own = await startListener({ ...options, shared: true }, this.#host);
+    const own = await startListener({ ...options, shares: 1 }, this.#host);
     const listener = new SharedListener(own, number, {
       options,
       sessions,
+      carrierShares: this.#carrierSharesOf(options),
       carriers: this.#carriers,
       onClose: () => this.#listeners.delete(number),
     });
@@ -105,6 +106,15 @@ export class Carriers {
     this.stopStarting();
     await this.#starting;
     await Promise.all(this.#carriers.map((carrier) => carrier.close()));
+  }
+
+  /**
+   * How many times more connections come to each carrier than to this thread, which has to decide for all: of 500 pairs, where a third
+   * is here instead of half of them, the thread with most to do has a sixth less. But a TLS handshake costs as much as a thousand
+   * messages, all of it where the connection is: two threads share these evenly.
+   */
+  #carrierSharesOf({ kind }: ListenerOptions): number {
+    return this.#countMax === 1 && (kind === "mqtts" || kind === "wss") ? 1 : 2;
   }
 
   #add(): Carrier {

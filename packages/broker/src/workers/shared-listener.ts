@@ -8,6 +8,7 @@ export class SharedListener implements RunningListener {
   readonly #number: number;
   readonly #options: ListenerOptions;
   readonly #sessions: TlsSessions | undefined;
+  readonly #carrierShares: number;
   /** Those that run; more may come. */
   readonly #carriers: readonly Carrier[];
   readonly #onClose: () => void;
@@ -18,6 +19,7 @@ export class SharedListener implements RunningListener {
     parts: {
       readonly options: ListenerOptions;
       readonly sessions: TlsSessions | undefined;
+      readonly carrierShares: number;
       readonly carriers: readonly Carrier[];
       readonly onClose: () => void;
     },
@@ -26,6 +28,7 @@ export class SharedListener implements RunningListener {
     this.#number = number;
     this.#options = parts.options;
     this.#sessions = parts.sessions;
+    this.#carrierShares = parts.carrierShares;
     this.#carriers = parts.carriers;
     this.#onClose = parts.onClose;
   }
@@ -50,7 +53,7 @@ export class SharedListener implements RunningListener {
 
   /** Has the carrier listen there too. @throws the system's error when it cannot. */
   async extendTo(carrier: Carrier): Promise<void> {
-    const options = { ...this.#options, port: this.port, shared: true };
+    const options = { ...this.#options, port: this.port, shares: this.#carrierShares };
     await carrier.listen(this.#number, options, this.#sessions?.ticketKeys);
   }
 
