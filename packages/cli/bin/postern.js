@@ -88,9 +88,10 @@ function handOver(runtime) {
  * - Memory of network buffers counts towards the limit of the whole heap, which grows with what is alive. Otherwise V8 marks the whole
  *   heap each time that 64 MB of them were made: the more a server holds, the more each message costs, and of one of 64 KB it was
  *   more than half of the processor time. Of V8 13, in Node 24; later ones are not told.
+ * - That the server may say when the collector is to run: once, when it has started (src/server/collect-start.ts).
  */
 function serverOptions() {
-  var options = ["--max-semi-space-size=16"];
+  var options = ["--max-semi-space-size=16", "--expose-gc"];
   if (parseInt(process.versions.v8, 10) <= 13) options.push("--external-memory-accounted-in-global-limit");
   return options;
 }
