@@ -1,3 +1,11 @@
+import {
+  addressesMax,
+  ApsOpener,
+  levelProbesMax,
+  type NetworkMemory,
+  otherLevels,
+  triedOfFailures,
+} from "./aps-opener.ts";
 import { type ApsCommand, decodeApsCommand } from "./aps/aps-command.ts";
 import { ApsFrameType, decodeApsFrame } from "./aps/aps-frame.ts";
 import { type CapturedFrame } from "./capture/captured-frame.ts";
@@ -9,8 +17,7 @@ import { MacFrameType, decodeMacFrame } from "./mac/mac-frame.ts";
 import { MacCommandId } from "./mac/mac-command.ts";
 import { decodeNwkFrame, NwkFrameType } from "./nwk/nwk-frame.ts";
 import { recognizeProtocol } from "./protocol.ts";
-import { type AesKey } from "./security/aes.ts";
-import { type AuxiliaryHeader, KeyIdentifier } from "./security/auxiliary-header.ts";
+import { type AuxiliaryHeader } from "./security/auxiliary-header.ts";
 import { openCcmStar, peekCcmStar } from "./security/ccm-star.ts";
 import { securityLevel } from "./security/levels.ts";
 import { createNonce, setMacNonce, setZigbeeNonce } from "./security/nonce.ts";
@@ -19,29 +26,10 @@ import { createNonce, setMacNonce, setZigbeeNonce } from "./security/nonce.ts";
 const payloadBytesMax = 2_048;
 /** The level that Zigbee stacks use unless told otherwise. @see Zigbee §4.3.3 */
 const usualLevel = 5;
-/** Levels that leave a code to check a key with, in the order they are tried when the usual one fails. */
-const otherLevels: readonly number[] = [6, 7, 1, 2, 3];
-/** Failed frames of a network after which only its level is tried: the level never changes within a network. */
-const levelProbesMax = 64;
-const addressesMax = 65_536;
 /** More PAN ids than this are a flood: then what is known of networks is learnt anew. */
 const networksMax = 4_096;
 /** Frames under one key sequence number that no key opens, after which only some of them are tried with all keys. */
 const failuresMax = 1_024;
-/** Then one of so many: a capture full of invented keys and frames must not take hours. */
-const triedOfFailures = 16;
-
-/** What is known of a network by having opened its frames. */
-interface NetworkMemory {
-  level: number;
-  levelProbes: number;
-  /** The last key that opened a frame, by key sequence number. */
-  readonly keys: Map<number, ZigbeeKey>;
-  /** Frames in a row that no key opened, by key sequence number. */
-  readonly failures: Map<number, number>;
-  /** How many keys there were to try. */
-  keyCount: number;
-}
 
 /** Settings of a `Dissector`. */
 export interface DissectorOptions {
@@ -61,6 +49,7 @@ export class Dissector {
   readonly #keysOnly: boolean;
   readonly #networks = new Map<number, NetworkMemory>();
   readonly #addresses = new Map<number, Eui64>();
+  readonly #aps: ApsOpener;
   readonly #nonce = createNonce();
   readonly #macBuffer = new Uint8Array(payloadBytesMax);
   readonly #nwkBuffer = new Uint8Array(payloadBytesMax);
@@ -71,6 +60,12 @@ export class Dissector {
     this.#keyring = keyring;
     this.#forcedLevel = options.level;
     this.#keysOnly = options.keysOnly === true;
+    this.#aps = new ApsOpener({
+      keyring,
+      forcedLevel: options.level,
+      memory: (pan) => this.#memory(pan),
+      address: (pan, short) => this.address(pan, short),
+    });
   }
 
   /** The EUI-64 that was last seen behind a short address. */
@@ -303,7 +298,7 @@ export class Dissector {
     }
     if (aps.security) {
       dissection.apsProtection = "unopened";
-      this.#openAps(dissection, at);
+      this.#aps.open(dissection, at);
     } else {
       dissection.apsPayload = at.bytes;
       dissection.apsPayloadStart = aps.payloadStart;
@@ -322,72 +317,4 @@ export class Dissector {
     const { start, end } = command;
     this.#readAps(dissection, { bytes: dissection.apsPayload, start, end, buffer: this.#tunnelBuffer });
   }
-
-  #openAps(
-    dissection: Dissection,
-    at: { readonly bytes: Uint8Array; readonly end: number; readonly buffer: Uint8Array },
-  ): void {
-    const { aps, nwk, mac } = dissection;
-    const auxiliary = aps?.auxiliary;
-    if (aps === undefined || nwk === undefined || auxiliary === undefined) return;
-    const source = auxiliary.source ?? nwk.source ?? this.address(mac.destinationPan, nwk.sourceShort);
-    if (source === undefined) return;
-    const keys = this.#keyring.keys(
-      auxiliary.keyIdentifier === KeyIdentifier.networkKey ? "network" : "link",
-    );
-    const memory = this.#memory(mac.destinationPan);
-    const isKnown = dissection.nwkLevel !== 0 || this.#forcedLevel !== undefined || memory.keys.size > 0;
-    if (this.#tryAps(dissection, at, { auxiliary, source, keys, bits: dissection.nwkLevel || memory.level }))
-      return;
-    if (isKnown || memory.levelProbes >= levelProbesMax) return;
-    // A join shows its level before any frame of the network does.
-    memory.levelProbes++;
-    const level = otherLevels.find((bits) => this.#tryAps(dissection, at, { auxiliary, source, keys, bits }));
-    if (level !== undefined) memory.level = level;
-  }
-
-  #tryAps(
-    dissection: Dissection,
-    at: { readonly bytes: Uint8Array; readonly end: number; readonly buffer: Uint8Array },
-    how: {
-      readonly auxiliary: AuxiliaryHeader;
-      readonly source: Eui64;
-      readonly keys: readonly ZigbeeKey[];
-      readonly bits: number;
-    },
-  ): boolean {
-    const { aps } = dissection;
-    if (aps === undefined) return false;
-    const { auxiliary, bits } = how;
-    const level = securityLevel(bits);
-    const control = (auxiliary.control & ~7) | bits;
-    setZigbeeNonce(this.#nonce, how.source, auxiliary.frameCounter, control);
-    const input = {
-      bytes: at.bytes.subarray(0, at.end),
-      start: aps.start,
-      payloadStart: aps.payloadStart,
-      payloadEnd: aps.payloadEnd - level.micBytes,
-      nonce: this.#nonce,
-      level,
-      patchOffset: auxiliary.controlOffset,
-      patchValue: control,
-    };
-    for (const key of how.keys) {
-      const count = openCcmStar(keyFor(key, auxiliary.keyIdentifier), input, at.buffer);
-      if (count === -1) continue;
-      dissection.apsProtection = "opened";
-      dissection.apsKey = key;
-      dissection.apsPayload = at.buffer;
-      dissection.apsPayloadStart = 0;
-      dissection.apsPayloadEnd = count;
-      return true;
-    }
-    return false;
-  }
-}
-
-/** Which of the keys derived from `key` protects an APS frame. @see Zigbee §4.5.3 */
-function keyFor(key: ZigbeeKey, identifier: number): AesKey {
-  if (identifier === KeyIdentifier.keyTransportKey) return key.transport;
-  return identifier === KeyIdentifier.keyLoadKey ? key.load : key.data;
 }

@@ -5,6 +5,13 @@ import { inspect } from "node:util";
 import { Keyring } from "./keyring.ts";
 import { hex } from "./testing.ts";
 
+/** A key by number. */
+function numbered(index: number): Uint8Array {
+  const secret = new Uint8Array(16);
+  new DataView(secret.buffer).setUint32(0, index);
+  return secret;
+}
+
 describe("Keyring", () => {
   it("shows no key in text, JSON or inspection", () => {
     const ring = new Keyring();
@@ -19,12 +26,14 @@ describe("Keyring", () => {
 
   it("keeps each key once and no more than its limit", () => {
     const ring = new Keyring();
-    for (let index = 0; index < Keyring.keysMax + 10; index++) {
-      const secret = new Uint8Array(16);
-      new DataView(secret.buffer).setUint32(0, index);
-      assert.equal(ring.add(secret, "link", { kind: "given" }), index < Keyring.keysMax);
-      assert.equal(ring.add(secret, "link", { kind: "given" }), false);
+    const { link } = Keyring.learntMax;
+    for (let index = 0; index < link + 10; index++) {
+      const origin = { kind: "clear-transport", frame: index, networkSecured: false } as const;
+      assert.equal(ring.add(numbered(index), "link", origin), index < link);
+      assert.equal(ring.add(numbered(index), "link", origin), false);
     }
-    assert.equal(ring.size, Keyring.keysMax);
+    assert.equal(ring.size, link);
+    // Keys that somebody invents leave room for those that are given.
+    assert.equal(ring.add(numbered(9_999), "link", { kind: "given" }), true);
   });
 });

@@ -80,12 +80,21 @@ export class ZigbeeKey {
   }
 }
 
+/** Whether the key comes from what somebody sent, who may send as many as he likes. */
+function isLearnt({ kind }: KeyOrigin): boolean {
+  return (
+    kind === "clear-transport" || kind === "transport" || kind === "touchlink" || kind === "key-establishment"
+  );
+}
+
 /** The keys that are known, in the order they were learnt. A limit keeps invented transports from filling it. */
 export class Keyring {
   readonly #keys: Readonly<Record<KeyUse, ZigbeeKey[]>> = { network: [], link: [], mac: [] };
 
-  /** Keys for each use that are kept at most. */
-  static readonly keysMax = 256;
+  /** Keys for each use that are kept at most, and of those that a capture gives away. */
+  static readonly keysMax = 4_096;
+  static readonly learntMax: Readonly<Record<KeyUse, number>> = { network: 256, link: 1_024, mac: 256 };
+  readonly #learnt: Record<KeyUse, number> = { network: 0, link: 0, mac: 0 };
 
   /** The keys for one use. */
   keys(use: KeyUse): readonly ZigbeeKey[] {
@@ -105,6 +114,7 @@ export class Keyring {
   add(bytes: Uint8Array, use: KeyUse, origin: KeyOrigin): boolean {
     const keys = this.#keys[use];
     if (this.find(bytes, use) !== undefined || keys.length >= Keyring.keysMax) return false;
+    if (isLearnt(origin) && ++this.#learnt[use] > Keyring.learntMax[use]) return false;
     keys.push(new ZigbeeKey(bytes, origin));
     return true;
   }

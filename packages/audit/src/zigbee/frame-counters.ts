@@ -9,6 +9,8 @@ import { type Sent, SentFrames, SlotBudget } from "./sent-frames.ts";
 import { airtimeUs } from "./survey.ts";
 
 const sendersMax = 4_096;
+/** Networks and keys of one sender that are followed: the present one and some before. */
+const keysMax = 6;
 /** A sender may overtake itself by so much: frames for sleeping devices wait at their parent. */
 const reorderMax = 32;
 /** Frames in a row that count on from a lower value, so that it was a restart. */
@@ -115,7 +117,7 @@ export class FrameCounterDetector implements Detector {
     for (const counter of counters) {
       if (counter.pan === pan && counter.keySequence === keySequence) return counter;
     }
-    if (counters.length >= 16) counters.shift();
+    if (counters.length >= keysMax) counters.shift();
     const added: Counter = {
       pan,
       keySequence,

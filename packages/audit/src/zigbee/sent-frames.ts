@@ -8,7 +8,11 @@ export interface Sent {
   readonly mic: number;
 }
 
-/** Powers of two, four times as many each time: how many counters in a row are remembered at first, and at most. */
+/**
+ * Powers of two, four times as many each time: how many counters in a row are remembered of whom sends more than one frame, of anybody
+ * who sends that many, and at most.
+ */
+const slotsFirst = 64;
 const slotsMin = 256;
 const slotsMax = 16_384;
 
@@ -26,6 +30,8 @@ export class SentFrames {
   readonly #budget: SlotBudget;
   #slots = 0;
   #used = 0;
+  /** The only frame, while there are no slots. */
+  #only: { readonly counter: number; readonly sent: Sent } | undefined;
   #counters = new Uint32Array(0);
   /** 0: the slot is empty. */
   #frames = new Uint32Array(0);
@@ -36,11 +42,11 @@ export class SentFrames {
 
   constructor(budget: SlotBudget) {
     this.#budget = budget;
-    this.#grow(slotsMin);
   }
 
   /** The frame that had this counter, if it is remembered. */
   get(counter: number): Sent | undefined {
+    if (this.#slots === 0) return this.#only?.counter === counter ? this.#only.sent : undefined;
     const at = counter & (this.#slots - 1);
     const frame = this.#frames[at] ?? 0;
     if (frame === 0 || this.#counters[at] !== counter) return undefined;
@@ -54,6 +60,16 @@ export class SentFrames {
   }
 
   set(counter: number, sent: Sent): void {
+    if (this.#slots === 0) {
+      const only = this.#only;
+      if (only === undefined || only.counter === counter) {
+        this.#only = { counter, sent };
+        return;
+      }
+      this.#only = undefined;
+      this.#grow(slotsFirst);
+      this.set(only.counter, only.sent);
+    }
     let at = counter & (this.#slots - 1);
     if (this.#frames[at] !== 0 && this.#used * 2 > this.#slots && this.#slots < slotsMax) {
       this.#grow(4 * this.#slots);
@@ -69,6 +85,7 @@ export class SentFrames {
   }
 
   clear(): void {
+    this.#only = undefined;
     this.#frames.fill(0);
     this.#used = 0;
   }

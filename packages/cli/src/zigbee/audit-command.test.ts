@@ -51,6 +51,21 @@ describe("postern zigbee audit", () => {
     assert.ok(!out.includes(build.hex(key)));
   });
 
+  it("reads keys as Wireshark keeps them, and as many as a building needs", async () => {
+    const frames = file("keys.pcap", build.pcapFile(secured));
+    const reversed = build.hex(key.toReversed()).replaceAll(/(..)(?!$)/g, "$1:");
+    writeFileSync(join(folder, "zigbee_pc_keys"), `"${reversed}","Reverse","home"\n`);
+    assert.match((await audit([frames, "--key-file", "zigbee_pc_keys"])).out, /opened: 3 of 3/);
+    const many = Array.from({ length: 300 }, (_, index) => (index + 1).toString(16).padStart(32, "0"));
+    writeFileSync(join(folder, "many.txt"), `${many.join("\n")}\n${build.hex(key)}\n`);
+    assert.match((await audit([frames, "--key-file", "many.txt"])).out, /opened: 3 of 3/);
+    const tooMany = Array.from({ length: 5_000 }, (_, index) => (index + 1).toString(16).padStart(32, "0"));
+    writeFileSync(join(folder, "many.txt"), tooMany.join("\n"));
+    const refused = await audit([frames, "--key-file", "many.txt"]);
+    assert.deepEqual([refused.code, refused.out], [2, ""]);
+    assert.match(refused.err, /^postern: more than 4095 keys/);
+  });
+
   it("ends with 0 when no finding is as severe as --fail-on", async () => {
     const frames = build.pcapFile(secured);
     const given = ["--key", build.hex(key)];

@@ -24,10 +24,21 @@ export function createKeyring(given: GivenKeys): Keyring {
   for (const text of given.keys) addKey(keyring, text, "--key");
   for (const text of given.installCodes) addInstallCode(keyring, text, "--install-code");
   if (given.file !== undefined) addFile(keyring, given.file);
+  if (keyring.keys("mac").length >= Keyring.keysMax || keyring.keys("link").length >= Keyring.keysMax) {
+    throw new UsageError(`more than ${Keyring.keysMax - 1} keys or install codes are too many`);
+  }
   for (const { hex, uses, name } of knownKeys) {
     for (const use of uses) keyring.add(Buffer.from(hex, "hex"), use, { kind: "well-known", name });
   }
   return keyring;
+}
+
+/** A line of Wireshark's file of keys, `"KEY","Normal"|"Reverse","LABEL"`: the key in the order in which it is used. */
+function wiresharkKey(line: string): string | undefined {
+  const [, text, order] = /^"([^"]*)"\s*,\s*"(Normal|Reverse)"/i.exec(line) ?? [];
+  const bytes = text === undefined ? undefined : hexBytes(text);
+  if (bytes === undefined || order === undefined) return undefined;
+  return Buffer.from(/^r/i.test(order) ? bytes.toReversed() : bytes).toString("hex");
 }
 
 function addKey(keyring: Keyring, text: string, where: string): void {
@@ -65,8 +76,9 @@ function addFile(keyring: Keyring, file: string): void {
     throw new UsageError(`cannot read the keys: ${errorText(thrown)}`, { cause: thrown });
   }
   for (const [index, raw] of text.split("\n").entries()) {
-    const line = raw.replace(/#.*/, "").trim();
-    if (line === "") continue;
+    const plain = raw.replace(/#.*/, "").trim();
+    if (plain === "") continue;
+    const line = wiresharkKey(plain) ?? plain;
     const where = `${file}:${index + 1}`;
     if (!line.includes("=") && hexBytes(line)?.length === 16) addKey(keyring, line, where);
     else addInstallCode(keyring, line, where);
