@@ -5,6 +5,8 @@ import { ROW_DELETE, ROW_HEADER_BYTES, ROW_PUT, VALUE_VERSION } from "./row-writ
 
 const CRC_BYTES = 4;
 const VARINT_BYTES_MAX = 8;
+/** Most messages have no properties: a million empty views would be a hundred megabytes. */
+const nothing = Buffer.alloc(0);
 
 /** Reads the fields of one value, in the order they were written. Views into the value, no copies. */
 export class RowReader {
@@ -61,7 +63,7 @@ export class RowReader {
   bytes(): Buffer {
     const length = this.varint();
     const start = this.#take(length);
-    return this.#bytes.subarray(start, start + length);
+    return length === 0 ? nothing : this.#bytes.subarray(start, start + length);
   }
 
   #take(bytes: number): number {
