@@ -55,6 +55,7 @@ export const pairs: Untimed<MessageLoad> = {
   durable: false,
   slowSubscribers: 0,
   ballast: { clients: 0, filtersEach: 0 },
+  messagesMin: 0,
 };
 
 const shapes = {

@@ -48,6 +48,8 @@ const load = z.strictObject({
   ballast: z.strictObject({ clients: z.number(), filtersEach: z.number() }),
   warmSeconds: z.number(),
   seconds: z.number(),
+  /** Goes on until so many messages are counted, up to ten times `seconds`: on a busy machine few come in that time. */
+  messagesMin: z.number(),
 });
 
 /** Closed loop: publishers send as long as no more than `window` messages of each are on their way. */

@@ -12,6 +12,9 @@ const sampleEvery = 4;
 /** What did not come in this time is lost. */
 const lostAfterMs = 2_000;
 
+/** How many times longer than wanted it goes on for `messagesMin`. */
+const extendedTimes = 10;
+
 /** Payload: when it was sent (ms, float64), and the index of its publisher. */
 const indexOffset = 8;
 const payloadBytesMin = 12;
@@ -117,7 +120,7 @@ export class MessageRun implements ClientOwner {
   }
 
   async #measure(): Promise<Figures> {
-    const { warmSeconds, seconds, ratePerSecond } = this.#load;
+    const { warmSeconds, seconds, ratePerSecond, messagesMin } = this.#load;
     const watch = setInterval(() => this.#watchProgress(), 100);
     this.#lastProgressMs = performance.now();
     this.#publishing = true;
@@ -127,7 +130,10 @@ export class MessageRun implements ClientOwner {
       await delay(warmSeconds * 1_000);
       this.#measured.start(this.#delivered);
       const sentBefore = this.#sent;
+      const enough = this.#delivered + messagesMin;
+      const latestMs = performance.now() + seconds * 1_000 * extendedTimes;
       await delay(seconds * 1_000);
+      while (this.#delivered < enough && performance.now() < latestMs) await delay(20);
       const figures = this.#measured.stop(this.#delivered);
       const sentPerSecond = (this.#sent - sentBefore) / figures.seconds;
       this.#publishing = false;
