@@ -7,11 +7,11 @@ export function placeOf(finding: Pick<Finding, "id" | "subject">): string {
 
 /** The findings, those that stand in `baseline` marked as known. */
 export function comparedWith(findings: readonly Finding[], baseline: ReadonlySet<string>): Finding[] {
-  return findings.map((finding) => (baseline.has(placeOf(finding)) ? knownFinding(finding) : finding));
+  return findings.map((finding) => withKnown(finding, baseline.has(placeOf(finding))));
 }
 
-function knownFinding(finding: Finding): Finding {
-  return { ...finding, known: true };
+function withKnown(finding: Finding, known: boolean): Finding {
+  return { ...finding, known };
 }
 
 /**

@@ -23,7 +23,7 @@ export function sarifLog(
     readonly successful: boolean;
   },
 ): Record<string, unknown> {
-  const uri = encodeURI(options.file.replaceAll("\\", "/"));
+  const uri = options.file.replaceAll("\\", "/").split("/").map(encodeURIComponent).join("/");
   const ids = Object.keys(options.rules);
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
@@ -58,7 +58,8 @@ export function sarifLog(
             logicalLocations: [{ name: finding.subject }],
           })),
           partialFingerprints: { place: placeOf(finding) },
-          ...(finding.known === true ? { baselineState: "unchanged" } : {}),
+          // Of a run that is compared with another, all results say so (SARIF 2.1.0 §3.27.24).
+          ...(finding.known === undefined ? {} : { baselineState: finding.known ? "unchanged" : "new" }),
           properties: {
             confidence: finding.confidence,
             frameCount: finding.frameCount,

@@ -252,8 +252,11 @@ describe("Green Power and touchlink headers", () => {
       [frame.sourceId, frame.securityLevel, frame.frameCounter, frame.payloadStart, frame.payloadEnd],
       [0x04030201, 2, 5, 10, 11],
     );
-    const addressed = decodeGreenPowerFrame(unhex(`8c 02 ${deviceBytes} 01 22`), 0, 12);
-    assert.deepEqual([addressed.source, addressed.endpoint, addressed.frameCounter], [device, 1, -1]);
+    // As Wireshark reads it: the address stands in the MAC header.
+    const addressed = decodeGreenPowerFrame(unhex("8c 12 01 01000000 20 aabbccdd"), 0, 12);
+    assert.deepEqual([addressed.endpoint, addressed.frameCounter, addressed.command], [1, 1, 0x20]);
+    const short = decodeGreenPowerFrame(unhex("8c 08 78563412 20 aabb"), 0, 9);
+    assert.deepEqual([short.sourceId, short.payloadEnd - short.payloadStart], [0x12345678, 1]);
     assert.match(decodeGreenPowerFrame(unhex("0c 01"), 0, 2).stopped?.reason ?? "", /source id/);
   });
 

@@ -2,6 +2,7 @@ import { ApsCommandId, isNetworkKeyType } from "./aps/aps-command.ts";
 import { isWhole } from "./capture/captured-frame.ts";
 import { type Dissection } from "./dissection.ts";
 import { type Eui64 } from "./eui64.ts";
+import { decodeGreenPowerCommissioning, greenPowerCommissioning } from "./green-power/commissioning.ts";
 import { CbkeHarvester, type CbkeSecrets } from "./key-establishment/cbke-harvester.ts";
 import { keyEstablishmentCluster } from "./key-establishment/key-establishment-command.ts";
 import { type Keyring, type KeyOrigin } from "./keyring.ts";
@@ -44,6 +45,7 @@ export class Harvester {
   take(dissection: Dissection): void {
     if (!isWhole(dissection.frame)) return;
     if (dissection.protocol === "inter-pan") this.#touchlink(dissection);
+    else if (dissection.protocol === "green-power") this.#greenPower(dissection);
     else if (dissection.apsCommand !== undefined) this.#apsCommand(dissection);
     else if (dissection.aps?.cluster === keyEstablishmentCluster) {
       const linkKey = this.#cbke?.take(dissection);
@@ -82,6 +84,18 @@ export class Harvester {
       const { linkKey } = establishSkke({ masterKey: key.reveal(), ...exchange });
       this.#keyring.add(linkKey, "link", origin);
     }
+  }
+
+  #greenPower({ greenPower, macPayload, frame }: Dissection): void {
+    if (greenPower?.command !== greenPowerCommissioning) return;
+    const { payloadStart, payloadEnd } = greenPower;
+    const { key, isKeyEncrypted } = decodeGreenPowerCommissioning(macPayload, payloadStart, payloadEnd);
+    if (key === undefined || isKeyEncrypted) return;
+    this.#keyring.add(key, "green-power", {
+      kind: "clear-transport",
+      frame: frame.number,
+      networkSecured: false,
+    });
   }
 
   #touchlink(dissection: Dissection): void {

@@ -15,8 +15,8 @@ export type KeyOrigin =
   | { readonly kind: "touchlink"; readonly frame: number }
   | { readonly kind: "key-establishment"; readonly frame: number };
 
-/** What a key is for. A key that a person gives may be any of them. */
-export type KeyUse = "network" | "link" | "mac";
+/** What a key is for. A key that a person gives may be any of the first three. */
+export type KeyUse = "network" | "link" | "mac" | "green-power";
 
 /** Loads node:crypto only when a report names a key: it takes a tenth of the time that a short audit does. */
 function fingerprintOf(bytes: Uint8Array): string {
@@ -89,12 +89,22 @@ function isLearnt({ kind }: KeyOrigin): boolean {
 
 /** The keys that are known, in the order they were learnt. A limit keeps invented transports from filling it. */
 export class Keyring {
-  readonly #keys: Readonly<Record<KeyUse, ZigbeeKey[]>> = { network: [], link: [], mac: [] };
+  readonly #keys: Readonly<Record<KeyUse, ZigbeeKey[]>> = {
+    network: [],
+    link: [],
+    mac: [],
+    "green-power": [],
+  };
 
   /** Keys for each use that are kept at most, and of those that a capture gives away. */
   static readonly keysMax = 4_096;
-  static readonly learntMax: Readonly<Record<KeyUse, number>> = { network: 256, link: 1_024, mac: 256 };
-  readonly #learnt: Record<KeyUse, number> = { network: 0, link: 0, mac: 0 };
+  static readonly learntMax: Readonly<Record<KeyUse, number>> = {
+    network: 256,
+    link: 1_024,
+    mac: 256,
+    "green-power": 1_024,
+  };
+  readonly #learnt: Record<KeyUse, number> = { network: 0, link: 0, mac: 0, "green-power": 0 };
 
   /** The keys for one use. */
   keys(use: KeyUse): readonly ZigbeeKey[] {
@@ -102,7 +112,7 @@ export class Keyring {
   }
 
   get size(): number {
-    return this.#keys.network.length + this.#keys.link.length + this.#keys.mac.length;
+    return Object.values(this.#keys).reduce((sum, { length }) => sum + length, 0);
   }
 
   /** The key with these bytes, for that use. */

@@ -1,4 +1,5 @@
 import { type Protocol } from "./dissection.ts";
+import { GreenPowerApplication } from "./green-power/green-power-frame.ts";
 import { type MacFrame } from "./mac/mac-frame.ts";
 import { greenPowerVersion, isZigbeePro, NwkFrameType, peekNwkFrameControl } from "./nwk/nwk-frame.ts";
 
@@ -14,10 +15,21 @@ export function recognizeProtocol(mac: MacFrame, bytes: Uint8Array, start: numbe
     return (frameControl & 3) === NwkFrameType.interPan ? "inter-pan" : "zigbee";
   }
   const first = frameControl & 0xff;
-  const anonymous = mac.source === undefined && mac.sourceShort === -1;
-  if (((first >> 2) & 0xf) === greenPowerVersion && (first & 3) < 2 && anonymous) return "green-power";
+  if (
+    ((first >> 2) & 0xf) === greenPowerVersion &&
+    (first & 3) < 2 &&
+    isGreenPowerSender(mac, frameControl)
+  ) {
+    return "green-power";
+  }
   if ((first & 0x38) === 0x28 && (first & 3) !== 0) return "rf4ce";
   const dispatch6lowpan =
     first === 0x41 || (first & 0xe0) === 0x60 || (first & 0xf8) === 0xc0 || (first & 0xf8) === 0xe0;
   return dispatch6lowpan || (first & 0xc0) === 0x80 ? "6lowpan" : "other";
+}
+
+/** Green Power devices say who they are in the NWK header, or by the long address of the MAC header. @see Zigbee Green Power (14-0563) §A.1.4.1.2 */
+function isGreenPowerSender({ source, sourceShort }: MacFrame, frameControl: number): boolean {
+  if (source === undefined) return sourceShort === -1;
+  return (frameControl & 0x80) !== 0 && ((frameControl >> 8) & 7) === GreenPowerApplication.address;
 }

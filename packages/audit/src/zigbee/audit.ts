@@ -176,10 +176,11 @@ async function auditPass(
     jamming.see(dissection);
     const pan = panOf(dissection.mac);
     acknowledgments.see(dissection, pan);
-    const isTouchlink = dissection.protocol === "inter-pan";
+    // Neither belongs to a network.
+    const isForAll = dissection.protocol === "inter-pan" || dissection.protocol === "green-power";
     if (pan === -1 && dissection.protocol === "mac" && isTrusted(dissection))
       membership.seeBroadcast(dissection);
-    if (!isTrusted(dissection) || (!isTouchlink && !facts.isZigbee(pan))) return;
+    if (!isTrusted(dissection) || (!isForAll && !facts.isZigbee(pan))) return;
     for (const detector of detectors) detector.see(dissection, pan);
   }, new AbortController().signal);
   for (const detector of detectors) detector.finish?.();
@@ -225,7 +226,7 @@ function areUseless(keyring: Keyring, used: ReadonlySet<ZigbeeKey>): boolean {
 }
 
 function reportedKeys(keyring: Keyring, context: AuditContext): ReportedKey[] {
-  const uses: readonly KeyUse[] = ["network", "link", "mac"];
+  const uses: readonly KeyUse[] = ["network", "link", "mac", "green-power"];
   return uses.flatMap((use) =>
     keyring
       .keys(use)

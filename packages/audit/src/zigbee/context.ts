@@ -97,7 +97,7 @@ export class AuditContext {
   /** What was found, with all secret keys masked in the bytes of evidence: also those that were learnt after a frame. */
   findings(): Finding[] {
     if (this.#showKeys) return this.collector.findings();
-    const secrets = (["network", "link", "mac"] as const)
+    const secrets = (["network", "link", "mac", "green-power"] as const)
       .flatMap((use) => this.#keyring.keys(use))
       .filter(({ origin }) => origin.kind !== "well-known")
       .map((key) => Buffer.from(key.reveal()).toString("hex"));

@@ -1,6 +1,10 @@
 import { isNetworkKeyType, KeyType, keyTypeNames } from "@postern/zigbee/aps/aps-command";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { type Eui64 } from "@postern/zigbee/eui64";
+import {
+  decodeGreenPowerCommissioning,
+  greenPowerCommissioning,
+} from "@postern/zigbee/green-power/commissioning";
 import { type Keyring, type ZigbeeKey } from "@postern/zigbee/keyring";
 import { decodeMacCommand, MacCommandId } from "@postern/zigbee/mac/mac-command";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
@@ -49,6 +53,7 @@ export class KeyTransportDetector implements Detector {
 
   see(dissection: Dissection, pan: number): void {
     if (dissection.protocol === "inter-pan") this.#seeTouchlink(dissection, pan);
+    if (dissection.protocol === "green-power") this.#seeGreenPower(dissection);
     if (dissection.nwkKey !== undefined) {
       this.#judgeNetworkKey(dissection, dissection.nwkKey, pan);
       const speaker = dissection.nwk?.auxiliary?.source;
@@ -196,6 +201,23 @@ export class KeyTransportDetector implements Detector {
       const { frame } = key.origin;
       add("ZB-TOUCHLINK-KEY", "certain", `the network key was handed over by touchlink in frame ${frame}`);
     }
+  }
+
+  /** A Green Power device that says its key to whoever listens while it is taken in. */
+  #seeGreenPower(dissection: Dissection): void {
+    const { greenPower, macPayload, mac } = dissection;
+    if (greenPower?.command !== greenPowerCommissioning || greenPower.securityLevel !== 0) return;
+    const { payloadStart, payloadEnd } = greenPower;
+    const command = decodeGreenPowerCommissioning(macPayload, payloadStart, payloadEnd);
+    const key = command.key === undefined ? undefined : this.#keyring.find(command.key, "green-power");
+    if (key === undefined || command.isKeyEncrypted) return;
+    const device = mac.source ?? `0x${greenPower.sourceId.toString(16).padStart(8, "0")}`;
+    this.#context.add("ZB-KEY-CLEAR", `Green Power device ${device}`, dissection, {
+      confidence: "certain",
+      summary: (count) =>
+        `${count} Green Power commissioning ${count === 1 ? "command" : "commands"} with the key of the device, not encrypted`,
+      fields: { command: "Green Power commissioning", device, key: this.#context.keyName(key) },
+    });
   }
 
   #seeTouchlink(dissection: Dissection, pan: number): void {

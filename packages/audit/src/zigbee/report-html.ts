@@ -7,10 +7,10 @@ import { networkMap } from "./network-map.ts";
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }
-h1, h2, h3 { line-height: 1.2 } table { border-collapse: collapse; margin: .5rem 0 } td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top }
+h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere } table { border-collapse: collapse; margin: .5rem 0 } td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top }
 article { border-left: 6px solid #888; padding: .2rem 1rem; margin: 1.2rem 0 } article.critical, article.high { border-color: #b00020 }
 article.medium { border-color: #b26a00 } code { font-size: .85em; overflow-wrap: anywhere } svg { max-width: 100%; height: auto }
-line { stroke: #888 } circle { stroke: #1a1a1a; fill: #fff } circle.holder { fill: #2a6fb0 } text { font-size: 11px; text-anchor: middle } .address { fill: #555 }
+line { stroke: #888 } circle { stroke: #1a1a1a; fill: #fff } circle.holder { fill: #2a6fb0 } text { font-size: 11px; text-anchor: middle; paint-order: stroke; stroke: #fff; stroke-width: 3px } .address { fill: #555 }
 `;
 
 /**
