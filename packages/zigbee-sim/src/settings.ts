@@ -70,6 +70,8 @@ export interface SecuritySettings {
   readonly linkKeys: "none" | "well-known" | "install-code";
   /** Devices without link key establish one from a master key (SKKE). */
   readonly masterKeys: boolean;
+  /** Devices establish a link key with the trust centre by certificates (CBKE, sect163k1) once they have joined; none is issued then. */
+  readonly certificates: boolean;
   readonly onlyAllowed: boolean;
   readonly unsecuredRejoin: "any-key" | "own-key" | "refused";
   readonly oneJoinForEachKey: boolean;
@@ -88,6 +90,7 @@ export const safeSecurity: SecuritySettings = {
   mode: "commercial",
   linkKeys: "install-code",
   masterKeys: false,
+  certificates: false,
   onlyAllowed: true,
   unsecuredRejoin: "own-key",
   oneJoinForEachKey: true,

@@ -118,6 +118,25 @@ describe("a simulated network", () => {
     });
   }
 
+  for (const name of ["star", "mesh"]) {
+    it(`establishes link keys by certificates (CBKE) in a ${name}, and uses them`, () => {
+      const base = scenario(name, { seconds: 90, warmUpSeconds: 40 });
+      const security = { ...base.security, certificates: true };
+      const stack = { ...base.stack, apsEncryption: true };
+      const simulation = new Simulation({ ...base, security, stack }, 1);
+      const { joined, delivery } = measuredRun(simulation);
+      const known = simulation.coordinator.trustCentre?.devices ?? [];
+      assert.equal(joined, base.nodes.length - 1);
+      for (const { address, linkKeyOrigin, linkKey } of known) {
+        assert.equal(linkKeyOrigin, "established");
+        const device = simulation.devices.find(({ plan }) => plan.address === address);
+        assert.deepEqual(device?.joiner.linkKey, linkKey);
+        assert.notDeepEqual(linkKey, device?.joiner.policy.linkKey);
+      }
+      assert.ok(delivery > 0.95, `delivery ${delivery}`);
+    });
+  }
+
   it("turns away, in commercial mode, whoever has neither link key nor master key", () => {
     const star = scenario("star", { seconds: 30 });
     const security = { ...star.security, linkKeys: "none" } as const;

@@ -1,10 +1,13 @@
 import { type Eui64 } from "@postern/zigbee/eui64";
+import { type CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvester";
+import { CertificateAuthority } from "@postern/zigbee/key-establishment/certificate-authority";
 import { type JoiningPolicy } from "@postern/zigbee/key-life/joining-device";
 import { type TrustCentrePolicy } from "@postern/zigbee/key-life/trust-centre";
 import { installCodeCrc, installCodeKey } from "@postern/zigbee/security/install-code";
 import { joined } from "@postern/zigbee/security/mmo-hash";
 
 import { EventQueue } from "./event-queue.ts";
+import { type Identity } from "./node/certificate-exchange.ts";
 import { Device, type World } from "./node/device.ts";
 import { Medium, type Transmission } from "./radio/medium.ts";
 import { Random } from "./random.ts";
@@ -62,9 +65,11 @@ export class Simulation {
     };
     const linkKeys = this.#linkKeys();
     const masterKeys = this.#masterKeys();
+    const identity = this.#identities();
     this.devices = scenario.nodes.map((plan) => {
       const joining = this.#joiningPolicy(plan, linkKeys, masterKeys);
-      return new Device(plan, world, { joining, centre: this.#centrePolicy(plan, linkKeys, masterKeys) });
+      const centre = this.#centrePolicy(plan, linkKeys, masterKeys);
+      return new Device(plan, world, { joining, centre, identity: identity?.(plan) });
     });
     for (const device of this.devices) {
       const { startSeconds, stopSeconds } = device.plan;
@@ -188,6 +193,20 @@ export class Simulation {
     return keys;
   }
 
+  /** What gives each device its certificate; `undefined`: there are none. */
+  #identities(): ((plan: NodePlan) => Identity) | undefined {
+    if (!this.scenario.security.certificates) return undefined;
+    const random = this.random.derive("certificate authority");
+    const authority = new CertificateAuthority(Buffer.from("simulate"), (count) => random.bytes(count));
+    return ({ address }) => ({ ...authority.issue(address), authorityKey: authority.publicKey });
+  }
+
+  /** What opens the exchanges of certificates in the recording. Secrets: of a simulation, of nobody else. */
+  get certificateSecrets(): readonly CbkeSecrets[] {
+    const secrets = this.devices.map(({ certificates }) => certificates?.secrets);
+    return secrets.filter((one) => one !== undefined).filter((one) => one.ephemeralPrivateKeys.length > 0);
+  }
+
   #joiningPolicy(
     plan: NodePlan,
     linkKeys: ReadonlyMap<Eui64, Uint8Array>,
@@ -199,7 +218,7 @@ export class Simulation {
       masterKey: masterKeys.get(plan.address),
       acceptsClearKey: security.mode === "residential",
       // There is nobody to ask where every router hands out the key.
-      requestsLinkKey: security.issuesLinkKeys && security.model === "centralized",
+      requestsLinkKey: security.issuesLinkKeys && !security.certificates && security.model === "centralized",
       authenticationUs: security.authenticationSeconds * 1_000_000,
     };
   }

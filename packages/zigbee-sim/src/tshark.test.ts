@@ -8,6 +8,7 @@ import { after, describe, it } from "node:test";
 import { ApsFrameType } from "@postern/zigbee/aps/aps-frame";
 import { type Dissection } from "@postern/zigbee/dissection";
 import { Dissector } from "@postern/zigbee/dissector";
+import { smartEnergyProfile } from "@postern/zigbee/key-establishment/encode-key-establishment";
 import { Keyring } from "@postern/zigbee/keyring";
 import { decodeBeacon } from "@postern/zigbee/mac/beacon";
 import { MacFrameType } from "@postern/zigbee/mac/mac-frame";
@@ -171,7 +172,8 @@ function ours(dissection: Dissection, mic: string | undefined): Map<Field, reado
   say("zbee_aps.src", aps.sourceEndpoint);
   say("zbee_aps.counter", aps.counter);
   say("zbee_aps.cmd.id", apsCommand?.id);
-  if (aps.frameType === ApsFrameType.data && aps.profile === 0x0104 && dissection.apsPayload !== undefined) {
+  const hasZcl = aps.profile === 0x0104 || aps.profile === smartEnergyProfile;
+  if (aps.frameType === ApsFrameType.data && hasZcl && dissection.apsPayload !== undefined) {
     const { apsPayload, apsPayloadStart, apsPayloadEnd } = dissection;
     say("zbee_zcl.cmd.tsn", decodeZclFrame(apsPayload, apsPayloadStart, apsPayloadEnd).sequence);
   }
@@ -261,6 +263,12 @@ describe(
         issuesLinkKeys: false,
       } as const;
       assert.ok(compare({ ...tree, security, seconds: 90 }, 3).secured > 100);
+    });
+
+    it("opens every frame of a star whose devices establish link keys by certificates", () => {
+      const security = { ...star.security, certificates: true };
+      const stack = { ...star.stack, apsEncryption: true };
+      assert.ok(compare({ ...star, security, stack, seconds: 90 }, 2).secured > 100);
     });
 
     it("opens every frame of a mesh through a change of the network key, with link keys around the messages", () => {

@@ -60,6 +60,7 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .option("--seed <number>", "the same number gives the same run", "1")
     .option("--pcap <file>", "write what a sniffer would record")
     .option("--keys <file>", "write the keys of the network, as Wireshark keeps them")
+    .option("--cbke <file>", "write the secrets of certificates, as postern zigbee audit --cbke reads them")
     .option("--report <file>", "write a page with topology and time line")
     .option("--json", "print the measurements as JSON")
     .addHelpText(

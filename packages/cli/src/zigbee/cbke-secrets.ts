@@ -25,6 +25,18 @@ const secretsSchema = z.array(
   }),
 );
 
+/** Secrets as `loadCbkeSecrets` reads them. */
+export function cbkeSecretsJson(secrets: readonly CbkeSecrets[]): string {
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+  const sides = secrets.map((side) => ({
+    certificate: text(side.certificate),
+    privateKey: text(side.privateKey),
+    ephemeralPrivateKeys: side.ephemeralPrivateKeys.map(text),
+    authorityKey: text(side.authorityKey),
+  }));
+  return `${JSON.stringify(sides, undefined, 2)}\n`;
+}
+
 /** Reads the secrets of devices that establish keys by certificates. Throws `UsageError`, which never quotes one. */
 export function loadCbkeSecrets(file: string, name: string): readonly CbkeSecrets[] {
   let value: unknown;

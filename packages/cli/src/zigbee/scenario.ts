@@ -88,6 +88,7 @@ const scenarioSchema = z.strictObject({
       mode: z.enum(["residential", "commercial"]),
       linkKeys: z.enum(["none", "well-known", "install-code"]),
       masterKeys: z.boolean(),
+      certificates: z.boolean(),
       onlyAllowed: z.boolean(),
       unsecuredRejoin: z.enum(["any-key", "own-key", "refused"]),
       oneJoinForEachKey: z.boolean(),
@@ -154,9 +155,10 @@ function defined<T extends object>(fields: T): Partial<Defined<T>> {
 
 function scenarioFault(scenario: Scenario): string | undefined {
   const { nodes, seconds: length, warmUpSeconds, security, stack } = scenario;
-  const needsCentre = security.keyUpdateSeconds > 0 || security.masterKeys || stack.apsEncryption;
+  const needsCentre =
+    security.keyUpdateSeconds > 0 || security.masterKeys || security.certificates || stack.apsEncryption;
   if (security.model === "distributed" && needsCentre) {
-    return "security.model is distributed: there is no trust centre for keyUpdateSeconds, masterKeys or apsEncryption";
+    return "security.model is distributed: there is no trust centre for keyUpdateSeconds, masterKeys, certificates or apsEncryption";
   }
   const names = new Set(nodes.map(({ name }) => name));
   if (names.size < nodes.length) return "nodes: two devices have one name";

@@ -66,6 +66,37 @@ describe("postern zigbee sim", () => {
     }
   });
 
+  it("writes the secrets of certificates, with which the auditor derives the link keys", async () => {
+    const security = { certificates: true, linkKeys: "well-known" };
+    const scenario = scenarioFile("cbke.json", {
+      base: "star",
+      seconds: 60,
+      warmUpSeconds: 40,
+      security,
+      stack: { apsEncryption: true },
+    });
+    const { code, err } = await postern("sim", scenario, "--pcap", "c.pcap", "--cbke", "c.json");
+    assert.deepEqual([code, err], [0, ""]);
+    assert.equal(statSync(join(folder, "c.json")).mode & 0o777, 0o600);
+    const without = await postern("audit", "c.pcap", "--fail-on", "never", "--format", "json");
+    assert.doesNotMatch(without.out, /key establishment/);
+    const audit = await postern(
+      "audit",
+      "c.pcap",
+      "--cbke",
+      "c.json",
+      "--fail-on",
+      "never",
+      "--format",
+      "json",
+    );
+    assert.equal(audit.out.match(/frame \d+, key establishment/g)?.length, 6);
+    const plain = scenarioFile("plain.json", { base: "star", seconds: 40, warmUpSeconds: 20 });
+    const refused = await postern("sim", plain, "--cbke", "d.json");
+    assert.equal(refused.code, 2);
+    assert.match(refused.err, /--cbke: the devices of this scenario have no certificates/);
+  });
+
   it("is the same for one seed, and says in JSON what it measured", async () => {
     const scenario = scenarioFile("json.json", { base: "star", seconds: 40, warmUpSeconds: 20 });
     const first = await postern("sim", scenario, "--seed", "7", "--json");

@@ -7,6 +7,7 @@ import { Simulation } from "@postern/zigbee-sim/simulation";
 import type { CommandContext } from "../context.ts";
 import { UsageError } from "../errors.ts";
 import { writeOutput } from "./output-file.ts";
+import { cbkeSecretsJson } from "./cbke-secrets.ts";
 import { loadScenario } from "./scenario.ts";
 
 /** The options of `postern zigbee sim`, as they stand on the command line. */
@@ -14,6 +15,7 @@ export interface SimCommandOptions {
   readonly seed: string;
   readonly pcap?: string;
   readonly keys?: string;
+  readonly cbke?: string;
   readonly report?: string;
   readonly json?: boolean;
 }
@@ -31,6 +33,10 @@ export function simCommand(name: string, options: SimCommandOptions, context: Co
     writeOutput(options.pcap, cwd, () => recordingPcap(simulation.frames));
   }
   writeOutput(options.keys, cwd, () => wiresharkKeys(simulation), 0o600);
+  if (options.cbke !== undefined && !simulation.scenario.security.certificates) {
+    throw new UsageError("--cbke: the devices of this scenario have no certificates (security.certificates)");
+  }
+  writeOutput(options.cbke, cwd, () => cbkeSecretsJson(simulation.certificateSecrets), 0o600);
   writeOutput(options.report, cwd, () => simulationHtml(simulation, measured, seed));
   if (options.json === true) {
     const { name: scenario } = simulation.scenario;

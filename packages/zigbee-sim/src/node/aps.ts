@@ -7,6 +7,8 @@ import {
   encodeApsDataHeader,
 } from "@postern/zigbee/aps/encode-aps-frame";
 import { type Eui64 } from "@postern/zigbee/eui64";
+import { smartEnergyProfile } from "@postern/zigbee/key-establishment/encode-key-establishment";
+import { keyEstablishmentCluster } from "@postern/zigbee/key-establishment/key-establishment-command";
 import { OutgoingCounter } from "@postern/zigbee/key-life/frame-counters";
 import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
 import { type AesKey, createAesKey } from "@postern/zigbee/security/aes";
@@ -199,7 +201,8 @@ export class Aps {
 
   #data(received: Received, aps: ApsFrame, payload: Uint8Array, source: number): void {
     // Whoever holds the network key could have sent what has no more protection than that.
-    if (this.#stack.apsEncryption && aps.profile !== zdpProfile && !aps.security) return;
+    const makesKeys = aps.cluster === keyEstablishmentCluster && aps.profile === smartEnergyProfile;
+    if (this.#stack.apsEncryption && aps.profile !== zdpProfile && !makesKeys && !aps.security) return;
     if (aps.frameControl & 0x40) this.#acknowledge(received, aps, source);
     const identity = `${source} ${aps.counter} ${aps.cluster}`;
     if (this.#stack.checksFreshness && this.#remembered.includes(identity)) return;

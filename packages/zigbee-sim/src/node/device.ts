@@ -1,4 +1,5 @@
 import { type Eui64 } from "@postern/zigbee/eui64";
+import { keyEstablishmentCluster } from "@postern/zigbee/key-establishment/key-establishment-command";
 import { JoiningDevice, type JoiningPolicy } from "@postern/zigbee/key-life/joining-device";
 import { type NetworkKeys } from "@postern/zigbee/key-life/network-keys";
 import { TrustCentre, type TrustCentrePolicy } from "@postern/zigbee/key-life/trust-centre";
@@ -15,6 +16,7 @@ import { type Truth } from "../truth.ts";
 import { Applications } from "./applications.ts";
 import { Aps } from "./aps.ts";
 import { ChannelWatch } from "./channel-watch.ts";
+import { CertificateExchange, type Identity } from "./certificate-exchange.ts";
 import { KeyExchange } from "./key-exchange.ts";
 import { Mac } from "./mac.ts";
 import { Membership } from "./membership.ts";
@@ -57,6 +59,8 @@ export class Device {
   readonly joiner: JoiningDevice;
   readonly trustCentre: TrustCentre | undefined;
   readonly keyExchange: KeyExchange;
+  /** Where devices have certificates. */
+  readonly certificates: CertificateExchange | undefined;
   readonly membership: Membership;
   readonly parent: Parent;
   readonly applications: Applications;
@@ -64,7 +68,11 @@ export class Device {
   constructor(
     plan: NodePlan,
     world: World,
-    keys: { readonly joining: JoiningPolicy; readonly centre: TrustCentrePolicy | undefined },
+    keys: {
+      readonly joining: JoiningPolicy;
+      readonly centre: TrustCentrePolicy | undefined;
+      readonly identity?: Identity | undefined;
+    },
   ) {
     this.plan = plan;
     this.world = world;
@@ -114,6 +122,8 @@ export class Device {
       linkKeys: (source) => this.keyExchange.linkKeys(source),
     });
     this.keyExchange = new KeyExchange(this);
+    this.certificates =
+      keys.identity === undefined ? undefined : new CertificateExchange(this, keys.identity);
     this.membership = new Membership(this);
     this.parent = new Parent(this);
     this.applications = new Applications(this);
@@ -187,7 +197,10 @@ export class Device {
       else this.aps.receive(received);
     };
     this.nwk.onRejected = () => this.membership.polling.rejected();
-    this.aps.onData = (indication) => this.applications.receive(indication);
+    this.aps.onData = (indication) => {
+      if (indication.aps.cluster === keyEstablishmentCluster) this.certificates?.receive(indication);
+      else this.applications.receive(indication);
+    };
     this.aps.onCommand = (indication) => this.keyExchange.receive(indication);
   }
 

@@ -189,6 +189,7 @@ export class Membership {
     this.polling.reset();
     this.#device.note(`is given the address 0x${short.toString(16).padStart(4, "0")}`);
     joiner.associated(world.queue.nowUs);
+    this.#device.certificates?.reset();
     const waitUs = joiner.policy.authenticationUs;
     world.queue.after(waitUs, () => this.perform(joiner.expire(world.queue.nowUs)));
     this.polling.start();
@@ -324,6 +325,7 @@ export class Membership {
       }
       device.applications.start();
     }
+    device.certificates?.begin();
     device.aps.send({
       destination: NwkBroadcast.listening,
       destinationEndpoint: 0,

@@ -40,6 +40,7 @@ export class Polling {
       (device.joiner.stage === "waiting" ||
         device.joiner.stage === "requested" ||
         device.joiner.stage === "verifying" ||
+        device.certificates?.isWaiting === true ||
         device.aps.isWaiting);
     const usualUs = device.plan.sleeps ? device.plan.pollSeconds * 1_000_000 : keepAliveUs;
     const jitterUs = device.random.below(20_000);

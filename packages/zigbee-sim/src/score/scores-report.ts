@@ -49,6 +49,7 @@ export function scoresMarkdown(scores: Scores): string {
     "`ZB-ACK-FORGED` needs the strength of signals: the sniffer of its attack stands at a place and writes it down. Without it, `ZB-UNCONFIRMED` finds",
     "messages that are confirmed hop by hop and never end to end, whatever the reason, where a network uses APS acknowledgements.",
     "`ZB-MIC-FAILED` has nothing to find at level 4, whose frames have no integrity code. The theft of a key cannot be seen, only its use (`ZB-IDENTITY`).",
+    "Of a jammed network that leaves its channel within seconds a sniffer on that channel hears nothing more: its capture ends, and so may any other.",
     "",
   ].join("\n");
 }

@@ -1,12 +1,21 @@
 import { type ZigbeeRuleId } from "@postern/audit/zigbee/rules";
 
+import { attackSeconds } from "../attack/base.ts";
 import { type LabRun } from "../lab.ts";
+
+/** Silence that a rule needs to hear, and that something has to come after. */
+const silenceSeconds = 40;
 
 /** What is true of a run, as the simulation knows it, for a rule to find. */
 type IsTrue = (run: LabRun) => boolean;
 
 function isUnder(id: string): IsTrue {
   return ({ attack, condition }) => attack.id === id && condition !== "calm";
+}
+
+/** A network that has left its channel at once leaves a capture that ends: nobody can say of what. */
+function isHeardAfterwards({ simulation }: LabRun): boolean {
+  return (simulation.frames.at(-1)?.timeUs ?? 0) > (attackSeconds + silenceSeconds) * 1e6;
 }
 
 /** The rules that are scored, and when what they look for is really there. */
@@ -36,7 +45,7 @@ export const truths: readonly (readonly [rule: ZigbeeRuleId, isTrue: IsTrue])[] 
   ["ZB-COUNTER-MAX", isUnder("maximum-counter")],
   ["ZB-REPLAY", (run) => isUnder("replay")(run) || isUnder("flooding")(run)],
   ["ZB-BROADCAST-STORM", isUnder("broadcast-storm")],
-  ["ZB-JAMMING", isUnder("jamming")],
+  ["ZB-JAMMING", (run) => isUnder("jamming")(run) && isHeardAfterwards(run)],
   ["ZB-REJOIN-UNSECURED", isUnder("unsecured-rejoin")],
   ["ZB-DISASSOCIATION", isUnder("disassociation")],
   ["ZB-REALIGNMENT", isUnder("realignment")],

@@ -117,7 +117,7 @@ export class JoiningDevice {
     return [{ kind: "announce" }];
   }
 
-  /** SKKE has given both sides a link key. */
+  /** SKKE, or certificates, have given both sides a link key. */
   keyEstablished(linkKey: Uint8Array): void {
     this.linkKey = linkKey;
   }

@@ -240,6 +240,16 @@ export class TrustCentre {
     return [{ kind: "confirm-key", device, status: 0, linkKey: key }];
   }
 
+  /** Device and trust centre have established a link key by certificates. @see thesis 6.3, Smart Energy Annex C */
+  linkKeyEstablished(device: Eui64, linkKey: Uint8Array): void {
+    const entry = this.#devices.get(device);
+    if (entry === undefined || entry.stage === "establishing") return;
+    entry.linkKey = linkKey;
+    entry.linkKeyOrigin = "established";
+    entry.issuedKey = undefined;
+    entry.stage = "verified";
+  }
+
   /** A key for a pair of devices: each gets it under what it shares with the trust centre. @see thesis 6.3 */
   applicationKeyRequested(first: Eui64, second: Eui64): TrustCentreAction[] {
     const pair = [this.#devices.get(first), this.#devices.get(second)];
