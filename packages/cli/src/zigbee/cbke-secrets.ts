@@ -25,9 +25,12 @@ const secretsSchema = z.array(
   }),
 );
 
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
 /** Secrets as `loadCbkeSecrets` reads them. */
 export function cbkeSecretsJson(secrets: readonly CbkeSecrets[]): string {
-  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
   const sides = secrets.map((side) => ({
     certificate: text(side.certificate),
     privateKey: text(side.privateKey),
