@@ -108,8 +108,10 @@ async function main(): Promise<void> {
         summaries.push(...some);
         progress("");
         console.log(`${textTable(tableRows(some))}\n`);
-        const judged = some.filter((summary) => latencyVerdict(summary) !== "");
-        for (const summary of judged) console.log(`${summary.peer}: ${latencyVerdict(summary)}`);
+        for (const summary of some) {
+          const verdict = latencyVerdict(summary, summaries);
+          if (verdict !== "") console.log(`${summary.peer}: ${verdict}`);
+        }
       },
       onProblem(problem) {
         progress("");

@@ -3,11 +3,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { LoadClient, type ClientOwner, unheard } from "./client.ts";
 import type { Figures, MessageLoad, Target } from "./job.ts";
 import { indices, inTurns } from "./in-turns.ts";
+import { Histogram } from "./histogram.ts";
 import { Measured } from "./measured.ts";
+import { Pacer } from "./pacer.ts";
 import { publishForm } from "./packets.ts";
 import { Publisher } from "./publisher.ts";
 
-/** Of how many messages the latency of one is looked at. */
+/** Of how many messages the latency of one is looked at, where there are as many as the server takes. */
 const sampleEvery = 4;
 /** What did not come in this time is lost. */
 const lostAfterMs = 2_000;
@@ -26,6 +28,9 @@ export class MessageRun implements ClientOwner {
   readonly #measured: Measured;
   readonly #publishers: Publisher[] = [];
   readonly #clients: LoadClient[] = [];
+  readonly #sampleEvery: number;
+  /** How late messages were sent that were due at a certain time. */
+  readonly #late = new Histogram();
   #queue: LoadClient[] = [];
   #scheduled = false;
   #publishing = false;
@@ -38,6 +43,7 @@ export class MessageRun implements ClientOwner {
     this.#target = target;
     this.#load = load;
     this.#measured = new Measured(target.pids);
+    this.#sampleEvery = load.ratePerSecond > 0 ? 1 : sampleEvery;
   }
 
   async run(): Promise<Figures> {
@@ -57,7 +63,7 @@ export class MessageRun implements ClientOwner {
       publisher.undelivered -= 1;
       if (!publisher.queued) this.onOutput(publisher);
     }
-    if (this.#delivered % sampleEvery === 0 && this.#measured.running)
+    if (this.#delivered % this.#sampleEvery === 0 && this.#measured.running)
       this.#measured.latency.record((performance.now() - bytes.readDoubleLE(payloadStart)) * 1_000);
   }
 
@@ -121,14 +127,15 @@ export class MessageRun implements ClientOwner {
 
   async #measure(): Promise<Figures> {
     const { warmSeconds, seconds, ratePerSecond, messagesMin } = this.#load;
+    this.#publishing = true;
+    const pacer = ratePerSecond > 0 ? await this.#keepRate(ratePerSecond) : undefined;
     const watch = setInterval(() => this.#watchProgress(), 100);
     this.#lastProgressMs = performance.now();
-    this.#publishing = true;
-    const stopRate = ratePerSecond > 0 ? this.#keepRate(ratePerSecond) : () => {};
-    if (ratePerSecond === 0) for (const { client } of this.#publishers) this.onOutput(client);
+    if (pacer === undefined) for (const { client } of this.#publishers) this.onOutput(client);
     try {
       await delay(warmSeconds * 1_000);
       this.#measured.start(this.#delivered);
+      this.#late.clear();
       const sentBefore = this.#sent;
       const enough = this.#delivered + messagesMin;
       const latestMs = performance.now() + seconds * 1_000 * extendedTimes;
@@ -137,12 +144,14 @@ export class MessageRun implements ClientOwner {
       const figures = this.#measured.stop(this.#delivered);
       const sentPerSecond = (this.#sent - sentBefore) / figures.seconds;
       this.#publishing = false;
-      stopRate();
+      await pacer?.stop();
       await this.#settle();
       if (this.#clients.some(({ ended }) => ended)) throw new Error("the server closed a connection");
-      return { ...figures, lost: this.#lost, more: { sentPerSecond } };
+      const lateP99Microseconds = this.#late.quantile(0.99);
+      const more = { sentPerSecond, ...(lateP99Microseconds === undefined ? {} : { lateP99Microseconds }) };
+      return { ...figures, lost: this.#lost, more };
     } finally {
-      stopRate();
+      await pacer?.stop();
       clearInterval(watch);
     }
   }
@@ -185,25 +194,18 @@ export class MessageRun implements ClientOwner {
   }
 
   /**
-   * Sends at a fixed rate, whatever comes back; a message that is sent late counts from when it was due. Looks at the clock all the
-   * time: a timer is late by up to a millisecond, which would be most of what is measured.
+   * Sends at a fixed rate, whatever comes back. A message counts from when it was due, so that one which is sent late because something
+   * took long counts in full; how late this process itself is, is told beside it.
    */
-  #keepRate(perSecond: number): () => void {
-    const beganMs = performance.now();
+  #keepRate(perSecond: number): Promise<Pacer> {
     let turn = 0;
-    let stopped = false;
-    const look = (): void => {
-      if (stopped) return;
-      const nowMs = performance.now();
-      const due = Math.floor(((nowMs - beganMs) * perSecond) / 1_000);
-      for (; turn < due; turn += 1) {
-        const publisher = this.#publishers[turn % this.#publishers.length];
-        if (publisher !== undefined) this.#send(publisher, 1, beganMs + ((turn + 1) * 1_000) / perSecond);
-      }
-      setImmediate(look);
-    };
-    look();
-    return () => (stopped = true);
+    return Pacer.start(perSecond, (dueMs) => {
+      const publisher = this.#publishers[turn % this.#publishers.length];
+      turn += 1;
+      if (publisher === undefined) return;
+      this.#late.record((performance.now() - dueMs) * 1_000);
+      this.#send(publisher, 1, dueMs);
+    });
   }
 
   #watchProgress(): void {

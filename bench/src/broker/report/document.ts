@@ -165,7 +165,7 @@ function scenariosSection(report: ScenarioReport): string {
           milliseconds(summary.p99Microseconds),
           milliseconds(summary.p999Microseconds),
           number(summary.residentBytes / 1_048_576, 0),
-          moreOf(summary),
+          moreOf(summary, own),
           "",
         ]
           .join(" | ")
@@ -178,7 +178,7 @@ function scenariosSection(report: ScenarioReport): string {
 }
 
 /** What else is known, in words. */
-function moreOf(summary: Summary): string {
+function moreOf(summary: Summary, beside: readonly Summary[]): string {
   const { more, lost } = summary;
   const told: Readonly<Record<string, (value: number) => string>> = {
     bytesEach: (value) => `${number(value / 1_024, 1)} KB each`,
@@ -189,7 +189,7 @@ function moreOf(summary: Summary): string {
   return [
     ...(lost > 0 ? [`${lost} lost`] : []),
     ...Object.entries(more).map(([name, value]) => told[name]?.(value) ?? ""),
-    latencyVerdict(summary),
+    latencyVerdict(summary, beside),
   ]
     .filter((text) => text !== "")
     .join(", ");
@@ -227,8 +227,8 @@ const method = `## Method
 - **The relay** passes on the bytes of the same messages and looks at none of them, with nothing but Node's sockets. It shows what the runtime costs before a broker does anything. It does not wait for the end
   of a turn as the broker does, and so can cost more where many send to one. To connections that come and go, or are idle, it answers CONNECT and SUBSCRIBE and no more.
 - **The load generator** (\`bench/src/broker/load\`) is one process that builds its packets before the load begins, reads in bulk, and says what it costs itself. It keeps a bound on what is on its way: 64 messages for
-  each publisher, 4 with 500 pairs. Latency is from the write to the read, under that load; in \`latency\` scenarios from when the message was due, for which the
-  generator looks at the clock all the time. They are judged: 99 of 100 messages within a millisecond, which a machine with other work to do cannot show.
+  each publisher, 4 with 500 pairs. Latency is from the write to the read, under that load; in \`latency\` scenarios from when the message was due, all of them.
+  The generator sleeps in the kernel until then, and says how late it was itself. They are judged: 99 of 100 messages within a millisecond, beside the relay, because a machine with other work to do cannot show it.
 - **Checked against another generator.** \`gcc -O2 mqload.c -lssl -lcrypto -o mqload\` makes an independent one in C; \`npm run bench -- generators --mqload PATH\` measures the same with both.
 
 ## What this does not show
