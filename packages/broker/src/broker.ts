@@ -78,7 +78,7 @@ export class Broker {
       context,
       admission: this.#admission,
       accept: (transport, peer, limits, admitted) => {
-        const connection = new Connection(this.#core, transport, peer, limits, () => admitted.proven());
+        const connection = new Connection(this.#core, transport, peer, limits, admitted);
         this.#connections.add(connection);
         return connection;
       },

@@ -11,6 +11,7 @@ import type { Delivery } from "./delivery.ts";
 import { Inbound, type Next, type PacketReader } from "./inbound.ts";
 import { InboundThrottle } from "./inbound-throttle.ts";
 import type { Limits } from "./limits.ts";
+import type { Admitted } from "./listeners/admission.ts";
 import { Outbound } from "./outbound.ts";
 import { ChecksThrottle } from "./checks-throttle.ts";
 import { handlePacket } from "./packet-handlers.ts";
@@ -49,7 +50,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   readonly peer: Peer;
   readonly limits: Limits;
   readonly #transport: Transport;
-  readonly #proven: () => void;
+  readonly #admitted: Pick<Admitted, "proven">;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   /** Puts messages into the form this client takes. */
@@ -90,13 +91,18 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   #ended = false;
   #pauses = 0;
 
-  /** `proven` is called when CONNECT was accepted. */
-  constructor(core: Core, transport: Transport, peer: Peer, limits: Limits, proven: () => void) {
+  constructor(
+    core: Core,
+    transport: Transport,
+    peer: Peer,
+    limits: Limits,
+    admitted: Pick<Admitted, "proven">,
+  ) {
     this.core = core;
     this.peer = peer;
     this.limits = limits;
     this.#transport = transport;
-    this.#proven = proven;
+    this.#admitted = admitted;
     this.#inbound = new Inbound(this);
     this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
     this.writer = new PublishWriter(this.#outbound, core.context, limits.topicAliasOutboundMaximum);
@@ -274,7 +280,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#untilMs = untilMs;
     session.connection = this;
     this.state = "connected";
-    this.#proven();
+    this.#admitted.proven();
     this.permissionsChanged();
     if (this.identity !== undefined) this.core.context.ports.doorkeeper?.entered(this.peer, this.identity);
     this.#connectedAtMs = this.core.context.nowMs;
@@ -379,6 +385,11 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** Sends what is left, then closes; `lost` says that the client's will is due. */
   close(lost: boolean): void {
     this.#close(lost, lingerMs);
+  }
+
+  /** The client has taken its leave; `lost` says that it wants its will published all the same. */
+  leave(lost: boolean): void {
+    this.#close(lost, 0);
   }
 
   /**

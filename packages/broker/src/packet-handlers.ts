@@ -123,6 +123,6 @@ function handleDisconnect(connection: Connection, bytes: Buffer, start: number, 
     }
     session.expirySeconds = Math.min(sessionExpiryInterval, connection.limits.sessionExpirySecondsMax);
   }
-  connection.close(packet.reasonCode !== ReasonCode.success);
+  connection.leave(packet.reasonCode !== ReasonCode.success);
   return Next.stop;
 }

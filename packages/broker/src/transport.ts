@@ -8,7 +8,8 @@ export interface Transport {
   resume(): void;
   /**
    * Sends what was written, says that no more comes, and gives the peer `lingerMs` to read it
-   * before the connection is cut: closing at once could destroy a DISCONNECT that is still on its way.
+   * before the connection is cut: closing at once could destroy a DISCONNECT that is still on its way. With 0 it reads nothing
+   * more, having taken its leave: the connection may be closed at once.
    */
   end(lingerMs: number): void;
 }

@@ -10,6 +10,9 @@ const policyViolation = 1_008;
 /** How long a peer that broke the rules may take to close. */
 const faultLingerMs = 2_000;
 
+/** How long one that has taken its leave may take to answer the closing of the WebSocket. */
+const farewellMs = 2_000;
+
 /** Pings of a client that has sent no message between them; MQTT has its own, which counts as a sign of life. */
 const pingsMax = 16;
 /** With this much waiting to be read by the client it does not read: more answers would only fill the memory. */
@@ -73,7 +76,7 @@ export class WebSocketTransport implements Transport {
   }
 
   end(lingerMs: number): void {
-    this.#close(normalClosure, lingerMs);
+    this.#close(normalClosure, lingerMs === 0 ? farewellMs : lingerMs);
   }
 
   /** @see RFC 6455 §5.5.2 */
