@@ -37,6 +37,11 @@ export class TimerWheel {
     if (selfDriven) this.#interval = setInterval(() => this.advance(), tickMs).unref();
   }
 
+  /** By its clock, which is monotonic. */
+  get nowMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
   /** Sets or moves the timer to fire `delayMs` from now. */
   set(timer: WheelTimer, delayMs: number): void {
     const deadlineMs = this.#clock.monotonicMs() + Math.max(0, delayMs);

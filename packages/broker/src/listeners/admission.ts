@@ -23,8 +23,7 @@ export interface Caller {
   readonly remoteAddress?: string | undefined;
   readonly destroyed: boolean;
   destroy(): unknown;
-  once(event: "close", listener: () => void): unknown;
-  on(event: "error", listener: () => void): unknown;
+  on(event: "close" | "error", listener: () => void): unknown;
 }
 
 /** A connection that was let in. */
@@ -160,9 +159,14 @@ export class Admission implements Door {
     this.#context.halfOpenCount += 1;
     source.connections += 1;
     source.halfOpen += 1;
-    socket.once("close", () => this.#leave(entrance));
+    socket.on("close", () => this.#leave(entrance));
     // Until it is its turn nobody else listens for what may go wrong with it.
     socket.on("error", ignore);
+    // Nearly always it is its turn at once.
+    if (this.#ring.length === 0 && this.#startsLeft > 0 && this.#mayStart(entrance, nowMs)) {
+      this.#begin(entrance);
+      return true;
+    }
     source.waiting.push(entrance);
     if (source.waiting.length === 1) this.#ring.push(source);
     this.#pump();
@@ -249,7 +253,6 @@ export class Admission implements Door {
 
   /** Begins the first connection of the source that is still there; false when its rate, or that of all, says to wait. */
   #startNext(source: Source, nowMs: number): boolean {
-    const { connectionsPerSecondTotalMax } = this.#context.limits;
     for (let entrance = source.waiting[0]; entrance !== undefined; entrance = source.waiting[0]) {
       const { gate, socket, acceptedMs } = entrance;
       const late = nowMs - acceptedMs > gate.limits.connectTimeoutSeconds * 2_000;
@@ -259,19 +262,28 @@ export class Admission implements Door {
         socket.destroy();
         continue;
       }
-      const perSecond = source.key === "" ? 0 : gate.limits.connectionsPerSecondPerAddressMax;
-      if (!this.#total.take(connectionsPerSecondTotalMax, nowMs)) return false;
-      if (!source.take(perSecond, nowMs)) {
-        this.#total.giveBack();
-        return false;
-      }
+      if (!this.#mayStart(entrance, nowMs)) return false;
       source.waiting.shift();
-      this.#startsLeft -= 1;
-      this.#nextTurn();
-      gate.start(entrance);
+      this.#begin(entrance);
       return true;
     }
     return true;
+  }
+
+  /** Takes the right to begin a connection, of its source's rate and of that of all. */
+  #mayStart({ source, gate }: Entrance, nowMs: number): boolean {
+    const perSecond = source.key === "" ? 0 : gate.limits.connectionsPerSecondPerAddressMax;
+    if (!this.#total.take(this.#context.limits.connectionsPerSecondTotalMax, nowMs)) return false;
+    if (source.take(perSecond, nowMs)) return true;
+    this.#total.giveBack();
+    return false;
+  }
+
+  #begin(entrance: Entrance): void {
+    this.#startsLeft -= 1;
+    // Only what is left for this turn may be too many: an immediate for each that comes by itself is for nothing.
+    if (this.#startsLeft <= startsPerTurnMax / 2) this.#nextTurn();
+    entrance.gate.start(entrance);
   }
 
   #nextTurn(): void {

@@ -13,6 +13,7 @@ import type { Stats } from "../stats.ts";
 import { type TimerWheel, WheelTimer } from "../timer-wheel.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
 import type { Admitted, Door, Gate } from "./admission.ts";
+import { LateKeepAlive } from "./late-keep-alive.ts";
 import { peerOf, socketOptions } from "./peer.ts";
 import type { PskAccess } from "./psk.ts";
 import { SocketTransport } from "./socket-transport.ts";
@@ -142,9 +143,14 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     },
   });
   const sockets = new Set<Socket>();
+  const keepAlive = new LateKeepAlive(context.wheel);
   const gate = {
     ...counted,
     start(entrance: Admitted) {
+      if (!hasHandshake(options)) {
+        protocol.take(entrance);
+        return;
+      }
       // TLS and HTTP have as long as CONNECT has after them.
       const timer = new WheelTimer(() => entrance.socket.destroy());
       begun.set(entrance.socket, timer);
@@ -157,8 +163,10 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
     createNetServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
       if (!admission.enter(socket, gate)) return;
       sockets.add(socket);
-      socket.once("close", () => {
+      keepAlive.add(socket);
+      socket.on("close", () => {
         sockets.delete(socket);
+        keepAlive.delete(socket);
         settle(socket);
       });
     });
@@ -189,6 +197,11 @@ export async function startListener(options: ListenerOptions, host: ListenerHost
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Whether something else comes before MQTT. */
+function hasHandshake({ kind }: ListenerOptions): boolean {
+  return kind !== "mqtt" && kind !== "unix";
 }
 
 /** The limits of a listener, and how its connections are counted. */

@@ -11,8 +11,6 @@ import type { ListenerOptions } from "./listener.ts";
 export const socketOptions = {
   allowHalfOpen: true,
   noDelay: true,
-  keepAlive: true,
-  keepAliveInitialDelay: 60_000,
 } as const;
 
 /** Who is at the other end, as far as the transport knows. `pskIdentity` was proved in the handshake. */
@@ -21,6 +19,7 @@ export function peerOf(
   socket: Socket,
   pskIdentity: string | undefined,
 ): Peer {
+  const proof = pskIdentity === undefined ? certificateOf(socket) : noCertificate;
   return {
     listener: listener.name,
     anonymousAllowed: listener.anonymous,
@@ -29,14 +28,20 @@ export function peerOf(
     address: socket.remoteAddress ?? "",
     port: socket.remotePort ?? 0,
     pskIdentity,
-    ...(pskIdentity === undefined ? certificateOf(socket) : noCertificate),
+    certificate: proof.certificate,
+    intermediates: proof.intermediates,
+    certificateError: proof.certificateError,
   };
 }
 
 /** Certificates that a client sends beside its own and that are passed on. */
 const intermediatesMax = 8;
 
-const noCertificate = { certificate: undefined, certificateError: undefined } as const;
+const noCertificate = {
+  certificate: undefined,
+  intermediates: undefined,
+  certificateError: undefined,
+} as const;
 
 /** Asked of the socket on every connection, resumed ones too; `authorized` alone proves nothing. */
 function certificateOf(socket: Socket): Pick<Peer, "certificate" | "intermediates" | "certificateError"> {

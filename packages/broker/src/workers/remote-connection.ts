@@ -66,12 +66,10 @@ export class RemoteConnection implements Caller, Transport {
     this.#batch().add(ToCarrier.cut, this.number, 0);
   }
 
-  once(_event: "close", listener: () => void): void {
-    this.#onGone = listener;
-  }
-
   /** What goes wrong with a socket is seen where it is. */
-  on(): void {}
+  on(event: "close" | "error", listener: () => void): void {
+    if (event === "close") this.#onGone = listener;
+  }
 
   begin(admitted: Admitted<RemoteConnection>): void {
     this.admitted = admitted;
