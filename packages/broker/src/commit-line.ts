@@ -9,8 +9,8 @@ const appendBytes = 128;
 
 /** Something with output to send at the end of the turn. */
 export interface Flushable {
-  /** Sends what has gathered; what `hold` was called for waits until group `group` is on disk. */
-  flush(group: number): void;
+  /** Sends what has gathered; what `hold` was called for waits until group `group` is on disk, which it may be already. */
+  flush(group: number, isOnDisk: boolean): void;
   /** The groups up to `group` are on disk. */
   release(group: number): void;
 }
@@ -117,7 +117,8 @@ export class CommitLine {
     if (commits) this.beforeCommit();
     if (commits) this.#lastGroup += 1;
     this.#closeGroup(commits);
-    for (const flushable of dirty) flushable.flush(this.#lastGroup);
+    const isOnDisk = this.#durableGroup === this.#lastGroup;
+    for (const flushable of dirty) flushable.flush(this.#lastGroup, isOnDisk);
     if (commits) this.#commit();
     else if (this.#holders.length > 0) this.#releaseIfIdle();
   }

@@ -278,7 +278,8 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
     // @see MQTT 5.0 [MQTT-3.2.2-20]
     if (connack(false).length > connection.writer.packetBytesMax) properties = without;
   }
-  if (connack(false).length > connection.writer.packetBytesMax) {
+  const forNewSession = connack(false);
+  if (forNewSession.length > connection.writer.packetBytesMax) {
     // There is no shorter way to say it, and nothing else may be said before it. @see MQTT 5.0 [MQTT-3.1.2-24], [MQTT-3.14.0-1]
     core.audit("connect-refused", connection, "CONNACK is larger than the client's Maximum Packet Size");
     connection.close(false);
@@ -303,7 +304,7 @@ function accept(attempt: Attempt, accepted: Accepted, authenticationData: Uint8A
   // What CONNACK says of the session must be on disk, also when an earlier attempt, whose CONNACK was never sent,
   // forgot the session; and the will. Where nothing waits for the disk this costs nothing.
   connection.hold();
-  connection.send(connack(present));
+  connection.send(present ? connack(true) : forNewSession);
   const opening = present ? "session resumed" : "new session";
   core.audit("connected", connection, by === undefined ? opening : `${opening}, by ${by}`);
   session.outbox.resume();

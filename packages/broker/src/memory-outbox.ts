@@ -4,6 +4,8 @@ import type { AckResult, Outbox } from "./outbox.ts";
 import { InFlight, PacketWindow } from "./packet-window.ts";
 import type { Session } from "./session.ts";
 
+const nothing: readonly Delivery[] = [];
+
 /** The outbox of a session that ends with its connection. */
 export class MemoryOutbox implements Outbox {
   readonly #context: BrokerContext;
@@ -68,6 +70,7 @@ export class MemoryOutbox implements Outbox {
   }
 
   clear(): readonly Delivery[] {
+    if (this.#waiting.length === 0 && this.#window.count === 0) return nothing;
     const rest = [...(this.#shared?.values() ?? [])];
     for (const delivery of this.#waiting.slice(this.#head))
       if (delivery.group !== undefined) rest.push(delivery);

@@ -124,9 +124,10 @@ export class Outbound implements Flushable {
     for (const segment of this.#takeUnwritten()) this.#giveBack(segment);
   }
 
-  flush(group: number): void {
+  flush(group: number, isOnDisk: boolean): void {
     this.#queued = false;
     if (this.#closed) return;
+    if (isOnDisk) this.#hold = false;
     const { chunk } = this;
     if (chunk !== undefined && this.#segments === undefined && !this.#hold && this.#held === undefined) {
       // Nearly always there is one chunk, and nothing to wait for.

@@ -33,6 +33,8 @@ export class Usage {
   }
 }
 
+const unlimited: readonly SharedRates[] = [];
+
 /** What all identities and roles use, as far as somebody may limit it. */
 export class Usages {
   readonly #byIdentity = new Map<string, Usage>();
@@ -61,8 +63,9 @@ export class Usages {
   }
 
   /** The rates that hold for a client, as its permissions have them now: its identity's, and those of its roles. */
-  ratesOf(usage: Usage, limits: PermissionLimits, nowMs: number): SharedRates[] {
+  ratesOf(usage: Usage, limits: PermissionLimits, nowMs: number): readonly SharedRates[] {
     usage.rates.limit(limits.messagesPerSecondMax, limits.bytesPerSecondMax);
+    if (limits.together.length === 0) return usage.rates.isLimited ? [usage.rates] : unlimited;
     const ofRoles = limits.together.map(({ role, messagesPerSecondMax, bytesPerSecondMax }) => {
       let rates = this.#byRole.get(role);
       if (rates === undefined) {

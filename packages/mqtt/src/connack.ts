@@ -31,16 +31,21 @@ export function decodeConnack(
   return finish(cursor, { sessionPresent, reasonCode, properties });
 }
 
+/** The first byte: CONNACK has no flags. */
+const connackByte = PacketType.connack << 4;
+
 /**
  * Encodes a CONNACK. In MQTT 3 the reason code becomes a return code and properties are left out; a CONNACK that
  * refuses, and every one of MQTT 3.1, says that no session is present.
  * @see MQTT 5.0 §3.2 [MQTT-3.2.2-6]
  */
 export function encodeConnack(version: ProtocolVersion, packet: ConnackPacket): Buffer {
-  const writer = createPacketWriter();
   const sessionPresent = packet.sessionPresent && packet.reasonCode === 0 && version !== 3;
+  if (version !== 5)
+    return Buffer.from([connackByte, 2, sessionPresent ? 1 : 0, connackReturnCode(packet.reasonCode)]);
+  const writer = createPacketWriter();
   writeByte(writer, sessionPresent ? 1 : 0, "acknowledge flags");
-  writeByte(writer, version === 5 ? packet.reasonCode : connackReturnCode(packet.reasonCode), "reason code");
-  if (version === 5) writeProperties(writer, packet.properties, PacketType.connack);
+  writeByte(writer, packet.reasonCode, "reason code");
+  writeProperties(writer, packet.properties, PacketType.connack);
   return finishPacket(PacketType.connack, 0, writer);
 }

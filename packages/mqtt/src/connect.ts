@@ -1,5 +1,5 @@
 import { type Cursor, createCursor, fail, finish } from "./cursor.ts";
-import { readBinary, readByte, readString, readTwoBytes } from "./cursor.ts";
+import { readBinary, readByte, readLatin1, readString, readTwoBytes } from "./cursor.ts";
 import { type Malformed, malformed, protocolError } from "./malformed.ts";
 import { type ConnectPacket, noProperties, PacketType, type ProtocolVersion, type Will } from "./packets.ts";
 import {
@@ -64,9 +64,8 @@ export function decodeConnect(bytes: Buffer, start: number, end: number): Decode
 type ProtocolName = "MQTT" | "MQIsdp";
 
 function readProtocolName(cursor: Cursor): ProtocolName | undefined {
-  const name = readBinary(cursor, "protocol name");
+  const text = readLatin1(cursor, "protocol name");
   if (cursor.failure !== undefined) return undefined;
-  const text = Buffer.from(name).toString("latin1");
   if (text === "MQTT" || text === "MQIsdp") return text;
   fail(cursor, {
     kind: "malformed",

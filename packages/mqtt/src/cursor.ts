@@ -101,6 +101,12 @@ export function readBinary(cursor: Cursor, field: string): Uint8Array {
   return start === -1 ? noBytes : new Uint8Array(cursor.bytes.subarray(start, cursor.offset));
 }
 
+/** Bytes as the characters of the same numbers: for text that is ASCII or wrong; "" on failure. */
+export function readLatin1(cursor: Cursor, field: string): string {
+  const start = passBinary(cursor, field);
+  return start === -1 ? "" : cursor.bytes.toString("latin1", start, cursor.offset);
+}
+
 /** A UTF-8 string, or "" on failure. @see MQTT 5.0 §1.5.4 */
 export function readString(cursor: Cursor, field: string): string {
   const start = passBinary(cursor, field);

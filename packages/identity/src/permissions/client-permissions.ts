@@ -91,10 +91,7 @@ export class ClientPermissions {
 
   /** Whether the client may have a session that outlives its connection. */
   get mayPersist(): boolean {
-    return (
-      this.sessionRules.some(({ effect }) => effect === "allow") &&
-      !this.sessionRules.some(({ effect }) => effect === "deny")
-    );
+    return this.#shared.mayPersist;
   }
 
   /** The rights on one topic, as bits of `TopicRight`. */
@@ -157,6 +154,7 @@ interface OfRoles {
   readonly roles: readonly Role[];
   readonly limits: ClientLimits;
   readonly sessionRules: readonly SessionRule[];
+  readonly mayPersist: boolean;
   /** Some rules say something else for each client. */
   readonly hasOpenRules: boolean;
   /** Of the rules that say the same for all. */
@@ -181,10 +179,14 @@ function ofRoles(policy: Policy, names: readonly string[]): OfRoles {
   if (found !== undefined) return found;
   const roles = names.flatMap((name) => policy.roles.get(name) ?? []);
   const { allow, deny } = byEffect(roles.flatMap(({ fixed }) => fixed));
+  const sessionRules = roles.flatMap(({ persistentSession }) => persistentSession);
   const made = {
     roles,
     limits: limitsOf(roles),
-    sessionRules: roles.flatMap(({ persistentSession }) => persistentSession),
+    sessionRules,
+    mayPersist:
+      sessionRules.some(({ effect }) => effect === "allow") &&
+      !sessionRules.some(({ effect }) => effect === "deny"),
     hasOpenRules: roles.some(({ open }) => open.length > 0),
     allowed: [new RightsIndex(allow)],
     denied: [new RightsIndex(deny)],
