@@ -59,6 +59,19 @@ describe("a delivery", () => {
     assert.notEqual(shared.payload.buffer, part.bytes.buffer);
   });
 
+  it("does not hold memory for a small part of it: limits count the payload, not what came around it", () => {
+    const memory = new PacketMemories().take(327_680);
+    const message = messageOf(memory.bytes.fill("y").subarray(310_000, 320_000), memory);
+    const delivery = new Delivery(message, 0, false);
+    const first = packetOf(delivery);
+    assert.deepEqual(
+      [delivery.encoded(4).payload, delivery.encoded(4).memory, delivery.encoded(5).memory],
+      [undefined, undefined, undefined],
+    );
+    memory.bytes.fill("z");
+    assert.deepEqual(packetOf(delivery), first);
+  });
+
   it("copies what is in memory that cannot be held, whatever its size", () => {
     const read = Buffer.alloc(60_000, "y");
     const message = messageOf(read);

@@ -54,16 +54,19 @@ export class Message implements StoredMessage {
 
   /** The payload is large, and in memory that stays for as long as it takes to send it. */
   get passesByReference(): boolean {
-    return this.payload.length > copiedBytesMax && (!this.#borrowed || this.memory !== undefined);
+    return this.payload.length > copiedBytesMax && (!this.#borrowed || this.#fillsMemory);
+  }
+
+  /** There is memory to be held, and little more of it than the payload counts for: limits are about what is counted. */
+  get #fillsMemory(): boolean {
+    return this.memory !== undefined && this.payload.length * 2 > this.memory.bytes.length;
   }
 
   /** Copies the payload out of the memory it came in, or keeps that where it is little more than it counts for. */
   detach(): void {
     if (!this.#borrowed) return;
-    const { memory, payload } = this;
-    if (memory !== undefined && payload.length > copiedBytesMax && payload.length * 2 > memory.bytes.length)
-      memory.keep();
-    else this.payload = Buffer.from(payload);
+    if (this.passesByReference) this.memory?.keep();
+    else this.payload = Buffer.from(this.payload);
     this.#borrowed = false;
     this.memory = undefined;
   }
