@@ -1,3 +1,5 @@
+import { memoryOver } from "./memory-over.ts";
+
 /** Sizes of chunks, and how many of each are kept: 9 MB in all. Small ones are many, one for each connection that says something in a turn. */
 const classes = [
   { bytes: 1_024, keptMax: 2_048 },
@@ -21,6 +23,7 @@ export class ChunkPool {
   }
 
   give(chunk: Buffer): void {
+    if (memoryOver.hasSubscribers) memoryOver.publish(chunk);
     const index = classOf(chunk.length);
     const free = this.#free[index];
     const of = classes[index];

@@ -1,6 +1,7 @@
 import type { ProtocolVersion } from "@postern/mqtt/packets";
 import { createFrame, FrameResult, readFrame, type Frame } from "@postern/mqtt/frame";
 
+import { memoryOver } from "./memory-over.ts";
 import { packetMemories, type PacketMemory } from "./packet-memory.ts";
 
 /** What the reader of a connection decides after each packet. */
@@ -61,6 +62,7 @@ export class Inbound {
   /** The bytes are looked at during the call only. */
   take(bytes: Buffer): void {
     this.#take(bytes, false);
+    if (memoryOver.hasSubscribers) memoryOver.publish(bytes);
   }
 
   #take(bytes: Buffer, owned: boolean): void {

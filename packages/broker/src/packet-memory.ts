@@ -1,3 +1,7 @@
+import assert from "node:assert/strict";
+
+import { memoryOver } from "./memory-over.ts";
+
 /** Sizes of memory: with room for a payload of a power of two and what a packet has around it. */
 const sizeMin = 80;
 const sizesCount = 15;
@@ -27,11 +31,13 @@ export class PacketMemory {
   }
 
   hold(): void {
+    assert(this.#holders > 0 || this.#isKept, "memory is held that was given back");
     this.#holders += 1;
   }
 
   /** Each who holds it calls this once, and does not look at the bytes any more. */
   release(): void {
+    assert(this.#holders > 0, "memory is given back twice");
     this.#holders -= 1;
     if (this.#holders === 0 && !this.#isKept) this.#pool.give(this.bytes);
   }
@@ -59,6 +65,7 @@ export class PacketMemories implements MemoryPool {
   }
 
   give(bytes: Buffer): void {
+    if (memoryOver.hasSubscribers) memoryOver.publish(bytes);
     const { length, buffer } = bytes;
     const free = this.#free[indexOf(length)];
     if (free !== undefined && free.length < keptCountMax && this.#keptBytes + length <= keptBytesMax) {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { readDirectly } from "./direct-reads.ts";
 
@@ -100,6 +103,27 @@ describe("direct reads", () => {
     client.on("data", answered.onBytes);
     await answered.has(6);
     assert.equal(answered.text, "answer");
+  });
+
+  it("are not tried with a runtime that nobody has looked at, which carries large messages as well", async () => {
+    const other = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "25.0.0" } })`;
+    const args = ["--test-reporter=tap", `--import=data:text/javascript,${encodeURIComponent(other)}`];
+    const directReads = new URL("direct-reads.ts", import.meta.url).href;
+    const script = `
+      import { connect, createServer } from "node:net";
+      import { readDirectly } from "${directReads}";
+      const server = createServer((socket) => {
+        process.stdout.write(\`read directly: \${readDirectly(socket, () => {})}\\n\`);
+        process.exit();
+      }).listen(0, "127.0.0.1", () => connect(server.address().port, "127.0.0.1"));`;
+    const run = promisify(execFile);
+    const asked = await run(process.execPath, [...args.slice(1), "--input-type=module", "--eval", script]);
+    assert.equal(asked.stdout, "read directly: false\n");
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+    const messages = fileURLToPath(new URL("../../test/large-messages.test.ts", import.meta.url));
+    const { stdout } = await run(process.execPath, [...args, messages], { env });
+    assert.match(stdout, /^# fail 0$/m);
+    assert.match(stdout, /^# pass 3$/m);
   });
 
   it("are not to be had of a socket that has read already, whose bytes come as they always do", async () => {

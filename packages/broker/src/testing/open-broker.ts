@@ -15,6 +15,9 @@ import type {
   Permissions,
   PermissionsRequest,
 } from "../ports.ts";
+import { poisonReusedMemory } from "./poison.ts";
+
+poisonReusedMemory();
 
 /** All tests of the broker can be run with several threads. */
 const workersOfTests = Number(process.env["POSTERN_TEST_WORKERS"] ?? "1");

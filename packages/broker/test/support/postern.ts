@@ -79,7 +79,12 @@ metrics:
 `,
   );
   const args = [executable, "up", "--config", config, "--data", join(directory, "data")];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  // It overwrites memory that it uses again, so that a view that was kept too long is found out.
+  const NODE_OPTIONS = `--import=${new URL("../../src/testing/preload-poison.ts", import.meta.url).href}`;
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, NODE_OPTIONS },
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output += text));

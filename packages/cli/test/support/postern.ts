@@ -49,8 +49,16 @@ export function preloaded(module: string, env: Readonly<Record<string, string>>)
 /** All tests can be run with servers of several threads: see CONTRIBUTING.md. */
 const workersOption =
   process.env["POSTERN_TEST_WORKERS"] === undefined
-    ? ""
-    : `--import=${fileURLToPath(new URL("preload-workers.ts", import.meta.url))} `;
+    ? []
+    : [`--import=${fileURLToPath(new URL("preload-workers.ts", import.meta.url))}`];
+
+/** What all servers of tests load first, where their runtime reads the sources. */
+function optionsOf(args: readonly string[], given: string): string {
+  // Overwrites memory that is used again as soon as it may be: a view that was kept too long is found out by whatever test comes upon it.
+  const poison =
+    args[0] === "up" ? [`--import=${import.meta.resolve("@postern/broker/testing/preload-poison")}`] : [];
+  return [...workersOption, ...poison, given].join(" ").trim();
+}
 
 /** A real `postern` process; killed at the end of the scope if it still runs. */
 export class PosternProcess implements AsyncDisposable {
@@ -66,13 +74,14 @@ export class PosternProcess implements AsyncDisposable {
     const own = Object.entries(process.env).filter(
       ([name]) => !name.startsWith("npm_") && name !== "NODE_TEST_CONTEXT",
     );
+    const nodeOptions = env["NODE_OPTIONS"] ?? process.env["NODE_OPTIONS"] ?? "";
     this.child = spawn(runtime, [...(script ? [bin] : []), ...args], {
       stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
       env: {
         ...Object.fromEntries(own),
         NODE_COMPILE_CACHE: compileCache,
         ...env,
-        NODE_OPTIONS: `${runtime === process.execPath ? workersOption : ""}${env["NODE_OPTIONS"] ?? process.env["NODE_OPTIONS"] ?? ""}`,
+        NODE_OPTIONS: runtime === process.execPath ? optionsOf(args, nodeOptions) : nodeOptions,
       },
       ...(cwd === undefined ? {} : { cwd }),
       ...(uid === undefined ? {} : { uid, gid: uid }),

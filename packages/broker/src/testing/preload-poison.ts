@@ -1,0 +1,4 @@
+// For servers of tests that are processes of their own. Loaded with --import.
+import { poisonReusedMemory } from "./poison.ts";
+
+poisonReusedMemory();
