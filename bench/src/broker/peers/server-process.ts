@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
-const startMs = 120_000;
-const stopMs = 10_000;
+const startMs = 600_000;
+const stopMs = 60_000;
 
 /** A server under test: gone, with all its processes, when the scope ends. */
 export class ServerProcess implements AsyncDisposable {
