@@ -68,6 +68,7 @@ export function growthSection({ machine, curves }: GrowthReport): string {
     "All figures: [growth.json](benchmarks/growth.json).",
     "",
     `From the second point to the last a cost is called **flat** up to ${flatFactor} times as much, **logarithmic at the most** when it grows no more than ${logarithmFactor} times as the logarithm of the count does, and otherwise it **grows**.`,
+    "The first point is left out: what a server takes once is shared by few there. So are the figures of a start with few of anything, which the difference of two starts, a tenth of a second, is most of.",
     "A flat cost is a horizontal line here; one that grows as the count does climbs as fast as it goes to the right:",
     "",
     "![Costs along the curves, both axes logarithmic](benchmarks/growth.svg)",
