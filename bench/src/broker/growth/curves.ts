@@ -118,7 +118,7 @@ export const growths: readonly Growth[] = [
     },
   },
   {
-    key: "devices",
+    key: "registry",
     name: "Devices in the registry, at the start",
     of: "devices",
     counts: [100, 1_000, 10_000],
