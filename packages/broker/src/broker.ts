@@ -207,6 +207,8 @@ export class Broker {
       accept,
       log,
       audit,
+      acceptedCount: () => this.#context.stats.connectionsAccepted,
+      connectionCount: () => this.#context.connectionCount,
     });
   }
 

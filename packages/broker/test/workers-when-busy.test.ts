@@ -65,7 +65,7 @@ describe("threads that start when they are needed", () => {
   it("carry new connections beside those that are there, on every listener", async () => {
     const opened = start(2);
     const first = await opened.listen();
-    const early = await clients(first.port, "early", 4);
+    const early = await clients(first.port, "early", 8);
     await busyUntil(opened, 2);
     const second = await opened.listen();
     for (const { port, name } of [first, second]) {
@@ -74,15 +74,15 @@ describe("threads that start when they are needed", () => {
       assert.ok(reader !== undefined);
       await receives(reader, [...early, ...late]);
     }
-    assert.equal(first.connectionCount, 28);
+    assert.equal(first.connectionCount, 32);
     assert.equal(second.connectionCount, 24);
-    assert.equal(opened.broker.snapshot().connections, 52);
+    assert.equal(opened.broker.snapshot().connections, 56);
   });
 
   it("end with the server, also while one is being started", async () => {
     const opened = start(3);
     const { port } = await opened.listen();
-    await client(port, "client");
+    await clients(port, "client", 8);
     await busyUntil(opened, 2);
     await opened.broker.close();
     await assert.rejects(client(port, "too late"));

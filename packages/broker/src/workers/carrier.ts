@@ -36,6 +36,10 @@ export interface CarrierHost {
   readonly accept: Accept;
   readonly log: Log;
   readonly audit: AuditLog;
+  /** Connections that there were since the start. */
+  readonly acceptedCount: () => number;
+  /** Connections that there are. */
+  readonly connectionCount: () => number;
 }
 
 /** A listener of the other thread. */

@@ -20,6 +20,8 @@ import { turns } from "./turns.ts";
 const lookMs = 500;
 /** A thread is busy that had something to do in so much of this time: with more, those wait for each other who could be served at once. */
 const busyShare = 0.6;
+/** For fewer connections than these, those that are and those that came since the last look, no thread is started: a server that starts is busy too. */
+const connectionsMin = 8;
 
 /** Whether other threads can carry the connections of a listener: what they would have to ask for in the middle of a handshake stays here. */
 function canBeCarried({ kind, psk, resumption }: ListenerOptions): boolean {
@@ -45,6 +47,8 @@ export class Carriers {
   readonly #carrierHost: CarrierHost;
   readonly #listeners = new Map<number, SharedListener>();
   #lastListener = 0;
+  /** Connections that had come when it was looked last. */
+  #accepted = 0;
   readonly #watch: NodeJS.Timeout | undefined;
   #starting: Promise<void> | undefined = undefined;
 
@@ -127,7 +131,11 @@ export class Carriers {
   #look(): void {
     // All are asked, so that each tells of the same time.
     const shares = [...this.#shares.values()].map((share) => share.next());
-    if (this.#starting !== undefined || shares.some((share) => share < busyShare)) return;
+    const accepted = this.#carrierHost.acceptedCount();
+    const connections = this.#carrierHost.connectionCount() + accepted - this.#accepted;
+    this.#accepted = accepted;
+    if (this.#starting !== undefined || connections < connectionsMin) return;
+    if (shares.some((share) => share < busyShare)) return;
     this.#starting = this.#start().finally(() => (this.#starting = undefined));
     if (this.#carriers.length >= this.#countMax) this.stopStarting();
   }
