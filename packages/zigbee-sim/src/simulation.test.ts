@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
+import { ApsCommandId } from "@postern/zigbee/aps/aps-command";
+import { encodeSkke } from "@postern/zigbee/aps/encode-aps-command";
+import { encodeApsCommandHeader } from "@postern/zigbee/aps/encode-aps-frame";
+import { eui64At } from "@postern/zigbee/eui64";
+import { encodeNwkHeader } from "@postern/zigbee/nwk/encode-nwk-frame";
+import { NwkFrameType } from "@postern/zigbee/nwk/nwk-frame";
+import { joined } from "@postern/zigbee/security/mmo-hash";
+
 import { measuredRun } from "./measurements.ts";
 import { batteryDays } from "./radio/energy.ts";
 import { recordingPcap } from "./recording.ts";
@@ -117,6 +125,39 @@ describe("a simulated network", () => {
       assert.ok(delivery > 0.97, `delivery ${delivery}`);
     });
   }
+
+  it("has routers pass on key establishment of children that join, and of nobody else", () => {
+    const tree = scenario("tree", { seconds: 60 });
+    const security = { ...tree.security, linkKeys: "none", masterKeys: true, issuesLinkKeys: false } as const;
+    const recordings = [undefined, "stranger", "member"].map((who) => {
+      const simulation = new Simulation({ ...tree, security }, 1);
+      simulation.run(50);
+      const router = simulation.devices.find(({ isRouter, place, nwk }) => {
+        return isRouter && place.short !== 0 && nwk.children.size > 0;
+      });
+      const [child] = router?.nwk.children.values() ?? [];
+      assert.ok(router !== undefined && child?.proved === true);
+      const responder = who === "member" ? child.address : eui64At(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), 0);
+      const initiator = simulation.coordinator.address;
+      const command = encodeSkke(ApsCommandId.skke2, { initiator, responder }, new Uint8Array(16));
+      const header = encodeNwkHeader({
+        frameType: NwkFrameType.data,
+        destination: router.place.short,
+        source: child.short,
+        radius: 1,
+        sequence: 7,
+        security: false,
+        discoverRoute: false,
+      });
+      const bytes = joined(header, encodeApsCommandHeader(1, false), command);
+      const at = { start: 0, end: bytes.length, source: child.short, rssi: -50 };
+      if (who !== undefined) router.nwk.receive(bytes, at);
+      simulation.run(60);
+      return recordingPcap(simulation.frames);
+    });
+    assert.deepEqual(recordings[1], recordings[0]);
+    assert.deepEqual(recordings[2], recordings[0]);
+  });
 
   for (const name of ["star", "mesh"]) {
     it(`establishes link keys by certificates (CBKE) in a ${name}, and uses them`, () => {
