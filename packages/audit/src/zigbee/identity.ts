@@ -22,8 +22,15 @@ export class IdentityDetector implements Detector {
   /** By key as well: two networks may have one PAN id, and a coordinator of the same address each. */
   readonly #speakers = new Map<ZigbeeKey, Map<number, Speaker>>();
 
+  readonly #devices = new Set<Eui64>();
+
   constructor(context: AuditContext) {
     this.#context = context;
+  }
+
+  /** Whether that device has spoken with a network key that is known. */
+  hasSpoken(device: Eui64): boolean {
+    return this.#devices.has(device);
   }
 
   /** Whether somebody with a network key has spoken under that address. */
@@ -40,6 +47,7 @@ export class IdentityDetector implements Detector {
     let speakers = this.#speakers.get(nwkKey);
     if (speakers === undefined) this.#speakers.set(nwkKey, (speakers = new Map()));
     const speaker = speakers.get(at);
+    if (speaker?.now !== source && this.#devices.size < addressesMax) this.#devices.add(source);
     if (speaker === undefined) {
       setBounded(speakers, at, { now: source, before: undefined }, addressesMax);
       return;

@@ -24,11 +24,13 @@ const lurkingMin = 3;
 const lurkingUs = 50_000;
 const lurkingWindowUs = 300_000_000;
 const devicesMax = 10_000;
+/** Of a message in several parts, one that is not the first. @see Zigbee §2.2.5.1.8 */
+const laterPart = 2;
 
 /** Looks at whether and how frames are protected. @see thesis 6.5, 6.6; Zigbee §4.3 */
 export class ProtectionDetector implements Detector {
   readonly #context: AuditContext;
-  readonly #identities: Pick<IdentityDetector, "isMember">;
+  readonly #identities: Pick<IdentityDetector, "isMember" | "hasSpoken">;
   readonly #levels = new Set<string>();
   readonly #rejected = new Map<string, SlidingWindow<number>>();
   /** When a device asked its parent for frames, by its short address, and what it then had to reject. */
@@ -41,7 +43,7 @@ export class ProtectionDetector implements Detector {
   readonly #wrong = new Map<number, number>();
 
   /** `identities`: knows who has spoken with a key before. */
-  constructor(context: AuditContext, identities: Pick<IdentityDetector, "isMember">) {
+  constructor(context: AuditContext, identities: Pick<IdentityDetector, "isMember" | "hasSpoken">) {
     this.#context = context;
     this.#identities = identities;
   }
@@ -154,13 +156,16 @@ export class ProtectionDetector implements Detector {
       });
     }
     if (!facts.hasTimeBase) return;
+    // Who was never heard with the right key may be of another network that has the same PAN id.
+    const isMember = nwk.auxiliary?.source !== undefined && this.#identities.hasSpoken(nwk.auxiliary.source);
+    const confidence = isMember ? "probable" : "possible";
     const target = `device ${destination} in ${networkName(pan)}`;
     const window = this.#rejected.get(target) ?? new SlidingWindow<number>(ghostWindowUs);
     setBounded(this.#rejected, target, window, devicesMax);
     window.add(frame.timeUs, frame.number);
     if (window.size >= ghostFramesMin) {
       this.#context.add("ZB-GHOST", target, dissection, {
-        confidence: "probable",
+        confidence,
         summary: `${window.size} frames within ten seconds that the device must reject`,
         fields,
       });
@@ -179,7 +184,7 @@ export class ProtectionDetector implements Detector {
     // What comes at any time hits the moment after a poll now and then.
     if (size < lurkingMin || 2 * size < lurk.all.size) return;
     this.#context.add("ZB-GHOST", target, dissection, {
-      confidence: "probable",
+      confidence,
       summary: `${size} times within five minutes the device asked for frames and got one that it must reject`,
       fields,
     });
@@ -195,6 +200,8 @@ export function applicationFields({
 }: Dissection): Record<string, string | undefined> {
   if (aps === undefined || apsPayload === undefined) return {};
   const profile = hex16(Math.max(0, aps.profile));
+  // The header of a message stands in its first part only.
+  if (aps.fragmentation === laterPart) return { profile };
   if (aps.profile === zdpProfile) return { profile, command: `ZDP ${zdpName(aps.cluster)}` };
   const zcl = decodeZclFrame(apsPayload, apsPayloadStart, apsPayloadEnd);
   return { profile, command: zcl.stopped === undefined ? zclCommandName(aps.cluster, zcl) : undefined };

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { type CapturedFrame } from "@postern/zigbee/capture/captured-frame";
 import * as build from "@postern/zigbee/testing";
 
-import { addressOf, audited, data, found } from "../testing/network.ts";
+import { addressOf, audited, data, found, pan } from "../testing/network.ts";
 
 /** Frames of the device, one after the other. */
 function frames(count: number, stepUs = 100_000): CapturedFrame[] {
@@ -20,6 +20,14 @@ function numbered(captured: readonly CapturedFrame[]): CapturedFrame[] {
 
 function later(captured: readonly CapturedFrame[], us: number): CapturedFrame[] {
   return captured.map((frame) => ({ ...frame, timeUs: frame.timeUs + us }));
+}
+
+/** An application message without protection. */
+function plain(payload: Uint8Array): Uint8Array {
+  return build.macData(
+    { pan, destination: 0, source: 0x970b, macSequence: 1 },
+    build.nwkFrame({ destination: 0, source: 0x970b }, payload),
+  );
 }
 
 /** Frames of four routers in turn. */
@@ -54,6 +62,19 @@ describe("the audit of a recording that is not as it could be", () => {
       (await audited(whole)).findings.map(({ id, frameCount }) => [id, frameCount]),
       [["ZB-REPLAY", 40]],
       "the whole recording, played back a minute later",
+    );
+  });
+
+  it("reads no command out of a part of a message that is not its first", async () => {
+    const part = Uint8Array.of(0x80, 1, 6, 0, 4, 1, 1, 9, 2, 1, 1, 5, 2);
+    const { findings } = await audited(build.captured([data(), plain(build.apsData()), plain(part)]));
+    const [finding] = findings;
+    assert.deepEqual(
+      finding?.evidence.map(({ frame, fields }) => [frame, fields["command"]]),
+      [
+        [2, "On/Off: toggle"],
+        [3, undefined],
+      ],
     );
   });
 

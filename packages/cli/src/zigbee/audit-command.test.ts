@@ -51,6 +51,14 @@ describe("postern zigbee audit", () => {
     assert.ok(!out.includes(build.hex(key)));
   });
 
+  it("shows control characters in the name of a file, and says where an inventory is wrong", async () => {
+    const { out } = await audit([file("a\u001b[31m.pcap", capture)]);
+    assert.match(out, /^a\\x1b\[31m\.pcap: 4 frames/);
+    writeFileSync(join(folder, "inventory.json"), '{ "device": [] }');
+    const { err } = await audit(["a.pcap", "--inventory", "inventory.json"]);
+    assert.match(err, /^postern: inventory\.json: Unrecognized key: "device"\n$/);
+  });
+
   it("reads keys as Wireshark keeps them, and as many as a building needs", async () => {
     const frames = file("keys.pcap", build.pcapFile(secured));
     const reversed = build.hex(key.toReversed()).replaceAll(/(..)(?!$)/g, "$1:");

@@ -5,6 +5,7 @@ import { comparedWith, parseBaseline } from "@postern/audit/baseline";
 import { isAtLeast, severities, type Severity } from "@postern/audit/finding";
 import { auditZigbee } from "@postern/audit/zigbee/audit";
 import { errorText } from "@postern/core/errors";
+import { visible } from "@postern/device/visible";
 import type { CbkeSecrets } from "@postern/zigbee/key-establishment/cbke-harvester";
 
 import type { CommandContext } from "../context.ts";
@@ -81,10 +82,10 @@ export async function auditCommand(
     context.stdout.write(await formattedReport(report, format, { file: name, problem }));
     if (problem !== undefined) {
       const kept = report.frames > 0 ? ` (the report is of the ${report.frames} frames before)` : "";
-      context.stderr.write(`postern: ${name}: ${problem.reason}${kept}\n`);
+      context.stderr.write(`postern: ${visible(name)}: ${problem.reason}${kept}\n`);
       context.exitCode = ExitCode.usage;
     } else if (report.hasWrongKeys) {
-      context.stderr.write(`postern: ${name}: ${wrongKeysText}\n`);
+      context.stderr.write(`postern: ${visible(name)}: ${wrongKeysText}\n`);
       context.exitCode = ExitCode.usage;
     } else if (
       failOn !== undefined &&

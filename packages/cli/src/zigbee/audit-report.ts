@@ -1,6 +1,8 @@
 import type { AuditReport } from "@postern/audit/zigbee/audit";
 import type { CaptureProblem } from "@postern/zigbee/capture/captured-frame";
 
+import { visible } from "@postern/device/visible";
+
 import { version } from "../version.ts";
 
 /** The forms in which a report can be had. */
@@ -18,7 +20,7 @@ export async function formattedReport(
   switch (format) {
     case "text": {
       const { auditText } = await import("@postern/audit/zigbee/report-text");
-      return report.frames > 0 || problem === undefined ? auditText(report, file) : "";
+      return report.frames > 0 || problem === undefined ? auditText(report, visible(file)) : "";
     }
     case "json": {
       const { auditJson } = await import("@postern/audit/zigbee/report-json");

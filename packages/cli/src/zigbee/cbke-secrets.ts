@@ -5,6 +5,7 @@ import { type CbkeSecrets, suiteOfCertificate } from "@postern/zigbee/key-establ
 import { z } from "zod";
 
 import { UsageError } from "../errors.ts";
+import { fileIssue } from "./file-issue.ts";
 
 const hex = z
   .string()
@@ -54,6 +55,5 @@ export function loadCbkeSecrets(file: string, name: string): readonly CbkeSecret
   }
   const parsed = secretsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new UsageError(`${name}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+  throw new UsageError(fileIssue(name, parsed.error));
 }

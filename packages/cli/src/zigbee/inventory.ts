@@ -6,6 +6,7 @@ import { type Eui64, parseEui64 } from "@postern/zigbee/eui64";
 import { z } from "zod";
 
 import { UsageError } from "../errors.ts";
+import { fileIssue } from "./file-issue.ts";
 
 const address = z.string().transform((text, context): Eui64 => {
   const parsed = parseEui64(text);
@@ -36,8 +37,7 @@ export function loadInventory(file: string, name: string): Expectations {
   }
   const parsed = inventorySchema.safeParse(value);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new UsageError(`${name}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+    throw new UsageError(fileIssue(name, parsed.error));
   }
   const { networks, devices, networkKeys } = parsed.data;
   return {

@@ -8,6 +8,7 @@ import { type Eui64, eui64At, parseEui64 } from "@postern/zigbee/eui64";
 import { z } from "zod";
 
 import { UsageError } from "../errors.ts";
+import { fileIssue } from "./file-issue.ts";
 
 const address = z.string().transform((text, context): Eui64 => {
   const parsed = parseEui64(text);
@@ -118,8 +119,7 @@ export function loadScenario(name: string, cwd: string): Scenario {
   }
   const parsed = scenarioSchema.safeParse(value);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new UsageError(`${name}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+    throw new UsageError(fileIssue(name, parsed.error));
   }
   const { base, nodes, stack, security, ...rest } = parsed.data;
   const from = scenarios[base];

@@ -1,3 +1,4 @@
+import { visible } from "@postern/device/visible";
 import { measuredRun } from "@postern/zigbee-sim/measurements";
 import { recordingPcap, recordingPcapng, wiresharkKeys } from "@postern/zigbee-sim/recording";
 import { simulationHtml } from "@postern/zigbee-sim/report-html";
@@ -42,7 +43,7 @@ export function simCommand(name: string, options: SimCommandOptions, context: Co
     const { name: scenario } = simulation.scenario;
     context.stdout.write(`${JSON.stringify({ scenario, seed, ...measured }, undefined, 2)}\n`);
   } else {
-    context.stdout.write(simulationText(simulation, measured, seed));
+    context.stdout.write(visible(simulationText(simulation, measured, seed)));
   }
 }
 
