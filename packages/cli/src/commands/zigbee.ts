@@ -109,6 +109,10 @@ export function registerZigbee(program: Command, context: CommandContext): void 
     .command("keyhunt")
     .argument("<file>", "capture of frames that no known key opens")
     .requiredOption("--firmware <file>", "memory dump of a device of that network")
+    .option(
+      "--key-file <file>",
+      "keys that are known, one to a line: a network key, where link keys are looked for",
+    )
     .description("look for the keys of a capture in the memory of a device")
     .option("--level <number>", "security level of NWK and APS frames", "5")
     .option("--show-keys", "print keys instead of their fingerprints")

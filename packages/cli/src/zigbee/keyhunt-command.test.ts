@@ -53,6 +53,30 @@ describe("postern zigbee keyhunt", () => {
     assert.match(shown.out, new RegExp(`"key": "${build.hex(key)}"`));
   });
 
+  it("finds a link key under a network key that is given", async () => {
+    const linkKey = build.unhex("9a8b7c6d5e4f30211203948576675849");
+    const requestKey = build.apsCommand(Uint8Array.of(8, 4), {
+      key: linkKey,
+      source,
+      counter: 9,
+      identifier: 0,
+    });
+    const protection = { key, source, counter: 4 };
+    const frame = build.macData(
+      to,
+      build.nwkFrame({ destination: 0, source: 0x970b, protection }, requestKey),
+    );
+    const under = file("under.pcap", build.pcapFile([frame]));
+    writeFileSync(join(folder, "network.txt"), build.hex(key));
+    const other = dump.slice(2_000);
+    other.set(linkKey, 100);
+    const args = ["keyhunt", under, "--firmware", file("link.bin", other)];
+    assert.equal((await postern(...args)).code, 1);
+    const { code, out } = await postern(...args, "--key-file", "network.txt");
+    assert.equal(code, 0);
+    assert.match(out, /^0x00000064 {2}link key [0-9a-f]{8}, as used: opens 1 of 1 frames tried/);
+  });
+
   it("ends with 1 when the key is not there", async () => {
     const { code, out } = await postern(
       "keyhunt",

@@ -19,6 +19,7 @@ import { wholeNumber } from "./sim-command.ts";
 /** The options of `postern zigbee keyhunt`, as they stand on the command line. */
 export interface KeyhuntCommandOptions {
   readonly firmware: string;
+  readonly keyFile?: string;
   readonly level: string;
   readonly showKeys?: boolean;
   readonly json?: boolean;
@@ -38,7 +39,12 @@ export async function keyhuntCommand(
   if (level === 4) throw new UsageError("--level is 4, at which no frame tells a right key from a wrong one");
   const interruption = context.interruption();
   const hunt = new KeyHunt(level);
-  const keyring = createKeyring({ keys: [], installCodes: [], file: undefined });
+  const { keyFile } = options;
+  const keyring = createKeyring({
+    keys: [],
+    installCodes: [],
+    file: keyFile === undefined ? undefined : resolve(context.cwd, keyFile),
+  });
   await using source = await openCapture(file, context, interruption);
   const { signal } = source;
   const progress = new Progress(context.stderr, source.fileBytes, () => performance.now());
