@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   closeSync,
   fstatSync,
@@ -266,7 +266,7 @@ export class FileAuditLog implements AuditLog, Disposable {
 }
 
 function digest(line: string): string {
-  return createHash("sha256").update(line).digest("hex");
+  return hash("sha256", line, "hex");
 }
 
 /** @throws as `writeSync`, also when only a part could be written. */
