@@ -196,6 +196,10 @@ export class RemoteConnection implements Caller, Transport {
   #close(): void {
     this.#isClosed = true;
     this.#handler?.onClose();
+    // Nobody will say that these are written; they are as far as they ever will be.
+    for (const done of this.#writes.slice(this.#writtenCount)) done();
+    this.#writes.length = 0;
+    this.#writtenCount = 0;
     this.#link.forget(this);
   }
 
