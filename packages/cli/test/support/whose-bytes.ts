@@ -39,7 +39,7 @@ listeners:
   - url: mqtts://127.0.0.1:0
   - url: wss://127.0.0.1:0
 workers: ${workers}
-limits: { connectBytesMax: 65536 }
+limits: { connectBytesMax: 65536, takeOversPerMinuteMax: 0 }
 metrics: { url: off }
 est: { url: off }
 `;
