@@ -10,7 +10,7 @@ import { readTextIfThere, replacePrivateFile } from "../files.ts";
 /** By when there is a newer one: whoever cannot reach us for a day refuses. */
 const nextUpdateMs = 24 * 3_600_000;
 const reissueMs = 3_600_000;
-/** Making it must not take more than a part of the time. */
+/** Making it must not take more than a part of the time. The disk's does not count: each change is written once at the most. */
 const restFactor = 10;
 
 export interface CrlPublisherOptions {
@@ -82,10 +82,11 @@ export class CrlPublisher {
       revocations: revocations(nowMs),
       ...(url === undefined ? {} : { url }),
     });
+    const tookMs = clock.monotonicMs() - startedMs;
     replacePrivateFile(path, toPem(crlPemLabel, der));
     this.#current = { der, thisUpdateMs, nextUpdateMs: thisUpdateMs + nextUpdateMs };
     this.#isStale = false;
-    this.#restUntilMs = clock.monotonicMs() + (clock.monotonicMs() - startedMs) * restFactor;
+    this.#restUntilMs = clock.monotonicMs() + tookMs * restFactor;
     return this.#current;
   }
 }
