@@ -105,14 +105,16 @@ export class Keyring {
     "green-power": 1_024,
   };
   readonly #learnt: Record<KeyUse, number> = { network: 0, link: 0, mac: 0, "green-power": 0 };
+  #size = 0;
 
   /** The keys for one use. */
   keys(use: KeyUse): readonly ZigbeeKey[] {
     return this.#keys[use];
   }
 
+  /** Of all keys; asked for each frame. */
   get size(): number {
-    return Object.values(this.#keys).reduce((sum, { length }) => sum + length, 0);
+    return this.#size;
   }
 
   /** The key with these bytes, for that use. */
@@ -126,6 +128,7 @@ export class Keyring {
     if (this.find(bytes, use) !== undefined || keys.length >= Keyring.keysMax) return false;
     if (isLearnt(origin) && ++this.#learnt[use] > Keyring.learntMax[use]) return false;
     keys.push(new ZigbeeKey(bytes, origin));
+    this.#size += 1;
     return true;
   }
 }
