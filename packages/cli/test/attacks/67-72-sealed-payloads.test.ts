@@ -29,6 +29,8 @@ const keys = [
 /** What does not come ends a test, and with it the processes of others. */
 const timeout = 120_000;
 
+/** What was started by then, also when not all could be. */
+const started = new AsyncDisposableStack();
 let directory: Scratch;
 let server: TestServer;
 let middle: ManInTheMiddle;
@@ -36,9 +38,9 @@ let scratches = 0;
 
 before(async () => {
   startDeviceProcesses(2);
-  directory = scratch();
-  server = await up(configured(directory.path, plainAnonymous));
-  middle = await ManInTheMiddle.start(portOf(server.urls[0]));
+  directory = started.use(scratch());
+  server = started.use(await up(configured(directory.path, plainAnonymous)));
+  middle = started.use(await ManInTheMiddle.start(portOf(server.urls[0])));
 });
 
 afterEach(() => {
@@ -47,9 +49,7 @@ afterEach(() => {
 
 after(async () => {
   await endDeviceProcesses();
-  await middle[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  directory[Symbol.dispose]();
+  await started.disposeAsync();
 });
 
 function newState(): string {

@@ -25,18 +25,20 @@ roles:
 /** What does not come ends a test, and with it the processes of others. */
 const timeout = 120_000;
 
+/** What was started by then, also when not all could be. */
+const started = new AsyncDisposableStack();
 let directory: Scratch;
 let server: TestServer;
 let middle: ManInTheMiddle;
 
 before(async () => {
   startDeviceProcesses(3);
-  directory = scratch();
+  directory = started.use(scratch());
   const args = configured(directory.path, plainAnonymous);
   mkdirSync(join(directory.path, "data"), { mode: 0o700 });
   writeFileSync(join(directory.path, "data", "permissions.yaml"), permissions);
-  server = await up(args);
-  middle = await ManInTheMiddle.start(portOf(server.urls[0]));
+  server = started.use(await up(args));
+  middle = started.use(await ManInTheMiddle.start(portOf(server.urls[0])));
   for (const name of ["authority", "alice", "bob", "carol"]) await writeBundle(name);
   await keys("group", "create", "plant", "--topics", "plant/#");
   const members = ["alice", "bob", "carol"].flatMap((name) => ["--add", bundleOf(name)]);
@@ -49,9 +51,7 @@ afterEach(() => {
 
 after(async () => {
   await endDeviceProcesses();
-  await middle[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  directory[Symbol.dispose]();
+  await started.disposeAsync();
 });
 
 function bundleOf(device: string): string {
