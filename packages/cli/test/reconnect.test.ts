@@ -105,6 +105,34 @@ async function open(port: number, changes: Partial<ConnectSettings> = {}): Promi
   };
 }
 
+/** PUBLISH of "x" to "t", QoS 0. */
+const published = Buffer.of(0x30, 5, 0, 1, 0x74, 0, 0x78);
+
+describe("a server whose PINGRESP is far behind what it says otherwise", () => {
+  it("is stayed with and hears PINGREQ in time, until it says nothing any more (MQTT 5.0 §3.1.2.10)", async () => {
+    let pings = 0;
+    let talking: NodeJS.Timeout | undefined;
+    const talkative: Script[number] = (socket, packet) => {
+      if (isPacket(packet, 1)) {
+        socket.write(connack);
+        talking = setInterval(() => socket.write(published), 50);
+      } else if (isPacket(packet, 12) && ++pings === 4) {
+        clearInterval(talking);
+      }
+    };
+    await using peer = await startScripted([talkative]);
+    await using opened = await open(peer.port, { keepAliveSeconds: 1, reconnect: false });
+    let messages = 0;
+    opened.connection.client.on("message", () => messages++);
+    const failure = await opened.failure;
+    clearInterval(talking);
+    assert.ok(failure instanceof ConnectionError);
+    assert.match(failure.message, /does not answer any more/);
+    assert.ok(pings >= 4, `${pings} PINGREQ`);
+    assert.ok(messages > 0);
+  });
+});
+
 describe("a lost connection", () => {
   it("is made again, waiting longer each time nothing was gained, and given up when nothing ever is", async () => {
     await using peer = await startScripted([closing]);

@@ -18,6 +18,7 @@ import {
 } from "./explain.ts";
 import { toConnectProperties, toWillProperties } from "./mqttjs-properties.ts";
 import type { ConnectSettings } from "./settings.ts";
+import { SignOfLife } from "./sign-of-life.ts";
 import type { Target } from "./target.ts";
 import { openTransport, type Transport } from "./transport.ts";
 
@@ -163,8 +164,12 @@ export class Connection {
       (client) => this.#openStream(client),
       clientOptions(settings, this.#retryMsMin),
     );
+    const signOfLife = new SignOfLife(this.client);
     ports.prepare?.(this.client);
-    this.client.on("packetreceive", (packet) => this.#onPacket(packet));
+    this.client.on("packetreceive", (packet) => {
+      signOfLife.seen(packet);
+      this.#onPacket(packet);
+    });
     this.client.on("error", (error) => this.#onError(error));
     this.client.on("connect", ({ sessionPresent }) => this.#onConnect(sessionPresent));
     this.client.on("close", () => this.#onClose());
