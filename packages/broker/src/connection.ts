@@ -45,7 +45,6 @@ export type ConnectionState = "connecting" | "authenticating" | "connected" | "c
 
 /** One client's network connection, from the first byte to the last. */
 export class Connection implements TransportHandler, PacketReader, Writer {
-  readonly looksAtOnce = true;
   readonly core: Core;
   readonly peer: Peer;
   readonly limits: Limits;

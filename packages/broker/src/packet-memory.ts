@@ -9,9 +9,9 @@ const sizesCount = 15;
 const keptCountMax = 1_024;
 const keptBytesMax = 16_777_216;
 
-/** Where a packet's memory goes when nobody needs it any more. */
-interface MemoryPool {
-  give(bytes: Buffer): void;
+/** Where memory goes when nobody needs it any more. */
+export interface MemoryPool {
+  give(bytes: Buffer<ArrayBuffer>): void;
 }
 
 /**
@@ -20,12 +20,12 @@ interface MemoryPool {
  * nearer: with 64 KB payloads it is several times a second.
  */
 export class PacketMemory {
-  readonly bytes: Buffer;
+  readonly bytes: Buffer<ArrayBuffer>;
   readonly #pool: MemoryPool;
   #holders = 1;
   #isKept = false;
 
-  constructor(bytes: Buffer, pool: MemoryPool) {
+  constructor(bytes: Buffer<ArrayBuffer>, pool: MemoryPool) {
     this.bytes = bytes;
     this.#pool = pool;
   }
@@ -50,7 +50,7 @@ export class PacketMemory {
 
 /** Memory for packets, used again and again. One pool serves all connections of a thread. */
 export class PacketMemories implements MemoryPool {
-  readonly #free: Buffer[][] = Array.from({ length: sizesCount }, () => []);
+  readonly #free: Buffer<ArrayBuffer>[][] = Array.from({ length: sizesCount }, () => []);
   #keptBytes = 0;
 
   /** Memory for at least `bytes`; its content is undefined. */
@@ -64,14 +64,14 @@ export class PacketMemories implements MemoryPool {
     );
   }
 
-  give(bytes: Buffer): void {
+  give(bytes: Buffer<ArrayBuffer>): void {
     if (memoryOver.hasSubscribers) memoryOver.publish(bytes);
     const { length, buffer } = bytes;
     const free = this.#free[indexOf(length)];
     if (free !== undefined && free.length < keptCountMax && this.#keptBytes + length <= keptBytesMax) {
       free.push(bytes);
       this.#keptBytes += length;
-    } else if (buffer instanceof ArrayBuffer) {
+    } else {
       // Freed now, not when the collector comes by.
       buffer.transfer(0);
     }

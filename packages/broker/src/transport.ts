@@ -19,8 +19,7 @@ export interface TransportHandler {
   /** No complete CONNECT has come yet: a transport that gathers bytes itself may gather only `packetBytesMax`. */
   readonly awaitsConnect: boolean;
   readonly packetBytesMax: number;
-  /** It looks at what `onData` brings during the call only, so that there may be something else in this memory afterwards. */
-  readonly looksAtOnce: boolean;
+  /** The bytes are there during the call only: what comes next may come to the same memory. */
   onData(bytes: Buffer): void;
   /** The bytes that the transport holds of something that is not complete grew or shrank. */
   onGathered(bytesMore: number): void;

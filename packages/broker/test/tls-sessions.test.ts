@@ -49,7 +49,6 @@ async function stage(resumption: Resumption, count = 1, own: Partial<ListenerOpt
       return {
         awaitsConnect: true,
         packetBytesMax: 4_096,
-        looksAtOnce: true,
         onData() {},
         onGathered() {},
         onEnd() {},

@@ -9,7 +9,6 @@ import { SocketTransport } from "./socket-transport.ts";
 /** A handler that only tells of the end. */
 function handlerThat(onClose: () => void): TransportHandler {
   return {
-    looksAtOnce: true,
     awaitsConnect: false,
     packetBytesMax: 0,
     onData() {},

@@ -20,7 +20,7 @@ export class SocketTransport implements Transport {
   /** Has the handler told what happens; called once, before anything can have happened. */
   attach(handler: TransportHandler): void {
     const onBytes = (bytes: Buffer): void => handler.onData(bytes);
-    if (!handler.looksAtOnce || !readDirectly(this.#socket, onBytes)) this.#socket.on("data", onBytes);
+    if (!readDirectly(this.#socket, onBytes)) this.#socket.on("data", onBytes);
     this.#socket.on("end", () => handler.onEnd());
     this.#socket.on("close", () => {
       clearTimeout(this.#linger);

@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { Batch, FromCarrier, type Handed, memoryOf, readBatch, ToCarrier } from "./batch.ts";
+import type { PacketMemory } from "../packet-memory.ts";
+import { Batch, FromCarrier, type Handed, memoryOf, readBatch, Returns, ToCarrier } from "./batch.ts";
 
 type Seen = [kind: number, connection: number, value: number, text: string];
 
 /** What is in a batch once it has gone to another thread and come back. */
 function read(handed: Handed): Seen[] {
   const seen: Seen[] = [];
-  readBatch(structuredClone(handed, { transfer: memoryOf(handed) }), (kind, connection, value, bytes) =>
-    seen.push([kind, connection, value, bytes.toString("latin1")]),
+  readBatch(
+    structuredClone(handed, { transfer: memoryOf(handed) }),
+    new Returns(),
+    (kind, connection, value, bytes) => seen.push([kind, connection, value, bytes.toString("latin1")]),
   );
   return seen;
 }
@@ -35,16 +38,14 @@ describe("a batch for another thread", () => {
     assert.ok(batch.isEmpty);
   });
 
-  it("takes a body in once, however many connections get it, and copies none that is its own", () => {
+  it("takes a body in once, however many connections get it", () => {
     const batch = new Batch();
     const shared = Buffer.alloc(10_000, "s");
     for (let connection = 1; connection <= 3; connection += 1)
       batch.addBody(ToCarrier.writeBody, connection, shared);
-    const own = new Uint8Array(9_000).fill(0x6f);
-    batch.addOwnBody(ToCarrier.writeBody, 4, own);
+    batch.addBody(ToCarrier.writeBody, 4, Buffer.alloc(9_000, "o"));
     const handed = batch.take();
     assert.equal(handed.bodies.length, 2);
-    assert.equal(handed.bodies[1], own);
     assert.deepEqual(
       read(handed).map(([, connection, , text]) => [connection, text.length, text[0]]),
       [
@@ -54,8 +55,31 @@ describe("a batch for another thread", () => {
         [4, 9_000, "o"],
       ],
     );
-    // Whoever has handed it over has it no more.
-    assert.equal(own.length, 0);
     assert.equal(shared.length, 10_000);
+  });
+
+  it("gives its memory back when all was read that is in it, and nobody holds it", () => {
+    const batch = new Batch();
+    batch.addBytes(ToCarrier.write, 1, 0, Buffer.from("small"));
+    batch.addBody(ToCarrier.writeBody, 1, Buffer.alloc(10_000, "l"));
+    const handed = batch.take();
+    const returns = new Returns();
+    const held: PacketMemory[] = [];
+    readBatch(handed, returns, (kind, _connection, _value, _bytes, memory) => {
+      memory.hold();
+      held.push(memory);
+      assert.equal(memory.bytes.buffer, memoryOf(handed)[kind === ToCarrier.write ? 0 : 1]);
+    });
+    assert.deepEqual(returns.take(), []);
+    for (const memory of held) memory.release();
+    assert.deepEqual(returns.take(), memoryOf(handed));
+  });
+
+  it("with nothing in it takes no memory, and has none to give back", () => {
+    const handed = new Batch().take();
+    assert.deepEqual(memoryOf(handed), []);
+    const returns = new Returns();
+    readBatch(handed, returns, () => assert.fail());
+    assert.deepEqual(returns.take(), []);
   });
 });

@@ -1,6 +1,10 @@
+import { memoryOver } from "../memory-over.ts";
+import { type MemoryPool, packetMemories, PacketMemory } from "../packet-memory.ts";
+
 /**
  * What a connection's thread and the first thread say to each other about connections: gathered in one piece of memory, which is
- * handed over to the other thread as it is. Nothing in it is copied on the way, and whoever has let go of it cannot change it.
+ * handed over to the other thread as it is. Nothing in it is copied on the way, and whoever has let go of it cannot change it. When the
+ * other has read it, its memory comes back with what that has to say, and is used again: making it costs more than all else.
  *
  *     words:   kind | connection | value | bytes n | n bytes, filled up to whole words | kind | …
  *     bodies:  pieces of memory of their own, which a record names by its value
@@ -58,14 +62,25 @@ export interface Handed {
 }
 
 const headerWords = 4;
-const wordsMin = 256;
 /** A batch is handed over when it has grown to this, in words: 64 KB. */
 const wordsMax = 16_384;
+/** More bytes than these have a body of their own. */
+export const inlineBytesMax = 65_536;
+/** Room for a batch that is nearly full and as much more as one record may bring. */
+const batchBytes = wordsMax * 4 + headerWords * 4 + inlineBytesMax;
+
+/** Memory that goes back by itself, not only with something that there is to say, when there are so many pieces of it. */
+const returnsMax = 8;
+const nothing = new Int32Array(0);
+const noBytes = Buffer.alloc(0);
+/** The same number in both directions. */
+const bodyKind = FromCarrier.dataBody satisfies typeof ToCarrier.writeBody;
 
 /** A batch that is being filled. */
 export class Batch {
-  #words = new Int32Array(wordsMin);
-  #bytes = new Uint8Array(this.#words.buffer);
+  /** There is memory from the first record on. */
+  #memory: PacketMemory | undefined = undefined;
+  #words: Int32Array<ArrayBuffer> = nothing;
   #length = 0;
   #bodies: Uint8Array<ArrayBuffer>[] = [];
   #bodyOf: Map<Uint8Array, number> | undefined = undefined;
@@ -94,23 +109,16 @@ export class Batch {
     this.#words[at + 1] = connection;
     this.#words[at + 2] = value;
     this.#words[at + 3] = bytes.length;
-    this.#bytes.set(bytes, (at + headerWords) * 4);
+    this.#memory?.bytes.set(bytes, (at + headerWords) * 4);
   }
 
-  /** Hands `body` over as it is: whoever adds it must not use it any more. */
-  addOwnBody(kind: number, connection: number, body: Uint8Array<ArrayBuffer>): void {
-    this.add(kind, connection, this.#bodies.push(body) - 1);
-    this.#bodyBytes += body.length;
-  }
-
-  /** Copies `bytes` into a body of their own: once, for however many connections. They must not change. */
+  /** Copies `bytes` into a body of their own: once, for however many connections. There must be nothing else in them until this is handed over. */
   addBody(kind: number, connection: number, bytes: Uint8Array): void {
     this.#bodyOf ??= new Map();
     let index = this.#bodyOf.get(bytes);
     if (index === undefined) {
-      index = this.#bodies.push(new Uint8Array(bytes)) - 1;
+      index = this.#addBody(bytes);
       this.#bodyOf.set(bytes, index);
-      this.#bodyBytes += bytes.length;
     }
     this.add(kind, connection, index);
   }
@@ -118,61 +126,100 @@ export class Batch {
   /** Takes what has gathered, and begins anew. */
   take(): Handed {
     const handed = { words: this.#words, length: this.#length, bodies: this.#bodies };
-    // The next is about as long as this one.
-    const words = Math.min(wordsMax, Math.max(wordsMin, handed.length + (handed.length >> 2)));
-    this.#use(new Int32Array(words), 0);
+    this.#memory = undefined;
+    this.#words = nothing;
+    this.#length = 0;
     this.#bodies = [];
     this.#bodyOf = undefined;
     this.#bodyBytes = 0;
     return handed;
   }
 
+  #addBody(bytes: Uint8Array): number {
+    const { length } = bytes;
+    const body = packetMemories.take(length).bytes;
+    body.set(bytes);
+    this.#bodyBytes += length;
+    return this.#bodies.push(new Uint8Array(body.buffer, 0, length)) - 1;
+  }
+
   #reserve(words: number): number {
     const at = this.#length;
     const length = at + words;
-    if (length > this.#words.length) {
-      const grown = new Int32Array(Math.max(length, this.#words.length * 2));
-      grown.set(this.#words.subarray(0, at));
-      this.#use(grown, length);
-    }
+    if (length > this.#words.length) this.#grow(length);
     this.#length = length;
     return at;
   }
 
-  #use(words: Int32Array<ArrayBuffer>, length: number): void {
+  #grow(length: number): void {
+    const old = this.#memory;
+    const memory = packetMemories.take(Math.max(batchBytes, length * 4));
+    const { buffer, byteLength } = memory.bytes;
+    const words = new Int32Array(buffer, 0, byteLength >> 2);
+    words.set(this.#words.subarray(0, this.#length));
+    old?.release();
+    this.#memory = memory;
     this.#words = words;
-    this.#bytes = new Uint8Array(words.buffer);
-    this.#length = length;
   }
+}
+
+/** Memory that came from the other thread and was read: it is to go back. */
+export class Returns implements MemoryPool {
+  #memory: ArrayBuffer[] = [];
+
+  /** So much has gathered that it should go back now, whether there is something to say or not. */
+  get areMany(): boolean {
+    return this.#memory.length >= returnsMax;
+  }
+
+  give(bytes: Buffer<ArrayBuffer>): void {
+    if (memoryOver.hasSubscribers) memoryOver.publish(bytes);
+    this.#memory.push(bytes.buffer);
+  }
+
+  take(): ArrayBuffer[] {
+    const memory = this.#memory;
+    this.#memory = [];
+    return memory;
+  }
+}
+
+/** Takes memory in that the other thread has read. */
+export function takeBack(returned: readonly ArrayBuffer[]): void {
+  for (const memory of returned) packetMemories.give(Buffer.from(memory));
 }
 
 /** The memory that goes over with a batch. */
 export function memoryOf({ words, bodies }: Handed): ArrayBuffer[] {
-  return [words.buffer, ...bodies.map(({ buffer }) => buffer)];
+  return words === nothing ? [] : [words.buffer, ...bodies.map(({ buffer }) => buffer)];
 }
 
-/** Calls `take` for each record. The bytes stay as they are for as long as somebody has them. */
+/**
+ * Calls `take` for each record. The bytes are there during the call, or for as long as `memory` is held; then their memory is given
+ * to `returns`.
+ */
 export function readBatch(
   { words, length, bodies }: Handed,
-  take: (kind: number, connection: number, value: number, bytes: Buffer) => void,
+  returns: MemoryPool,
+  take: (kind: number, connection: number, value: number, bytes: Buffer, memory: PacketMemory) => void,
 ): void {
+  if (length === 0) return;
+  const memory = new PacketMemory(Buffer.from(words.buffer), returns);
+  const bodyMemories = bodies.map(({ buffer }) => new PacketMemory(Buffer.from(buffer), returns));
   for (let at = 0; at < length;) {
     const kind = words[at] ?? 0;
     const connection = words[at + 1] ?? 0;
     const value = words[at + 2] ?? 0;
     const count = words[at + 3] ?? 0;
     at += headerWords;
-    let bytes = nothing;
-    if (count > 0) bytes = Buffer.from(words.buffer, at * 4, count);
-    else if (kind === bodyKind) {
-      const body = bodies[value];
-      if (body !== undefined) bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
-    }
-    take(kind, connection, value, bytes);
+    const body = kind === bodyKind ? bodies[value] : undefined;
+    const bodyMemory = bodyMemories[value];
+    if (body !== undefined && bodyMemory !== undefined)
+      take(kind, connection, value, Buffer.from(body.buffer, 0, body.length), bodyMemory);
+    else
+      take(kind, connection, value, count > 0 ? Buffer.from(words.buffer, at * 4, count) : noBytes, memory);
     at += (count + 3) >> 2;
   }
+  memory.release();
+  for (const bodyMemory of bodyMemories) bodyMemory.release();
 }
-
-const nothing = Buffer.alloc(0);
-/** The same number in both directions. */
-const bodyKind = FromCarrier.dataBody satisfies typeof ToCarrier.writeBody;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 
 import type { Admitted, Gate } from "../listeners/admission.ts";
+import type { PacketMemory } from "../packet-memory.ts";
 import type { Peer } from "../ports.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
 import { type Batch, FromCarrier } from "./batch.ts";
@@ -24,8 +25,8 @@ const unreportedBytesMax = 32_768;
 export interface CarrierLink {
   /** The batch that is handed over at the end of this turn. */
   batch(): Batch;
-  /** Bytes of a client; `owned` when nobody else has their memory. */
-  data(from: CarriedConnection, bytes: Buffer, owned: boolean): void;
+  /** Bytes of a client, which are looked at during the call only. */
+  data(from: CarriedConnection, bytes: Buffer): void;
   /** Has `report` called before the next batch is handed over: soon in any case, at the end of this turn when it is `urgent`. */
   later(connection: CarriedConnection, urgent: boolean): void;
   /** Neither socket nor transport is left. */
@@ -38,8 +39,6 @@ export interface CarrierLink {
  *     accepted ──► arrived ─► (may it come in?) ─► begin ──► TLS, HTTP ──► ready ──► data …  closed, gone
  */
 export class CarriedConnection implements Admitted, TransportHandler {
-  /** What is large moves to the other thread as it is. */
-  readonly looksAtOnce = false;
   readonly socket: Socket;
   readonly number: number;
   readonly #link: CarrierLink;
@@ -52,7 +51,11 @@ export class CarriedConnection implements Admitted, TransportHandler {
   /** Pieces of data that are being looked at. */
   #looks = 0;
   #pieces: Uint8Array[] = [];
-  #piecesCount = 0;
+  /** Behind the pieces, held until they are written. */
+  #memories: PacketMemory[] = [];
+  #piecesCount = 1;
+  /** Writes that the transport has not done yet. */
+  #writing = 0;
   #written = 0;
   /** Bytes that were handed to the transport since the last report. */
   #unreportedBytes = 0;
@@ -60,10 +63,6 @@ export class CarriedConnection implements Admitted, TransportHandler {
   #reports = false;
   #isGone = false;
   #isClosed = false;
-  readonly #onWritten = (): void => {
-    this.#written += 1;
-    this.#report(this.#unreportedBytes >= unreportedBytesMax);
-  };
 
   constructor(
     parts: {
@@ -104,17 +103,43 @@ export class CarriedConnection implements Admitted, TransportHandler {
     this.socket.destroy();
   }
 
-  write(bytes: Uint8Array): void {
+  /** The bytes stay as they are for as long as `memory` is held. */
+  write(bytes: Buffer, memory: PacketMemory): void {
+    const transport = this.#transport;
+    if (transport === undefined) return;
     this.#unreportedBytes += bytes.length;
-    if (this.#piecesCount === 0) {
-      this.#transport?.write(bytes, this.#onWritten);
+    const isSmallPart = bytes.length * 2 < memory.bytes.length;
+    // Whoever does not read may hold one piece of memory that is mostly for others, not one for each write.
+    const copies = isSmallPart && this.#writing > 0;
+    if (!copies) memory.hold();
+    if (this.#piecesCount === 1) {
+      this.#writing += 1;
+      if (copies) transport.write(Buffer.from(bytes), () => this.#onWritten());
+      else transport.write(bytes, () => this.#onWritten(memory));
       return;
     }
-    this.#pieces.push(bytes);
-    if (this.#pieces.length < this.#piecesCount) return;
-    this.#transport?.writeAll(this.#pieces, this.#onWritten);
-    this.#piecesCount = 0;
+    this.#pieces.push(copies ? Buffer.from(bytes) : bytes);
+    if (!copies) this.#memories.push(memory);
+    if (this.#pieces.length === this.#piecesCount) this.#writeAll(transport);
+  }
+
+  #writeAll(transport: Transport): void {
+    const memories = this.#memories;
+    this.#writing += 1;
+    transport.writeAll(this.#pieces, () => {
+      for (const memory of memories) memory.release();
+      this.#onWritten();
+    });
+    this.#piecesCount = 1;
     this.#pieces = [];
+    this.#memories = [];
+  }
+
+  #onWritten(memory?: PacketMemory): void {
+    memory?.release();
+    this.#writing -= 1;
+    this.#written += 1;
+    this.#report(this.#unreportedBytes >= unreportedBytesMax);
   }
 
   /** The next writes, so many, are to be one. */
@@ -165,7 +190,7 @@ export class CarriedConnection implements Admitted, TransportHandler {
   }
 
   onData(bytes: Buffer): void {
-    this.#link.data(this, bytes, !this.#gathers);
+    this.#link.data(this, bytes);
     if (!this.#gathers || !this.#awaitsConnect) return;
     this.#looks += 1;
     this.pause(CarrierPause.lookedAt);

@@ -11,7 +11,17 @@ import { type ListenerHost, type RunningListener, startListener } from "../liste
 import { type Resumption, type TicketKeys, TlsSessions } from "../listeners/tls-sessions.ts";
 import type { TlsMaterial } from "../ports.ts";
 import { TimerWheel } from "../timer-wheel.ts";
-import { Batch, FromCarrier, memoryOf, readBatch, ToCarrier } from "./batch.ts";
+import type { PacketMemory } from "../packet-memory.ts";
+import {
+  Batch,
+  FromCarrier,
+  inlineBytesMax,
+  memoryOf,
+  readBatch,
+  Returns,
+  takeBack,
+  ToCarrier,
+} from "./batch.ts";
 import { CarriedConnection, CarrierPause, type CarrierLink } from "./carried-connection.ts";
 import { FewEachTurn } from "./few-each-turn.ts";
 import { turns } from "./turns.ts";
@@ -25,8 +35,6 @@ import type { CarrierJob, FromCarrierMessage, MaterialCopy, ToCarrierMessage } f
 const untakenBytesMax = 1_048_576;
 /** With so many, nothing is read from anybody. */
 const untakenBytesLast = 4 * untakenBytesMax;
-/** Bytes that come in one piece of this size are handed over as they are, not copied together with others. */
-const bodyBytesMin = 8_192;
 
 /** What was written is told with what is read next, and without it after this time: by itself it is worth waking nobody. */
 const reportMs = 1;
@@ -48,6 +56,7 @@ class Carrier implements CarrierLink {
   readonly #beginnings = new FewEachTurn(startsPerTurnMax);
   #lastNumber = 0;
   #batch = new Batch();
+  readonly #returns = new Returns();
   #scheduled = false;
   #reporting: CarriedConnection[] = [];
   #untakenBytes = 0;
@@ -59,6 +68,13 @@ class Carrier implements CarrierLink {
     this.#scheduled = false;
     this.#flush();
   };
+  readonly #onRecord = (
+    kind: number,
+    number: number,
+    value: number,
+    bytes: Buffer,
+    memory: PacketMemory,
+  ): void => this.#take(kind, number, value, bytes, memory);
 
   constructor({ limits }: CarrierJob, post: (message: FromCarrierMessage, memory: ArrayBuffer[]) => void) {
     this.#post = post;
@@ -78,7 +94,9 @@ class Carrier implements CarrierLink {
   take(message: ToCarrierMessage): void {
     switch (message.kind) {
       case "batch":
-        readBatch(message.handed, (kind, number, value, bytes) => this.#take(kind, number, value, bytes));
+        takeBack(message.returned);
+        readBatch(message.handed, this.#returns, this.#onRecord);
+        if (this.#returns.areMany) this.batch();
         break;
       case "listen":
         void this.#listen(message);
@@ -121,12 +139,10 @@ class Carrier implements CarrierLink {
     return this.#batch;
   }
 
-  data(from: CarriedConnection, bytes: Buffer, owned: boolean): void {
+  data(from: CarriedConnection, bytes: Buffer): void {
     const batch = this.batch();
-    const { buffer, length } = bytes;
-    if (length < bodyBytesMin) batch.addBytes(FromCarrier.data, from.number, 0, bytes);
-    else if (owned && buffer instanceof ArrayBuffer && buffer.byteLength === length)
-      batch.addOwnBody(FromCarrier.dataBody, from.number, new Uint8Array(buffer));
+    const { length } = bytes;
+    if (length <= inlineBytesMax) batch.addBytes(FromCarrier.data, from.number, 0, bytes);
     else batch.addBody(FromCarrier.dataBody, from.number, bytes);
     this.#untakenBytes += length;
     if (this.#untakenBytes <= untakenBytesMax) return;
@@ -148,7 +164,7 @@ class Carrier implements CarrierLink {
 
   // ── inside ────────────────────────────────────────────────────────────────────────────────────
 
-  #take(kind: number, number: number, value: number, bytes: Buffer): void {
+  #take(kind: number, number: number, value: number, bytes: Buffer, memory: PacketMemory): void {
     if (kind === ToCarrier.taken) {
       this.#taken(value);
       return;
@@ -158,7 +174,7 @@ class Carrier implements CarrierLink {
     switch (kind) {
       case ToCarrier.write:
       case ToCarrier.writeBody:
-        connection.write(bytes);
+        connection.write(bytes, memory);
         break;
       case ToCarrier.gather:
         connection.gather(value);
@@ -190,9 +206,10 @@ class Carrier implements CarrierLink {
     const reporting = this.#reporting;
     this.#reporting = [];
     for (const connection of reporting) connection.report(this.#batch);
-    if (this.#batch.isEmpty) return;
+    const returned = this.#returns.take();
+    if (this.#batch.isEmpty && returned.length === 0) return;
     const handed = this.#batch.take();
-    this.#post({ kind: "batch", handed }, memoryOf(handed));
+    this.#post({ kind: "batch", handed, returned }, [...memoryOf(handed), ...returned]);
   }
 
   #stop(connection: CarriedConnection): void {

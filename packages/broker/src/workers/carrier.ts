@@ -9,9 +9,10 @@ import { type Accept, limitsAndGate, type ListenerOptions } from "../listeners/l
 import type { Resumption, TicketKeys } from "../listeners/tls-sessions.ts";
 import type { Limits } from "../limits.ts";
 import type { AuditLog, Peer, TlsMaterial } from "../ports.ts";
-import { Batch, FromCarrier, type Handed, memoryOf, readBatch, ToCarrier } from "./batch.ts";
+import { Batch, FromCarrier, memoryOf, readBatch, Returns, takeBack, ToCarrier } from "./batch.ts";
 import type {
   Arrival,
+  BatchMessage,
   CarrierJob,
   FromCarrierMessage,
   Introduction,
@@ -60,6 +61,7 @@ export class Carrier {
   readonly #listeners = new Map<number, Listening>();
   readonly #connections = new Map<number, RemoteConnection>();
   #batch = new Batch();
+  readonly #returns = new Returns();
   #scheduled = false;
   #takenBytes = 0;
   #closing = false;
@@ -175,16 +177,17 @@ export class Carrier {
   }
 
   #flush(): void {
-    if (this.#batch.isEmpty) return;
+    const returned = this.#returns.take();
+    if (this.#batch.isEmpty && returned.length === 0) return;
     const handed = this.#batch.take();
-    this.#post({ kind: "batch", handed }, memoryOf(handed));
+    this.#post({ kind: "batch", handed, returned }, [...memoryOf(handed), ...returned]);
   }
 
   #take(message: FromCarrierMessage): void {
     const { log, audit } = this.#host;
     switch (message.kind) {
       case "batch":
-        this.#takeBatch(message.handed);
+        this.#takeBatch(message);
         break;
       case "listening":
         this.#listeners.get(message.listener)?.opened.resolve();
@@ -216,12 +219,16 @@ export class Carrier {
     }
   }
 
-  #takeBatch(handed: Handed): void {
-    readBatch(handed, (kind, number, value, bytes) => {
-      if (kind === FromCarrier.arrived) this.#arrived(number, value, bytes);
-      else this.#takeRecord(kind, number, value, bytes);
-    });
+  #takeBatch({ handed, returned }: BatchMessage): void {
+    takeBack(returned);
+    readBatch(handed, this.#returns, this.#onRecord);
+    if (this.#returns.areMany) this.#batchNow();
   }
+
+  readonly #onRecord = (kind: number, number: number, value: number, bytes: Buffer): void => {
+    if (kind === FromCarrier.arrived) this.#arrived(number, value, bytes);
+    else this.#takeRecord(kind, number, value, bytes);
+  };
 
   #takeRecord(kind: number, number: number, value: number, bytes: Buffer): void {
     const connection = this.#connections.get(number);

@@ -30,8 +30,15 @@ export interface MaterialCopy extends Omit<TlsMaterial, "staple"> {
 /** A listener for another thread: what it asks of this one it asks by messages. */
 export type ListenerCopy = Omit<ListenerOptions, "tls" | "psk">;
 
+/** What there is to say about connections, and the memory of what was said to this thread before. */
+export interface BatchMessage {
+  readonly kind: "batch";
+  readonly handed: Handed;
+  readonly returned: readonly ArrayBuffer[];
+}
+
 export type ToCarrierMessage =
-  | { readonly kind: "batch"; readonly handed: Handed }
+  | BatchMessage
   | {
       readonly kind: "listen";
       readonly listener: number;
@@ -48,7 +55,7 @@ export type ToCarrierMessage =
   | { readonly kind: "end" };
 
 export type FromCarrierMessage =
-  | { readonly kind: "batch"; readonly handed: Handed }
+  | BatchMessage
   | { readonly kind: "listening"; readonly listener: number }
   | {
       readonly kind: "not-listening";

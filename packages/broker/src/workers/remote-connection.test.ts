@@ -14,7 +14,6 @@ function carried(): { readonly connection: RemoteConnection; readonly happened: 
   const handler: TransportHandler = {
     awaitsConnect: false,
     packetBytesMax: 1_000,
-    looksAtOnce: true,
     onData: (bytes) => void happened.push(`data ${bytes.toString()}`),
     onGathered() {},
     onEnd() {},
