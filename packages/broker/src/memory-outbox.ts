@@ -40,8 +40,11 @@ export class MemoryOutbox implements Outbox {
     while (this.waitingCount > 0 && this.#hasRoom()) {
       const delivery = this.#shift();
       if (delivery === undefined) return;
-      if (delivery.message.hasExpired(this.#context.nowMs)) this.#context.stats.messagesExpired += 1;
-      else if (this.#session.mayReceive(delivery.message.topic)) this.#send(delivery);
+      const { message } = delivery;
+      const { memory } = message;
+      if (message.hasExpired(this.#context.nowMs)) this.#context.stats.messagesExpired += 1;
+      else if (this.#session.mayReceive(message.topic)) this.#send(delivery);
+      memory?.release();
     }
   }
 
@@ -72,8 +75,10 @@ export class MemoryOutbox implements Outbox {
   clear(): readonly Delivery[] {
     if (this.#waiting.length === 0 && this.#window.count === 0) return nothing;
     const rest = [...(this.#shared?.values() ?? [])];
-    for (const delivery of this.#waiting.slice(this.#head))
-      if (delivery.group !== undefined) rest.push(delivery);
+    for (const delivery of this.#waiting.slice(this.#head)) {
+      if (delivery.group === undefined) delivery.message.memory?.release();
+      else rest.push(delivery);
+    }
     this.#countBytes(-this.waitingBytes);
     this.#waiting = [];
     this.#head = 0;
@@ -123,11 +128,26 @@ export class MemoryOutbox implements Outbox {
       this.#context.queuedMemoryBytes + bytes > limits.queuedMemoryBytesTotalMax;
     while (full()) {
       this.#context.stats.queueDropped += 1;
-      if (limits.queueFullPolicy === "drop-newest" || this.#shift() === undefined) return;
+      if (limits.queueFullPolicy === "drop-newest" || !this.#dropOldest()) return;
     }
-    delivery.detach();
+    this.#keep(delivery);
     this.#waiting.push(delivery);
     this.#countBytes(bytes);
+  }
+
+  /** Makes the delivery fit to wait: with the memory that its payload came in, to be released with it, or with a copy. */
+  #keep(delivery: Delivery): void {
+    const { message, group } = delivery;
+    // Who takes over from a member that leaves does so at any time.
+    if (group === undefined && message.passesByReference && message.memory !== undefined)
+      message.memory.hold();
+    else delivery.detach();
+  }
+
+  #dropOldest(): boolean {
+    const delivery = this.#shift();
+    delivery?.message.memory?.release();
+    return delivery !== undefined;
   }
 
   #countBytes(bytes: number): void {
