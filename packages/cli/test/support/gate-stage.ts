@@ -11,7 +11,7 @@ import { hintEpoch, knockKeys } from "@postern/knock/spa1/keys";
 import { sealPacket, type Spa1Request } from "@postern/knock/spa1/packet";
 
 import { knockPort, servicePort, setStage, type Stage, type StageOptions } from "../../src/demo/stage.ts";
-import { bin, compileCache } from "./postern.ts";
+import { bin, serverEnvironment } from "./postern.ts";
 
 export { knockPort, servicePort };
 
@@ -19,7 +19,7 @@ export { knockPort, servicePort };
 export async function gateStage(options: Partial<StageOptions> = {}): Promise<Stage> {
   return setStage({
     program: [process.execPath, bin],
-    env: { NODE_COMPILE_CACHE: compileCache },
+    env: serverEnvironment(),
     devices: { "client-1": ["device"], "client-2": ["observer"] },
     ...options,
   });

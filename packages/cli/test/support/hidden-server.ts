@@ -12,7 +12,7 @@ import { parseIpAddress, type IpAddress } from "@postern/knock/ip-address";
 import { hintEpoch, knockKeys } from "@postern/knock/spa1/keys";
 import { sealPacket, type SealOptions, type Spa1Request } from "@postern/knock/spa1/packet";
 
-import { bin } from "./postern.ts";
+import { bin, serverEnvironment } from "./postern.ts";
 
 export const serverAddress = "192.168.1.126";
 export const clientAddress = "192.168.1.6";
@@ -80,7 +80,9 @@ export async function hiddenServer({
   prepare?.(data);
   const server = network
     .host("server")
-    .start(process.execPath, [bin, "up", "--data", data, "--config", config], { env });
+    .start(process.execPath, [bin, "up", "--data", data, "--config", config], {
+      env: serverEnvironment(env),
+    });
   await server.until(/is running/);
   const bundleFile = join(data, "bundles", "first-device.json");
   const bundle = parseBundle(readFileSync(bundleFile, "utf8"), bundleFile);

@@ -52,12 +52,22 @@ const workersOption =
     ? []
     : [`--import=${fileURLToPath(new URL("preload-workers.ts", import.meta.url))}`];
 
+/** Overwrites memory that is used again as soon as it may be: a view that was kept too long is found out by whatever test comes upon it. */
+const poisonOption = `--import=${import.meta.resolve("@postern/broker/testing/preload-poison")}`;
+
 /** What all servers of tests load first, where their runtime reads the sources. */
 function optionsOf(args: readonly string[], given: string): string {
-  // Overwrites memory that is used again as soon as it may be: a view that was kept too long is found out by whatever test comes upon it.
-  const poison =
-    args[0] === "up" ? [`--import=${import.meta.resolve("@postern/broker/testing/preload-poison")}`] : [];
+  const poison = args[0] === "up" ? [poisonOption] : [];
   return [...workersOption, ...poison, given].join(" ").trim();
+}
+
+/** The environment of a server that is started on a host of its own, with what `PosternProcess` has servers load. */
+export function serverEnvironment(given: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return {
+    NODE_COMPILE_CACHE: compileCache,
+    ...given,
+    NODE_OPTIONS: optionsOf(["up"], given["NODE_OPTIONS"] ?? ""),
+  };
 }
 
 /** A real `postern` process; killed at the end of the scope if it still runs. */
