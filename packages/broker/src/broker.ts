@@ -18,6 +18,7 @@ import { Publisher } from "./publisher.ts";
 import { Reauthorization } from "./reauthorization.ts";
 import { Router } from "./router.ts";
 import { SessionRegistry } from "./session-registry.ts";
+import { Shelves } from "./shelf.ts";
 import { type BrokerSnapshot, takeSnapshot } from "./snapshot.ts";
 import type { Counters } from "./stats.ts";
 import { SystemTopics } from "./system-topics.ts";
@@ -60,7 +61,13 @@ export class Broker {
       wills,
       sessions,
       reauthorization,
-      outboundShared: { pool: new ChunkPool(), line: context.line, stats: context.stats, outboundBytes: 0 },
+      outboundShared: {
+        pool: new ChunkPool(),
+        shelves: new Shelves(),
+        line: context.line,
+        stats: context.stats,
+        outboundBytes: 0,
+      },
       throttlesAll: limits.bytesPerSecondTotalMax > 0 || limits.messagesPerSecondTotalMax > 0,
       heardAll: (transport) => this.#carriers?.heardAll(transport),
       audit: (kind, connection, detail) => this.#audit(kind, connection, detail),

@@ -104,7 +104,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#admitted = admitted;
     this.#inbound = new Inbound(this);
     this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
-    this.writer = new PublishWriter(this.#outbound, core.context, limits.topicAliasOutboundMaximum);
+    this.writer = new PublishWriter(this.#outbound, core, limits.topicAliasOutboundMaximum);
     this.#lastReceivedMs = core.context.ports.clock.monotonicMs();
     if (
       limits.bytesPerSecondPerClientMax > 0 ||

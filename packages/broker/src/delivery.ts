@@ -8,6 +8,7 @@ import {
 
 import type { Message } from "./message.ts";
 import type { PacketMemory } from "./packet-memory.ts";
+import type { Placed } from "./shelf.ts";
 import type { SharedGroup } from "./subscription.ts";
 
 const noIdentifiers: readonly number[] = [];
@@ -19,6 +20,8 @@ export interface EncodedDelivery extends EncodedPublish {
   readonly payload: Uint8Array | undefined;
   /** Behind `payload`, to be held until it is sent. */
   readonly memory: PacketMemory | undefined;
+  /** Where it was placed last for connections that are told where it is. */
+  placed: Placed | undefined;
 }
 
 /** One message as some subscribers are to see it: all that get it alike share one delivery, encoded once. */
@@ -32,6 +35,8 @@ export class Delivery {
   group: SharedGroup | undefined = undefined;
   /** More than one subscriber gets it: worth keeping its bytes. */
   shared = false;
+  /** So many get it that it may be placed where it is named to them. */
+  many = false;
   #encoded3: EncodedDelivery | undefined = undefined;
   #encoded5: EncodedDelivery | undefined = undefined;
 
@@ -80,7 +85,7 @@ export class Delivery {
       properties: version === 5 ? this.message.properties : nothing,
     };
     return this.message.passesByReference
-      ? { ...encodePublishHeader(fields), payload, memory: this.message.memory }
-      : { ...encodePublish(fields), payload: undefined, memory: undefined };
+      ? { ...encodePublishHeader(fields), payload, memory: this.message.memory, placed: undefined }
+      : { ...encodePublish(fields), payload: undefined, memory: undefined, placed: undefined };
   }
 }

@@ -1,6 +1,7 @@
 import type { ChunkPool } from "./chunk-pool.ts";
 import type { CommitLine, Flushable } from "./commit-line.ts";
 import type { PacketMemory } from "./packet-memory.ts";
+import { type Placed, Run, type Shelves } from "./shelf.ts";
 import type { Stats } from "./stats.ts";
 import type { Transport } from "./transport.ts";
 
@@ -10,6 +11,7 @@ const copiedBytesMax = 8_192;
 /** What the connections of one broker share for sending. */
 export interface OutboundShared {
   readonly pool: ChunkPool;
+  readonly shelves: Shelves;
   readonly line: CommitLine;
   readonly stats: Stats;
   outboundBytes: number;
@@ -39,6 +41,8 @@ export class Outbound implements Flushable {
   /** The chunk that is being filled, and how far. Read and written by the hot path. */
   chunk: Buffer | undefined = undefined;
   length = 0;
+  /** All of this turn's output, as long as it is nothing but packets that others get, too: then there is neither chunk nor segment. */
+  #run: Run | undefined = undefined;
   /** Filled segments of this turn that go before `chunk`. */
   #segments: Segment[] | undefined = undefined;
   #held: Held[] | undefined = undefined;
@@ -78,6 +82,25 @@ export class Outbound implements Flushable {
     const chunk = this.reserve(packet.length);
     chunk.set(packet, this.length);
     this.advance(packet.length);
+  }
+
+  /** Packets that many get may be placed on a shelf and named to it (`appendPlaced`). */
+  get takesPlaced(): boolean {
+    return this.#transport.writeRun !== undefined;
+  }
+
+  /** Sends a packet that is on the shelf which is being filled. */
+  appendPlaced(placed: Placed): void {
+    const { shelf, start, end } = placed;
+    const bytes = end - start;
+    if (this.#run === undefined && this.chunk === undefined && this.#segments === undefined)
+      this.#run = new Run(placed);
+    else if (this.#run?.add(placed) !== true) {
+      const chunk = this.reserve(bytes);
+      chunk.set(shelf.memory.bytes.subarray(start, end), this.length);
+      this.length += bytes;
+    }
+    this.#count(bytes);
   }
 
   /** Sends bytes as they are, without a copy of them. They must not change any more, or for as long as `memory` is held. */
@@ -121,6 +144,8 @@ export class Outbound implements Flushable {
     this.#shared.outboundBytes -= this.bytes;
     this.bytes = 0;
     this.chunk = undefined;
+    this.#run?.release();
+    this.#run = undefined;
     for (const segment of this.#takeUnwritten()) this.#giveBack(segment);
   }
 
@@ -129,6 +154,13 @@ export class Outbound implements Flushable {
     if (this.#closed) return;
     if (isOnDisk) this.#hold = false;
     const { chunk } = this;
+    const run = this.#run;
+    if (run !== undefined && !this.#hold && this.#held === undefined) {
+      this.#run = undefined;
+      this.#writeRun(run);
+      if (this.#ending) this.#transport.end(this.#lingerMs);
+      return;
+    }
     if (chunk !== undefined && this.#segments === undefined && !this.#hold && this.#held === undefined) {
       // Nearly always there is one chunk, and nothing to wait for.
       const bytes = chunk.subarray(0, this.length);
@@ -183,6 +215,7 @@ export class Outbound implements Flushable {
 
   /** Starts a chunk for `bytes` more: small at first, larger when a turn has much to say. */
   #nextChunk(bytes: number): Buffer {
+    if (this.#run !== undefined) return this.#copyRun(this.#run, bytes);
     const old = this.chunk;
     const wanted = old === undefined ? bytes : Math.max(bytes, Math.min(65_536, old.length * 4));
     this.#closeChunk();
@@ -191,7 +224,19 @@ export class Outbound implements Flushable {
     return chunk;
   }
 
+  /** Something else follows: it goes on in a chunk, which has room for `bytes` more. */
+  #copyRun(run: Run, bytes: number): Buffer {
+    const chunk = this.#shared.pool.take(run.bytes + bytes);
+    run.copyTo(chunk);
+    run.release();
+    this.#run = undefined;
+    this.chunk = chunk;
+    this.length = run.bytes;
+    return chunk;
+  }
+
   #closeChunk(): void {
+    if (this.#run !== undefined) this.#copyRun(this.#run, 0);
     const { chunk, length } = this;
     if (chunk === undefined) return;
     this.#segments ??= [];
@@ -224,6 +269,13 @@ export class Outbound implements Flushable {
       memory?.release();
       this.#written(bytes.length);
     });
+  }
+
+  #writeRun(run: Run): void {
+    const { bytes } = run;
+    this.#shared.stats.bytesSent += bytes;
+    this.#transport.writeRun?.(run, () => this.#written(bytes));
+    run.release();
   }
 
   #giveBack({ chunk, memory }: Segment): void {

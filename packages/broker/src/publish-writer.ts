@@ -11,8 +11,10 @@ import {
 } from "@postern/mqtt/publish";
 
 import type { BrokerContext } from "./context.ts";
+import type { Core } from "./core.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Outbound } from "./outbound.ts";
+import type { Shelves } from "./shelf.ts";
 
 /** A packet of more bytes is not copied into the turn's chunk. */
 const writtenInPlaceBytesMax = 8_192;
@@ -22,6 +24,7 @@ const nothing = new Uint8Array(0);
 export class PublishWriter {
   readonly #outbound: Outbound;
   readonly #context: BrokerContext;
+  readonly #shelves: Shelves;
   readonly #topicAliasOutboundMaximum: number;
   version: ProtocolVersion = 5;
   /** The largest packet the client takes. */
@@ -30,9 +33,14 @@ export class PublishWriter {
   topicAliasMaximum = 0;
   #aliases: Map<string, number> | undefined = undefined;
 
-  constructor(outbound: Outbound, context: BrokerContext, topicAliasOutboundMaximum: number) {
+  constructor(
+    outbound: Outbound,
+    { context, outboundShared }: Pick<Core, "context" | "outboundShared">,
+    topicAliasOutboundMaximum: number,
+  ) {
     this.#outbound = outbound;
     this.#context = context;
+    this.#shelves = outboundShared.shelves;
     this.#topicAliasOutboundMaximum = topicAliasOutboundMaximum;
   }
 
@@ -49,9 +57,21 @@ export class PublishWriter {
   }
 
   #writeEncoded(delivery: Delivery, packetId: number): boolean {
-    const { bytes, packetIdOffset, payload, memory } = delivery.encoded(this.version);
+    const encoded = delivery.encoded(this.version);
+    const { bytes, packetIdOffset, payload, memory } = encoded;
     const { length } = bytes;
     if (length + (payload?.length ?? 0) > this.packetBytesMax) return false;
+    if (
+      delivery.qos === 0 &&
+      delivery.many &&
+      this.#outbound.takesPlaced &&
+      payload === undefined &&
+      length <= writtenInPlaceBytesMax
+    ) {
+      encoded.placed = this.#shelves.place(bytes, encoded.placed);
+      this.#outbound.appendPlaced(encoded.placed);
+      return true;
+    }
     const chunk = this.#outbound.reserve(length);
     const start = this.#outbound.length;
     chunk.set(bytes, start);

@@ -7,6 +7,9 @@ import type { Session } from "./session.ts";
 import { mergeTarget, type SharedGroup, type Subscription, type Target } from "./subscription.ts";
 import type { TopicEntry } from "./topic-cache.ts";
 
+/** For fewer receivers than these it costs more to place a packet once than to copy it for each. */
+const manyMin = 8;
+
 /** Passes messages to everyone who is subscribed. */
 export class Router {
   readonly #context: BrokerContext;
@@ -22,6 +25,7 @@ export class Router {
   route(message: Message, entry: TopicEntry, retain: boolean, from: Session | undefined): boolean {
     const { targets, groups } = this.#context.topics.matchOf(entry);
     const shared = targets.length > 1;
+    const many = targets.length >= manyMin;
     // Subscribers that get the message alike share one delivery: one for each QoS, with and without RETAIN.
     let last: Delivery | undefined;
     for (const target of targets) {
@@ -32,6 +36,7 @@ export class Router {
       if (last?.qos !== qos || last.retain !== keepsRetain || last.identifiers !== to.identifiers) {
         last = new Delivery(message, qos, keepsRetain, to.identifiers);
         last.shared = shared;
+        last.many = many;
       }
       to.session.deliver(last);
     }

@@ -1,9 +1,13 @@
+import type { Run } from "./shelf.ts";
+
 /** A byte stream to one client, whatever carries it: TCP, TLS, a Unix socket, WebSocket. */
 export interface Transport {
   /** Hands over bytes, which must not change until `done`. Writes complete in order. */
   write(bytes: Uint8Array, done: () => void): void;
   /** As `write`, for several pieces that follow each other, of which there is at least one; `done` is called once. */
   writeAll(pieces: readonly Uint8Array[], done: () => void): void;
+  /** As `write`, where packets that many get are better named than copied; the run is looked at during the call only. */
+  writeRun?(run: Run, done: () => void): void;
   pause(): void;
   resume(): void;
   /**

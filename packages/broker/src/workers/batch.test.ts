@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import type { PacketMemory } from "../packet-memory.ts";
+import { Run, Shelves } from "../shelf.ts";
 import { Batch, FromCarrier, type Handed, memoryOf, readBatch, Returns, ToCarrier } from "./batch.ts";
 
 type Seen = [kind: number, connection: number, value: number, text: string];
@@ -56,6 +57,38 @@ describe("a batch for another thread", () => {
       ],
     );
     assert.equal(shared.length, 10_000);
+  });
+
+  it("names parts of a shelf that it takes in once, and again when there is more on it", () => {
+    const batch = new Batch();
+    const shelves = new Shelves();
+    const [one, two, three] = ["one", "two", "three"].map((text) =>
+      shelves.place(Buffer.from(text), undefined),
+    );
+    assert.ok(one !== undefined && two !== undefined && three !== undefined);
+    const whole = new Run(two);
+    whole.add(three);
+    const parts = new Run(one);
+    parts.add(three);
+    batch.addRun(ToCarrier.writeRun, 1, whole);
+    batch.addRun(ToCarrier.writeRun, 2, whole);
+    batch.addRun(ToCarrier.writeRun, 3, parts);
+    const later = new Run(three);
+    later.add(shelves.place(Buffer.from("four"), undefined));
+    batch.addRun(ToCarrier.writeRun, 4, later);
+    batch.add(ToCarrier.pause, 5, 0);
+    const handed = batch.take();
+    assert.equal(handed.bodies.length, 3);
+    assert.deepEqual(
+      read(handed).map(([, connection, , text]) => [connection, text]),
+      [
+        [1, "twothree"],
+        [2, "twothree"],
+        [3, "onethree"],
+        [4, "threefour"],
+        [5, ""],
+      ],
+    );
   });
 
   it("gives its memory back when all was read that is in it, and nobody holds it", () => {

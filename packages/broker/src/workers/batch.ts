@@ -1,5 +1,6 @@
 import { memoryOver } from "../memory-over.ts";
 import { type MemoryPool, packetMemories, PacketMemory } from "../packet-memory.ts";
+import { copyRanges, type Run, type Shelf } from "../shelf.ts";
 
 /**
  * What a connection's thread and the first thread say to each other about connections: gathered in one piece of memory, which is
@@ -50,6 +51,8 @@ export const ToCarrier = {
   lookedAt: 7,
   /** The next writes, so many, belong together. */
   gather: 9,
+  /** Bytes for the client that are parts of a body, of which starts and ends are given. */
+  writeRun: 10,
   /** Of no connection: so many bytes more were taken in. */
   taken: 8,
 } as const;
@@ -76,6 +79,14 @@ const noBytes = Buffer.alloc(0);
 /** The same number in both directions. */
 const bodyKind = FromCarrier.dataBody satisfies typeof ToCarrier.writeBody;
 
+/** What of a shelf is in the body of this number. */
+interface ShelfPart {
+  readonly shelf: Shelf;
+  readonly start: number;
+  readonly end: number;
+  readonly body: number;
+}
+
 /** A batch that is being filled. */
 export class Batch {
   /** There is memory from the first record on. */
@@ -85,6 +96,7 @@ export class Batch {
   #bodies: Uint8Array<ArrayBuffer>[] = [];
   #bodyOf: Map<Uint8Array, number> | undefined = undefined;
   #bodyBytes = 0;
+  #part: ShelfPart | undefined = undefined;
 
   get isEmpty(): boolean {
     return this.#length === 0;
@@ -123,6 +135,31 @@ export class Batch {
     this.add(kind, connection, index);
   }
 
+  /** Names parts of a shelf, which is copied into a body for all of this batch that name it. */
+  addRun(kind: number, connection: number, { shelf, ranges }: Run): void {
+    const part = this.#partOf(shelf, ranges);
+    const count = ranges.length;
+    const at = this.#reserve(headerWords + count);
+    const words = this.#words;
+    words[at] = kind;
+    words[at + 1] = connection;
+    words[at + 2] = part.body;
+    words[at + 3] = count * 4;
+    for (let index = 0; index < count; index += 1)
+      words[at + headerWords + index] = (ranges[index] ?? 0) - part.start;
+  }
+
+  #partOf(shelf: Shelf, ranges: readonly number[]): ShelfPart {
+    const known = this.#part;
+    const [start = 0] = ranges;
+    const end = ranges.at(-1) ?? 0;
+    if (known?.shelf === shelf && start >= known.start && end <= known.end) return known;
+    const body = this.#addBody(shelf.memory.bytes.subarray(start, shelf.length));
+    const part = { shelf, start, end: shelf.length, body };
+    this.#part = part;
+    return part;
+  }
+
   /** Takes what has gathered, and begins anew. */
   take(): Handed {
     const handed = { words: this.#words, length: this.#length, bodies: this.#bodies };
@@ -132,6 +169,7 @@ export class Batch {
     this.#bodies = [];
     this.#bodyOf = undefined;
     this.#bodyBytes = 0;
+    this.#part = undefined;
     return handed;
   }
 
@@ -212,14 +250,33 @@ export function readBatch(
     const value = words[at + 2] ?? 0;
     const count = words[at + 3] ?? 0;
     at += headerWords;
-    const body = kind === bodyKind ? bodies[value] : undefined;
-    const bodyMemory = bodyMemories[value];
-    if (body !== undefined && bodyMemory !== undefined)
-      take(kind, connection, value, Buffer.from(body.buffer, 0, body.length), bodyMemory);
-    else
+    const body = kind === bodyKind || kind === ToCarrier.writeRun ? bodyMemories[value] : undefined;
+    if (body === undefined)
       take(kind, connection, value, count > 0 ? Buffer.from(words.buffer, at * 4, count) : noBytes, memory);
+    else if (kind === bodyKind)
+      take(kind, connection, value, body.bytes.subarray(0, bodies[value]?.length), body);
+    else if (count === 2 * 4)
+      take(kind, connection, value, body.bytes.subarray(words[at], words[at + 1]), body);
+    else {
+      const own = joined(body.bytes, words.subarray(at, at + (count >> 2)));
+      take(kind, connection, value, own.memory.bytes.subarray(0, own.length), own.memory);
+      own.memory.release();
+    }
     at += (count + 3) >> 2;
   }
   memory.release();
-  for (const bodyMemory of bodyMemories) bodyMemory.release();
+  for (const body of bodyMemories) body.release();
+}
+
+/** Parts of `source` one after the other, in memory of this thread. */
+function joined(
+  source: Buffer,
+  ranges: Int32Array,
+): { readonly memory: PacketMemory; readonly length: number } {
+  let length = 0;
+  for (let index = 0; index < ranges.length; index += 2)
+    length += (ranges[index + 1] ?? 0) - (ranges[index] ?? 0);
+  const memory = packetMemories.take(length);
+  copyRanges(source, ranges, memory.bytes);
+  return { memory, length };
 }

@@ -174,6 +174,7 @@ class Carrier implements CarrierLink {
     switch (kind) {
       case ToCarrier.write:
       case ToCarrier.writeBody:
+      case ToCarrier.writeRun:
         connection.write(bytes, memory);
         break;
       case ToCarrier.gather:

@@ -1,4 +1,5 @@
 import type { Admitted, Caller } from "../listeners/admission.ts";
+import type { Run } from "../shelf.ts";
 import type { Transport, TransportHandler } from "../transport.ts";
 import { type Batch, ToCarrier } from "./batch.ts";
 import type { Arrival } from "./messages.ts";
@@ -89,6 +90,12 @@ export class RemoteConnection implements Caller, Transport {
     this.#writes.push(done);
     this.#batch().add(ToCarrier.gather, this.number, pieces.length);
     for (const bytes of pieces) this.#write(bytes);
+  }
+
+  writeRun(run: Run, done: () => void): void {
+    if (!this.#mayWrite(done)) return;
+    this.#writes.push(done);
+    this.#batch().addRun(ToCarrier.writeRun, this.number, run);
   }
 
   /** What goes to a client that is gone is written as far as it ever will be. */
