@@ -3,14 +3,13 @@
  * `npm run bench -- generators --mqload PATH`
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { promisify } from "node:util";
 
-import { endOnSignals } from "../support/signals.ts";
 import { z } from "zod";
 
+import { ScratchDirectory } from "../support/scratch.ts";
+import { endOnSignals } from "../support/signals.ts";
+import { readOptions } from "../support/usage.ts";
 import { Generator } from "./load/generator.ts";
 import type { MessageLoad, Target } from "./load/job.ts";
 import { Peers } from "./peers/all.ts";
@@ -31,7 +30,9 @@ const modes: Readonly<Record<string, string>> = {
 };
 
 endOnSignals();
-const { values: options } = parseArgs({ options: { mqload: { type: "string" } } });
+const { values: options } = readOptions({
+  options: { help: { type: "boolean", default: false }, mqload: { type: "string" } },
+});
 
 const said = z.object({ out_per_s: z.number(), broker_us_per_out: z.number(), gen_cpu: z.number() });
 
@@ -89,26 +90,24 @@ async function both(path: string, name: string, peer: Peer, generator: Generator
 }
 
 async function main(path: string): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "postern-generators-"));
-  try {
-    await using peers = await Peers.start({
-      directory,
-      wanted: (name) => name === "mosquitto",
-      outside: [],
-      against: undefined,
-      nodeOptions: [],
-    });
-    await using generator = new Generator();
-    const rows: string[][] = [];
-    for (const name of Object.keys(modes))
-      for (const peer of peers.all) rows.push(await both(path, name, peer, generator));
-    const heads = ["CPU µs", "by mqload", "a second", "by mqload", "generator µs", "mqload µs"];
-    console.log(textTable(rows, ["scenario", "peer", ...heads]));
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  using scratch = new ScratchDirectory("postern-generators");
+  const directory = scratch.path;
+  await using peers = await Peers.start({
+    directory,
+    wanted: (name) => name === "mosquitto",
+    outside: [],
+    against: undefined,
+    nodeOptions: [],
+  });
+  await using generator = new Generator();
+  const rows: string[][] = [];
+  for (const name of Object.keys(modes))
+    for (const peer of peers.all) rows.push(await both(path, name, peer, generator));
+  const heads = ["CPU µs", "by mqload", "a second", "by mqload", "generator µs", "mqload µs"];
+  console.log(textTable(rows, ["scenario", "peer", ...heads]));
 }
 
-if (options.mqload === undefined)
+if (options.help) console.log("Usage: npm run bench -- generators --mqload PATH");
+else if (options.mqload === undefined)
   console.log("mqload is not given (--mqload PATH), so there is nothing to compare with.");
 else await main(options.mqload);

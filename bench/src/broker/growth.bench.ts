@@ -1,11 +1,9 @@
 /** How cost grows with what the server holds. `npm run bench -- growth [--help]` */
-import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { ScratchDirectory } from "../support/scratch.ts";
 import { endOnSignals } from "../support/signals.ts";
-import { runBenchmark } from "../support/usage.ts";
+import { runBenchmark, readOptions } from "../support/usage.ts";
 import { growths, type Growth } from "./growth/curves.ts";
 import { checkRoom } from "./growth/room.ts";
 import { Stage } from "./growth/stage.ts";
@@ -38,7 +36,7 @@ function chosen(names: readonly string[]): readonly Growth[] {
 }
 
 async function main(): Promise<void> {
-  const { values: options, positionals } = parseArgs({
+  const { values: options, positionals } = readOptions({
     allowPositionals: true,
     options: {
       help: { type: "boolean", default: false },
@@ -52,10 +50,8 @@ async function main(): Promise<void> {
   }
   const wanted = chosen(positionals);
   if (options.far) checkRoom(tmpdir());
-  const root = mkdtempSync(join(tmpdir(), "postern-growth-"));
-  const remove = (): void => rmSync(root, { recursive: true, force: true });
-  // Also when it is told to end: a server that has not ended yet leaves nothing that matters.
-  process.on("exit", remove);
+  using scratch = new ScratchDirectory("postern-growth");
+  const root = scratch.path;
   const where = machine();
   await using generator = new Generator();
   using stage = new Stage({ generator, root, say: (text) => console.log(`  … ${text}`) });

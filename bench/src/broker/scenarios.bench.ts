@@ -2,17 +2,17 @@
  * Brokers side by side, on the same load in the same run. `npm run bench -- scenarios [SCENARIO…] [OPTIONS]`; a scenario may end in
  * an asterisk. `--help` tells the options.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
+import { existsSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 
+import { ScratchDirectory } from "../support/scratch.ts";
 import { endOnSignals } from "../support/signals.ts";
-import { positive, runBenchmark } from "../support/usage.ts";
+import { positive, runBenchmark, readOptions } from "../support/usage.ts";
 import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
 import { peerNames, Peers } from "./peers/all.ts";
 import { parseOutside } from "./peers/outside.ts";
+import { posternIn } from "./peers/postern.ts";
 import { asJson, writeDocument } from "./report/document.ts";
 import { machine } from "./report/machine.ts";
 import { cpuPlot } from "./report/plot.ts";
@@ -39,7 +39,7 @@ const help = `Usage: npm run bench -- [SCENARIO…] [OPTIONS]
 `;
 
 endOnSignals();
-const { values: options, positionals } = parseArgs({
+const { values: options, positionals } = readOptions({
   allowPositionals: true,
   options: {
     help: { type: "boolean", default: false },
@@ -79,57 +79,59 @@ async function main(): Promise<void> {
   const seconds = positive("seconds", options.seconds, 600);
   const outside = options.broker.map(parseOutside);
   const only = options.only?.split(",");
-  const directory = mkdtempSync(join(tmpdir(), "postern-bench-"));
-  try {
-    await using peers = await Peers.start({
-      directory,
-      wanted: (name) => only?.includes(name) ?? (name !== "rabbitmq" || options.peers),
-      outside,
-      against: options.against === undefined ? undefined : resolve(options.against),
-      nodeOptions:
-        options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${resolve(options.profile)}`],
-    });
-    await using generator = new Generator();
-    const where = machine();
-    console.log(peers.all.map(({ name, version }) => `${name} ${version}`).join(", "));
-    const summaries: Summary[] = [];
-    await compare({
-      scenarios: wanted,
-      peers: peers.all,
-      startAnew: (name) => peers.startAnew(name),
-      generator,
-      rounds,
-      warmSeconds: 0.3,
-      seconds,
-      onStep: ({ done, all, text }) => progress(`${done} of ${all}: ${text}`),
-      onScenario(scenario, found) {
-        const ours = found.find(({ peer }) => peer === "postern")?.rounds;
-        const some = found.map(({ peer, rounds: figures }) => summarize(scenario.name, peer, figures, ours));
-        summaries.push(...some);
-        progress("");
-        console.log(`${textTable(tableRows(some))}\n`);
-        for (const summary of some) {
-          const verdict = latencyVerdict(summary, summaries);
-          if (verdict !== "") console.log(`${summary.peer}: ${verdict}`);
-        }
-      },
-      onProblem(problem) {
-        progress("");
-        console.error(`!! ${problem}`);
-      },
-    });
-    const versions = Object.fromEntries(peers.all.map(({ name, version }) => [name, version]));
-    const report = { machine: where, rounds, seconds, versions, summaries };
-    if (options.json !== undefined) writeFileSync(options.json, asJson(report));
-    if (options.svg !== undefined)
-      writeFileSync(
-        options.svg,
-        cpuPlot(summaries, "Processor time of the server for each of what is counted"),
-      );
-    if (options["write-docs"]) writeDocument({ scenarios: report });
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  const against = options.against === undefined ? undefined : resolve(options.against);
+  if (against !== undefined && !existsSync(posternIn(against)))
+    throw new RangeError(
+      `--against wants the directory of another copy of this repository; ${posternIn(against)} is not there`,
+    );
+  using scratch = new ScratchDirectory("postern-bench");
+  const directory = scratch.path;
+  await using peers = await Peers.start({
+    directory,
+    wanted: (name) => only?.includes(name) ?? (name !== "rabbitmq" || options.peers),
+    outside,
+    against,
+    nodeOptions:
+      options.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${resolve(options.profile)}`],
+  });
+  await using generator = new Generator();
+  const where = machine();
+  console.log(peers.all.map(({ name, version }) => `${name} ${version}`).join(", "));
+  const summaries: Summary[] = [];
+  await compare({
+    scenarios: wanted,
+    peers: peers.all,
+    startAnew: (name) => peers.startAnew(name),
+    generator,
+    rounds,
+    warmSeconds: 0.3,
+    seconds,
+    onStep: ({ done, all, text }) => progress(`${done} of ${all}: ${text}`),
+    onScenario(scenario, found) {
+      const ours = found.find(({ peer }) => peer === "postern")?.rounds;
+      const some = found.map(({ peer, rounds: figures }) => summarize(scenario.name, peer, figures, ours));
+      summaries.push(...some);
+      progress("");
+      console.log(`${textTable(tableRows(some))}\n`);
+      for (const summary of some) {
+        const verdict = latencyVerdict(summary, summaries);
+        if (verdict !== "") console.log(`${summary.peer}: ${verdict}`);
+      }
+    },
+    onProblem(problem) {
+      progress("");
+      console.error(`!! ${problem}`);
+    },
+  });
+  const versions = Object.fromEntries(peers.all.map(({ name, version }) => [name, version]));
+  const report = { machine: where, rounds, seconds, versions, summaries };
+  if (options.json !== undefined) writeFileSync(options.json, asJson(report));
+  if (options.svg !== undefined)
+    writeFileSync(
+      options.svg,
+      cpuPlot(summaries, "Processor time of the server for each of what is counted"),
+    );
+  if (options["write-docs"]) writeDocument({ scenarios: report });
 }
 
 if (options.help) console.log(help);

@@ -4,13 +4,12 @@
  * On a machine whose cores are taken, or needed for the load, no rate can show it. What shows it is the thread that has most to do:
  * where there are cores enough, the server is as fast as that one.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { ScratchDirectory } from "../support/scratch.ts";
 import { endOnSignals } from "../support/signals.ts";
-import { positive, refuseDocumentOfPart, runBenchmark } from "../support/usage.ts";
+import { positive, refuseDocumentOfPart, runBenchmark, readOptions } from "../support/usage.ts";
 import { compare } from "./comparison.ts";
 import { Generator } from "./load/generator.ts";
 import { Postern } from "./peers/postern.ts";
@@ -51,7 +50,7 @@ const measured = [
 ];
 
 endOnSignals();
-const { values: options } = parseArgs({
+const { values: options } = readOptions({
   options: {
     help: { type: "boolean", default: false },
     workers: { type: "string", default: "2" },
@@ -71,11 +70,11 @@ async function main(): Promise<void> {
   const rounds = positive("rounds", options.rounds, 600);
   const seconds = positive("seconds", options.seconds, 600);
   const counts = [1, ...options.workers.split(",").map((text) => positive("workers", text, 16))];
-  const directory = mkdtempSync(join(tmpdir(), "postern-workers-"));
+  using scratch = new ScratchDirectory("postern-workers");
+  const directory = scratch.path;
   const where = machine();
   const found: Scaling[] = [];
   await using stack = new AsyncDisposableStack();
-  stack.defer(() => rmSync(directory, { recursive: true, force: true }));
   const generator = stack.use(new Generator());
   const peers: Postern[] = [];
   for (const workers of counts) {

@@ -1,3 +1,16 @@
+import { parseArgs, type ParseArgsConfig } from "node:util";
+
+/** The options and names of the command line; what it does not know is said in a sentence, and ends the program with 2. */
+export function readOptions<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    if (!(error instanceof TypeError) || !("code" in error)) throw error;
+    console.error(`${error.message.split(". ")[0] ?? ""}; --help names the options`);
+    process.exit(2);
+  }
+}
+
 /** Runs a benchmark. What was typed wrongly, a `RangeError`, is said in its sentence, and ends with 2. */
 export async function runBenchmark(main: () => Promise<void>): Promise<void> {
   try {

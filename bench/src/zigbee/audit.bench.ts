@@ -3,16 +3,16 @@
  * code checked. `npm run bench -- zigbee-audit [--help]`
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 
 import { z } from "zod";
 
 import { machine } from "../broker/report/machine.ts";
+import { ScratchDirectory } from "../support/scratch.ts";
 import { endOnSignals } from "../support/signals.ts";
+import { readOptions } from "../support/usage.ts";
 import { type Run, runProgram } from "./program-run.ts";
 import { type Recording, record } from "./recording.ts";
 
@@ -35,7 +35,7 @@ const runsSchema = z.array(
 );
 
 endOnSignals();
-const { values: options } = parseArgs({
+const { values: options } = readOptions({
   options: {
     help: { type: "boolean", default: false },
     frames: { type: "string", default: "200000" },
@@ -145,14 +145,11 @@ async function measure(directory: string): Promise<readonly string[]> {
 }
 
 async function main(): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "postern-bench-zigbee-"));
-  try {
-    const lines = await measure(directory);
-    console.log(lines.join("\n"));
-    if (options["write-docs"]) writeSection(lines.join("\n"));
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  using scratch = new ScratchDirectory("postern-bench-zigbee");
+  const directory = scratch.path;
+  const lines = await measure(directory);
+  console.log(lines.join("\n"));
+  if (options["write-docs"]) writeSection(lines.join("\n"));
 }
 
 /** The figures stand between two marks. */

@@ -51,6 +51,11 @@ export interface PosternOptions {
   readonly nodeOptions?: readonly string[];
 }
 
+/** The program in a copy of this repository. */
+export function posternIn(checkout: string): string {
+  return join(checkout, "packages/cli/bin/postern.js");
+}
+
 /** `postern up` as anybody would run it. */
 export class Postern implements Peer {
   readonly name: string;
@@ -101,15 +106,7 @@ export class Postern implements Peer {
     writeFileSync(config, `${configuration}${more.join("\n")}\nlimits:\n${allLimits}`);
     const server = new ServerProcess(
       process.execPath,
-      [
-        ...nodeOptions,
-        join(checkout, "packages/cli/bin/postern.js"),
-        "up",
-        "--data",
-        data,
-        "--config",
-        config,
-      ],
+      [...nodeOptions, posternIn(checkout), "up", "--data", data, "--config", config],
       { cwd: directory },
     );
     const [said] = await server.says(/[^]*authority +SHA-256 [0-9A-F:]+\n/);

@@ -31,7 +31,8 @@ export class ServerProcess implements AsyncDisposable {
         // What a server says while it is measured is read and forgotten.
         this.#output = (this.#output + text).slice(-65_536);
       });
-    process.on("exit", this.#kill);
+    // Before the directory that it writes to is removed.
+    process.prependListener("exit", this.#kill);
   }
 
   /** Its process and those that it started, which are there now. */
