@@ -153,6 +153,10 @@ export class Broker {
     });
   }
 
+  get connectionCount(): number {
+    return this.#context.connectionCount;
+  }
+
   /** The counters alone: a snapshot looks at every session. */
   counters(): Counters {
     return this.#context.stats.copy();

@@ -88,11 +88,14 @@ function handOver(runtime) {
  * - Memory of network buffers counts towards the limit of the whole heap, which grows with what is alive. Otherwise V8 marks the whole
  *   heap each time that 64 MB of them were made: the more a server holds, the more each message costs, and of one of 64 KB it was
  *   more than half of the processor time. Of V8 13, in Node 24; later ones are not told.
- * - That the server may say when the collector is to run: once, when it has started (src/server/collect-start.ts).
+ * - That what it compiles for the first time is made an end of where it was begun. Otherwise a thread in the background has to find time
+ *   for it, and while many clients come at once it has none: 15 MB are held by then, of which the memory allocator keeps most. Of V8 13, too.
+ * - That the server may say when the collector is to run: when nothing comes (src/server/collect-at-rest.ts).
  */
 function serverOptions() {
   var options = ["--max-semi-space-size=16", "--expose-gc"];
-  if (parseInt(process.versions.v8, 10) <= 13) options.push("--external-memory-accounted-in-global-limit");
+  if (parseInt(process.versions.v8, 10) <= 13)
+    options.push("--external-memory-accounted-in-global-limit", "--no-maglev-destroy-on-background");
   return options;
 }
 

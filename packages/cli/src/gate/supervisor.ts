@@ -87,6 +87,8 @@ export async function runSupervisor(options: SupervisorOptions, context: Command
 /** How the runtime is to use memory, as `bin/postern.js` had this process begin. */
 function memoryOptions(): string[] {
   return process.execArgv.filter((option) =>
-    /^--(max-semi-space-size|external-memory-accounted-in-global-limit|expose-gc)/.test(option),
+    /^--(max-semi-space-size|external-memory-accounted-in-global-limit|no-maglev-destroy-on-background|expose-gc)/.test(
+      option,
+    ),
   );
 }

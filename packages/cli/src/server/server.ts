@@ -23,7 +23,7 @@ import { FileAuditLog } from "./audit-log.ts";
 import { Authentication, countingRefusals } from "./authentication.ts";
 import { Certificates } from "./certificates.ts";
 import { Enrolment } from "./enrolment.ts";
-import { collectStart } from "./collect-start.ts";
+import { CollectAtRest } from "./collect-at-rest.ts";
 import { manageDevices } from "./devices.ts";
 import { givenCertificateFiles, watchGivenCertificate } from "./given-certificate.ts";
 import { serviceListenError } from "./listen-error.ts";
@@ -236,7 +236,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     deviceRoutes(app, devices);
   });
   warnOfFewFiles(parts);
-  stack.use(collectStart(() => broker.snapshot().connections === 0));
+  stack.use(new CollectAtRest(broker));
   audit.recordServer("started", `version ${version}`);
 
   const closing = stack.move();
