@@ -40,7 +40,8 @@ interface Stage extends AsyncDisposable {
 async function openStage(limits: Parameters<typeof openBroker>[0]["limits"] = {}): Promise<Stage> {
   const stack = new AsyncDisposableStack();
   const watch = stack.use(new MemoryWatch());
-  const opened = openBroker({ store: new MemorySessionStore(), limits });
+  // What is handed to other threads is in memory of the same size.
+  const opened = openBroker({ store: new MemorySessionStore(), limits, workers: 1 });
   stack.defer(() => opened.broker.close());
   const address = { host: "127.0.0.1", port: (await opened.listen()).port };
   const one = { properties: { receiveMaximum: 1 } };

@@ -31,7 +31,7 @@ describe("a server on four cores", { skip }, () => {
   const clients: MqttClient[] = [];
 
   before(async () => {
-    server = await up(args, { env: preloaded("preload-four-cores.ts", {}) });
+    server = await up(args, { env: preloaded("preload-four-cores.ts", { POSTERN_TEST_WORKERS: "" }) });
     url = server.urls[0] ?? "";
   });
   after(async () => {

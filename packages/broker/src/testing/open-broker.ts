@@ -20,7 +20,7 @@ import { poisonReusedMemory } from "./poison.ts";
 poisonReusedMemory();
 
 /** All tests of the broker can be run with several threads. */
-const workersOfTests = Number(process.env["POSTERN_TEST_WORKERS"] ?? "1");
+export const workersOfTests = Number(process.env["POSTERN_TEST_WORKERS"] ?? "1");
 
 /** Lets everybody in without proof. */
 const anonymousAuthenticator: Authenticator = {

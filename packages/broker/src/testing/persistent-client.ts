@@ -46,6 +46,11 @@ export interface PersistentClientOptions {
   readonly packetIdMax?: number;
   /** What CONNECT says otherwise than `durableConnect`. */
   readonly connect?: Partial<ConnectPacket>;
+  /**
+   * Leaves an attempt to connect whose CONNACK has not come by saying that no more comes: its end tells that the server has dealt with it.
+   * Several threads deal with connections in no order that clients could count on (decision 091).
+   */
+  readonly leavesAttempts?: boolean;
 }
 
 /**
@@ -77,6 +82,7 @@ export class PersistentClient {
   #wire: WireClient | undefined;
   #established = false;
   #connected: ((result: ConnectResult) => void) | undefined;
+  #left: Promise<unknown> = Promise.resolve();
 
   constructor(options: PersistentClientOptions) {
     this.options = options;
@@ -94,6 +100,11 @@ export class PersistentClient {
   /** QoS 2 messages of the server that are not finished. */
   get unfinishedCount(): number {
     return this.#incoming.size;
+  }
+
+  /** Resolves when the server has dealt with the attempts that were left. */
+  get left(): Promise<unknown> {
+    return this.#left;
   }
 
   connect(address: Address, given: Partial<ConnectPacket> = {}): Promise<ConnectResult> {
@@ -155,8 +166,14 @@ export class PersistentClient {
   cut(): void {
     const wire = this.#wire;
     if (wire === undefined) return;
+    const isAttempt = this.#connected !== undefined;
     this.#closed();
-    wire.destroy();
+    if (isAttempt && this.options.leavesAttempts === true) {
+      this.#left = wire.closed;
+      wire.end();
+    } else {
+      wire.destroy();
+    }
   }
 
   #received(packet: Received): void {

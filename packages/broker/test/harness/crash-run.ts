@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 
 import { World } from "../../src/testing/durability/world.ts";
+import { workersOfTests } from "../../src/testing/open-broker.ts";
 import { Random } from "../../src/testing/random.ts";
 import { ControlledStore } from "./controlled-store.ts";
 import { nextTurn, Stage } from "./stage.ts";
@@ -36,7 +37,7 @@ export interface CrashReport {
  */
 export async function runCrashes(seed: number, crashes: number): Promise<CrashReport> {
   const random = new Random(seed);
-  const world = new World(random.branch());
+  const world = new World(random.branch(), { inOrder: workersOfTests === 1 });
   let stage = await openStage(new ControlledStore());
   stage.store.releaseAll();
   await world.begin(stage.address);

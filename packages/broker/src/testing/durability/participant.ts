@@ -20,6 +20,7 @@ export class Participant {
   readonly faults: string[] = [];
   #session: SessionState = "ended";
   #joining: Promise<boolean> | undefined;
+  #cutCount = 0;
 
   constructor(options: PersistentClientOptions) {
     this.client = new PersistentClient(options);
@@ -44,11 +45,17 @@ export class Participant {
 
   /** Ends the connection, and an attempt to make one, as if the client had been killed. */
   cut(): void {
+    this.#cutCount += 1;
     this.client.cut();
   }
 
   async #join(address: Address, options: JoinOptions): Promise<boolean> {
-    const { version } = this.client.options;
+    const { version, leavesAttempts } = this.client.options;
+    if (leavesAttempts === true) {
+      const cutCount = this.#cutCount;
+      await this.client.left;
+      if (this.#cutCount !== cutCount) return false;
+    }
     const { will } = options;
     const keeps = options.keeps ?? (version === 5 || options.cleanStart !== true);
     const cleanStart = version === 5 ? options.cleanStart === true : !keeps;

@@ -64,7 +64,8 @@ export class World {
   readonly #pending = new Set<Promise<unknown>>();
   #isStill = false;
 
-  constructor(random: Random) {
+  /** @param inOrder The server deals with connections in the order in which they came: it has one thread. */
+  constructor(random: Random, { inOrder }: { readonly inOrder: boolean }) {
     this.#random = random;
     const parts = { published: this.#published, random };
     this.#publishers = [
@@ -78,7 +79,12 @@ export class World {
     this.#togglers = [new Toggler("toggler-4", 4, random), new Toggler("toggler-5", 5, random)];
     this.#wills = new WillsCast(random);
     this.#jugglers = [4, 5].map(
-      (version) => new Participant({ clientId: `juggler-${version}`, version: version === 4 ? 4 : 5 }),
+      (version) =>
+        new Participant({
+          clientId: `juggler-${version}`,
+          version: version === 4 ? 4 : 5,
+          leavesAttempts: !inOrder,
+        }),
     );
   }
 
