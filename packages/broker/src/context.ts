@@ -59,8 +59,11 @@ export class BrokerContext {
   /** Messages that wait in durable queues, and their bytes. */
   queuedCount = 0;
   queuedBytes = 0;
-  /** Bytes of messages that wait in memory for clients without a durable session. */
+  /** In how many of these queues something waits. */
+  queuesWaiting = 0;
+  /** Bytes of messages that wait in memory for clients without a durable session, and in how many queues. */
   queuedMemoryBytes = 0;
+  memoryQueuesWaiting = 0;
   closing = false;
   #nextSessionNumber: SessionNumber;
 

@@ -2,6 +2,7 @@ import type { BrokerContext } from "./context.ts";
 import type { Delivery } from "./delivery.ts";
 import type { AckResult, Outbox } from "./outbox.ts";
 import { InFlight, PacketWindow } from "./packet-window.ts";
+import { hasShare } from "./queue-share.ts";
 import type { Session } from "./session.ts";
 
 const nothing: readonly Delivery[] = [];
@@ -80,6 +81,7 @@ export class MemoryOutbox implements Outbox {
       else rest.push(delivery);
     }
     this.#countBytes(-this.waitingBytes);
+    if (this.waitingCount > 0) this.#context.memoryQueuesWaiting -= 1;
     this.#waiting = [];
     this.#head = 0;
     this.#window = new PacketWindow();
@@ -125,14 +127,25 @@ export class MemoryOutbox implements Outbox {
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
       this.#session.usage.queuedBytes + bytes > identityBytesMax ||
-      this.#context.queuedMemoryBytes + bytes > limits.queuedMemoryBytesTotalMax;
+      !this.#hasShare(bytes);
     while (full()) {
       this.#context.stats.queueDropped += 1;
       if (limits.queueFullPolicy === "drop-newest" || !this.#dropOldest()) return;
     }
     this.#keep(delivery);
+    if (this.waitingCount === 0) this.#context.memoryQueuesWaiting += 1;
     this.#waiting.push(delivery);
     this.#countBytes(bytes);
+  }
+
+  #hasShare(bytes: number): boolean {
+    const { queuedMemoryBytes, memoryQueuesWaiting, limits } = this.#context;
+    const shares = {
+      totalBytes: queuedMemoryBytes,
+      totalBytesMax: limits.queuedMemoryBytesTotalMax,
+      others: memoryQueuesWaiting - (this.waitingCount > 0 ? 1 : 0),
+    };
+    return hasShare(shares, this.waitingBytes, bytes);
   }
 
   /** Makes the delivery fit to wait: with the memory that its payload came in, to be released with it, or with a copy. */
@@ -161,6 +174,7 @@ export class MemoryOutbox implements Outbox {
     if (delivery === undefined) return undefined;
     this.#head += 1;
     this.#countBytes(-delivery.message.bytes);
+    if (this.waitingCount === 0) this.#context.memoryQueuesWaiting -= 1;
     // Give the array's front back now and then, at a cost of O(1) a message.
     if (this.#head > 1_024 && this.#head * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#head);

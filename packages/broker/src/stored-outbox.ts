@@ -6,6 +6,7 @@ import { Message } from "./message.ts";
 import { Delivery } from "./delivery.ts";
 import type { AckResult, Outbox } from "./outbox.ts";
 import { InFlight, PacketWindow } from "./packet-window.ts";
+import { hasShare } from "./queue-share.ts";
 import type { Session } from "./session.ts";
 
 const pageCountMax = 64;
@@ -47,6 +48,7 @@ export class StoredOutbox implements Outbox {
     this.waitingBytes = loaded.queuedBytes;
     context.queuedCount += this.waitingCount;
     context.queuedBytes += this.waitingBytes;
+    if (this.waitingCount > 0) context.queuesWaiting += 1;
     session.usage.queuedBytes += this.waitingBytes;
   }
 
@@ -196,7 +198,7 @@ export class StoredOutbox implements Outbox {
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
       this.#session.usage.queuedBytes + bytes > identityBytesMax ||
-      this.#context.queuedBytes + bytes > this.#context.limits.queuedBytesTotalMax;
+      !this.#hasShare(bytes);
     while (full()) {
       this.#context.stats.queueDropped += 1;
       if (limits.queueFullPolicy === "drop-newest" || !this.#dropOldest()) return;
@@ -204,6 +206,16 @@ export class StoredOutbox implements Outbox {
     this.#enqueue(delivery, this.#nextPosition, QueueState.queued, 0);
     this.#nextPosition += 1;
     this.#count(1, bytes);
+  }
+
+  #hasShare(bytes: number): boolean {
+    const { queuedBytes, queuesWaiting, limits } = this.#context;
+    const shares = {
+      totalBytes: queuedBytes,
+      totalBytesMax: limits.queuedBytesTotalMax,
+      others: queuesWaiting - (this.waitingCount > 0 ? 1 : 0),
+    };
+    return hasShare(shares, this.waitingBytes, bytes);
   }
 
   #enqueue(delivery: Delivery, position: number, state: QueueState, packetId: number): void {
@@ -327,7 +339,10 @@ export class StoredOutbox implements Outbox {
   }
 
   #count(messages: number, bytes: number): void {
+    const waited = this.waitingCount > 0;
     this.waitingCount += messages;
+    const waits = this.waitingCount > 0;
+    if (waits !== waited) this.#context.queuesWaiting += waits ? 1 : -1;
     this.waitingBytes += bytes;
     this.#context.queuedCount += messages;
     this.#context.queuedBytes += bytes;

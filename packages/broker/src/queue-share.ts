@@ -1,0 +1,25 @@
+/** What of a total is kept for queues that hold little: a quarter. */
+const keptDivisor = 4;
+
+/** The bytes of all queues of one kind, and what they may come to. */
+export interface QueueShares {
+  readonly totalBytes: number;
+  readonly totalBytesMax: number;
+  /** Queues besides the one that asks in which something waits. */
+  readonly others: number;
+}
+
+/**
+ * Whether a queue that holds `heldBytes` may take so many more. The last quarter of the total is for queues that hold no more than their
+ * even part of that quarter: readers that never read fill the rest, and those who read never find that there is no room for a moment.
+ */
+export function hasShare(
+  { totalBytes, totalBytesMax, others }: QueueShares,
+  heldBytes: number,
+  moreBytes: number,
+): boolean {
+  const total = totalBytes + moreBytes;
+  if (total > totalBytesMax) return false;
+  const keptBytes = totalBytesMax / keptDivisor;
+  return others === 0 || total <= totalBytesMax - keptBytes || heldBytes + moreBytes <= keptBytes / others;
+}
