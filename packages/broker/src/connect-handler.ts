@@ -82,7 +82,7 @@ export function handleAuth(connection: Connection, bytes: Buffer, start: number,
   if (method === undefined || properties.authenticationMethod !== method)
     return refuse(connection, ReasonCode.protocolError, "AUTH with another method than CONNECT named");
   if (reasonCode === ReasonCode.reAuthenticate && connection.state === "connected") {
-    if (!connection.mayReauthenticate())
+    if (!connection.watch.mayReauthenticate())
       return refuse(connection, ReasonCode.messageRateTooHigh, "too many re-authentications");
     const request = requestOf(connection, undefined);
     connection.exchange = connection.core.context.ports.authenticator.exchange(method, request);
@@ -345,7 +345,7 @@ function applyClientLimits(connection: Connection, packet: ConnectPacket): void 
   connection.writer.topicAliasMaximum = topicAliasMaximum ?? 0;
   const wanted = packet.keepAliveSeconds;
   const seconds = wanted === 0 || wanted > limits.keepAliveSecondsMax ? limits.keepAliveSecondsMax : wanted;
-  connection.keepAliveMs = seconds * 1_500;
+  connection.watch.keepAliveMs = seconds * 1_500;
 }
 
 /** @see MQTT 5.0 §3.2.2.3 */
@@ -363,8 +363,8 @@ function connackProperties(
   if ((packet.properties.sessionExpiryInterval ?? 0) !== expirySeconds)
     properties.sessionExpiryInterval = expirySeconds;
   if (assigned) properties.assignedClientIdentifier = clientId;
-  if (connection.keepAliveMs !== packet.keepAliveSeconds * 1_500)
-    properties.serverKeepAlive = connection.keepAliveMs / 1_500;
+  if (connection.watch.keepAliveMs !== packet.keepAliveSeconds * 1_500)
+    properties.serverKeepAlive = connection.watch.keepAliveMs / 1_500;
   const { responseInformation } = core.context.options;
   if (packet.properties.requestResponseInformation === 1 && responseInformation !== undefined)
     properties.responseInformation = responseInformation.replace("${client}", () => clientId);

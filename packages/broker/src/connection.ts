@@ -5,6 +5,8 @@ import type { Frame } from "@postern/mqtt/frame";
 import { noProperties, PacketType, type ProtocolVersion, type Properties } from "@postern/mqtt/packets";
 import { ReasonCode, reasonCodeAllowed, reasonCodeName } from "@postern/mqtt/reason-codes";
 
+import { ChecksThrottle } from "./checks-throttle.ts";
+import { ClientWatch } from "./client-watch.ts";
 import type { Writer } from "./commit-line.ts";
 import type { Core } from "./core.ts";
 import type { Delivery } from "./delivery.ts";
@@ -13,14 +15,12 @@ import { InboundThrottle } from "./inbound-throttle.ts";
 import type { Limits } from "./limits.ts";
 import type { Admitted } from "./listeners/admission.ts";
 import { Outbound } from "./outbound.ts";
-import { ChecksThrottle } from "./checks-throttle.ts";
 import { handlePacket } from "./packet-handlers.ts";
 import type { PacketMemory } from "./packet-memory.ts";
 import { PauseReason } from "./pause-reason.ts";
 import type { Accepted, AuthenticationExchange, Identity, Peer } from "./ports.ts";
 import { PublishWriter } from "./publish-writer.ts";
 import type { Session } from "./session.ts";
-import { WheelTimer } from "./timer-wheel.ts";
 import type { TopicEntry } from "./topic-cache.ts";
 import type { Transport, TransportHandler } from "./transport.ts";
 
@@ -28,13 +28,6 @@ import type { Transport, TransportHandler } from "./transport.ts";
 const roomBytesMax = 1_048_576;
 /** What a connection may still buffer while the broker as a whole is over its output limit. */
 const fairBytesMax = 262_144;
-
-/** The wall clock may be set: how long the end of a proof is at most left to the other one. */
-const proofLookMsMax = 60_000;
-
-/** Re-authentications of one connection that may follow each other at once, and what each takes to be forgotten. */
-const reauthenticationsMax = 10;
-const reauthenticationMs = 6_000;
 
 /** How long a peer may take to read what was sent before the end, and how long one that is cut off. */
 const lingerMs = 2_000;
@@ -54,7 +47,8 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   readonly #outbound: Outbound;
   /** Puts messages into the form this client takes. */
   readonly writer: PublishWriter;
-  readonly #timer = new WheelTimer(() => this.#onTimer());
+  /** How long the client may say nothing, and be believed who it is. */
+  readonly watch: ClientWatch;
   #throttle: InboundThrottle | undefined = undefined;
   /** What was done with public keys for this client; there is one only where topics demand signatures. */
   #checks: ChecksThrottle | undefined = undefined;
@@ -80,12 +74,6 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** The topic that `#rights` are about; `undefined` when they are not known. */
   #rightsTopic: TopicEntry | undefined = undefined;
   #rights = 0;
-  keepAliveMs = 0;
-  /** Wall clock, ms: when the proof of who the client is ends. */
-  #untilMs = Infinity;
-  /** Monotonic ms: when all re-authentications so far are forgotten. */
-  #reauthenticatedMs = 0;
-  #lastReceivedMs: number;
   #connectedAtMs = 0;
   #ended = false;
   #pauses = 0;
@@ -105,14 +93,15 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#inbound = new Inbound(this);
     this.#outbound = new Outbound(core.outboundShared, transport, () => this.#onDrain());
     this.writer = new PublishWriter(this.#outbound, core, limits.topicAliasOutboundMaximum);
-    this.#lastReceivedMs = core.context.ports.clock.monotonicMs();
+    const nowMs = core.context.ports.clock.monotonicMs();
+    this.watch = new ClientWatch(core.context, nowMs, () => this.#onTimer());
     if (
       limits.bytesPerSecondPerClientMax > 0 ||
       limits.messagesPerSecondPerClientMax > 0 ||
       core.throttlesAll
     )
-      this.#throttle = new InboundThrottle(core.context, limits, this.#lastReceivedMs);
-    core.context.wheel.set(this.#timer, limits.connectTimeoutSeconds * 1_000);
+      this.#throttle = new InboundThrottle(core.context, limits, nowMs);
+    this.watch.lookIn(limits.connectTimeoutSeconds * 1_000);
   }
 
   get connectedAtMs(): number {
@@ -129,7 +118,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     const appendsBefore = context.line.appends;
     this.#inbound.take(bytes);
     this.#holdBack(appendsBefore);
-    if (this.#throttle !== undefined) this.#slowDown(bytes.length);
+    if (this.#throttle !== undefined) this.#throttle.slowDown(this, bytes.length);
   }
 
   onEnd(): void {
@@ -162,10 +151,10 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     const { context } = this.core;
     context.stats.packetsReceived += 1;
     // Keep alive asks for packets; bytes alone do not count. @see MQTT 5.0 [MQTT-3.1.2-22]
-    this.#lastReceivedMs = context.monotonicMs;
+    this.watch.lastReceivedMs = context.monotonicMs;
     const next = handlePacket(this, bytes, frame);
     // What came with it, in the same read, may be too much.
-    if (this.#throttle !== undefined) this.#slowDown(0);
+    if (this.#throttle !== undefined) this.#throttle.slowDown(this, 0);
     return next;
   }
 
@@ -276,27 +265,20 @@ export class Connection implements TransportHandler, PacketReader, Writer {
   /** CONNECT was accepted: keep-alive counts from now. */
   established(session: Session, untilMs: number): void {
     this.session = session;
-    this.#untilMs = untilMs;
+    this.watch.untilMs = untilMs;
     session.connection = this;
     this.state = "connected";
     this.#admitted.proven();
     this.permissionsChanged();
     if (this.identity !== undefined) this.core.context.ports.doorkeeper?.entered(this.peer, this.identity);
     this.#connectedAtMs = this.core.context.nowMs;
-    this.#watch(this.keepAliveMs);
+    this.watch.lookIn(this.watch.keepAliveMs);
   }
 
   /** The client has proved again who it is. */
   provedAgain(untilMs: number): void {
-    this.#untilMs = untilMs;
-    this.#watch(0);
-  }
-
-  /** Counts a re-authentication; false when there were too many of late. */
-  mayReauthenticate(): boolean {
-    const { monotonicMs } = this.core.context;
-    this.#reauthenticatedMs = Math.max(this.#reauthenticatedMs, monotonicMs) + reauthenticationMs;
-    return this.#reauthenticatedMs - monotonicMs <= reauthenticationsMax * reauthenticationMs;
+    this.watch.untilMs = untilMs;
+    this.watch.lookIn(0);
   }
 
   /** The client's rights on a topic, as bits of `TopicRight`. */
@@ -335,7 +317,7 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#pauses &= ~reason;
     if (this.#pauses !== 0 || this.state === "closing") return;
     this.core.context.readClock();
-    if (reason !== PauseReason.output) this.#lastReceivedMs = this.core.context.monotonicMs;
+    if (reason !== PauseReason.output) this.watch.lastReceivedMs = this.core.context.monotonicMs;
     const appendsBefore = this.core.context.line.appends;
     this.#inbound.resume();
     this.#holdBack(appendsBefore);
@@ -427,9 +409,9 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.#ended = true;
     this.state = "closing";
     const { context, sessions } = this.core;
-    context.wheel.clear(this.#timer);
+    this.watch.close();
     this.#throttle?.close();
-    this.#checks?.close();
+    this.#checks?.pause.close();
     const { session, identity } = this;
     if (session !== undefined && identity !== undefined) context.ports.doorkeeper?.left(this.peer, identity);
     if (session === undefined || session.connection !== this) return;
@@ -446,20 +428,17 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     }
     // Silence counts against the client only while it is listened to, or when it is the one that does not read.
     const excused = (this.#pauses & ~PauseReason.output) !== 0;
-    const idleMs = excused ? 0 : context.monotonicMs - this.#lastReceivedMs;
-    if (context.nowMs >= this.#untilMs) {
-      this.core.audit("proof-ended", this, new Date(this.#untilMs).toISOString());
-      this.disconnect(ReasonCode.notAuthorized, "the proof of who the client is has ended");
-    } else if (idleMs < this.keepAliveMs) this.#watch(this.keepAliveMs - idleMs);
-    else this.disconnect(ReasonCode.keepAliveTimeout, "nothing came for one and a half times the keep alive");
-  }
-
-  /** Looks at the client again when it has been silent for `silenceMs` from now, or when its proof ends. */
-  #watch(silenceMs: number): void {
-    const { context } = this.core;
-    const proofMs = Math.min(this.#untilMs - context.nowMs, proofLookMsMax);
-    const delayMs = this.#untilMs === Infinity ? silenceMs : Math.min(silenceMs, proofMs);
-    context.wheel.set(this.#timer, delayMs);
+    switch (this.watch.look(excused)) {
+      case "proofEnded":
+        this.core.audit("proof-ended", this, new Date(this.watch.untilMs).toISOString());
+        this.disconnect(ReasonCode.notAuthorized, "the proof of who the client is has ended");
+        break;
+      case "silent":
+        this.disconnect(ReasonCode.keepAliveTimeout, "nothing came for one and a half times the keep alive");
+        break;
+      case undefined:
+        break;
+    }
   }
 
   #onDrain(): void {
@@ -482,14 +461,6 @@ export class Connection implements TransportHandler, PacketReader, Writer {
     this.resume(PauseReason.disk);
   }
 
-  #slowDown(bytes: number): void {
-    const waitMs = this.#throttle?.take(bytes) ?? 0;
-    if (waitMs === 0 || this.state === "closing") return;
-    this.core.context.stats.throttled += 1;
-    this.pause(PauseReason.rate);
-    this.#throttle?.wait(waitMs, () => this.resume(PauseReason.rate));
-  }
-
   /** Counts one PUBLISH against the message rates. */
   countMessage(): void {
     this.#throttle?.countMessage();
@@ -497,13 +468,9 @@ export class Connection implements TransportHandler, PacketReader, Writer {
 
   /** Counts checks of signatures; reads nothing for a while after too many of them. */
   countChecks(checks: number): void {
-    const { context } = this.core;
-    this.#checks ??= new ChecksThrottle(context, this.limits);
+    this.#checks ??= new ChecksThrottle(this.core.context, this.limits);
     const waitMs = this.#checks.take(checks);
-    if (waitMs === 0 || this.state !== "connected") return;
-    context.stats.throttled += 1;
-    this.pause(PauseReason.checks);
-    this.#checks.wait(waitMs, () => this.resume(PauseReason.checks));
+    if (this.state === "connected") this.#checks.pause.begin(this, waitMs);
   }
 
   #isChoked(): boolean {

@@ -1,6 +1,7 @@
 import type { BrokerContext } from "./context.ts";
 import type { Limits } from "./limits.ts";
-import { WheelTimer } from "./timer-wheel.ts";
+import { PauseReason } from "./pause-reason.ts";
+import { type Pausable, TimedPause } from "./timed-pause.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import type { SharedRates } from "./usage.ts";
 
@@ -11,12 +12,13 @@ export class InboundThrottle {
   readonly #messages: TokenBucket;
   /** Rates that it keeps together with other connections: of its identity and its roles. */
   shared: readonly SharedRates[] = [];
-  #timer: WheelTimer | undefined = undefined;
+  readonly #pause: TimedPause;
   /** PUBLISH packets since the last `take`. */
   #published = 0;
 
   constructor(context: BrokerContext, limits: Limits, nowMs: number) {
     this.#context = context;
+    this.#pause = new TimedPause(context, PauseReason.rate);
     this.#bytes = new TokenBucket(limits.bytesPerSecondPerClientMax, nowMs);
     this.#messages = new TokenBucket(limits.messagesPerSecondPerClientMax, nowMs);
   }
@@ -25,8 +27,17 @@ export class InboundThrottle {
     this.#published += 1;
   }
 
-  /** Accounts for input that was handled; returns how many ms to read nothing, or 0. */
-  take(bytes: number): number {
+  /** Accounts for input that was handled: where it was too much, nothing more is read for a while. */
+  slowDown(connection: Pausable, bytes: number): void {
+    this.#pause.begin(connection, this.#take(bytes));
+  }
+
+  close(): void {
+    this.#pause.close();
+  }
+
+  /** Returns how many ms to read nothing, or 0. */
+  #take(bytes: number): number {
     const { monotonicMs, byteRate, messageRate } = this.#context;
     const messages = this.#published;
     this.#published = 0;
@@ -44,17 +55,5 @@ export class InboundThrottle {
       byteRate.take(bytes, monotonicMs),
       messageRate.take(messages, monotonicMs),
     );
-  }
-
-  /** Calls `then` after the time. */
-  wait(ms: number, then: () => void): void {
-    this.close();
-    this.#timer = new WheelTimer(then);
-    this.#context.wheel.set(this.#timer, ms);
-  }
-
-  close(): void {
-    if (this.#timer !== undefined) this.#context.wheel.clear(this.#timer);
-    this.#timer = undefined;
   }
 }
