@@ -116,7 +116,8 @@ function problemOf(
       reason: "the will topic is longer or deeper than allowed",
     };
   if (core.context.closing)
-    return { reasonCode: ReasonCode.serverShuttingDown, reason: "the server is shutting down" };
+    // CONNACK has no word for shutting down. @see MQTT 5.0 §3.2.2.2
+    return { reasonCode: ReasonCode.serverUnavailable, reason: "the server is shutting down" };
   if (core.context.line.failure !== undefined)
     return { reasonCode: ReasonCode.serverUnavailable, reason: "the data directory cannot be written" };
   return undefined;
