@@ -1,7 +1,8 @@
 import { getHeapStatistics } from "node:v8";
 
-/** How often a server is looked at: it is at rest when nothing has come from one look to the next. */
+/** How often a server is looked at, and in how many looks on end nothing may have come since the one before for it to be at rest. */
 const lookMs = 500;
+const restLooks = 2;
 /** So many connections more than there were before are worth a collection, when they stay. */
 const connectionsMin = 256;
 /** Of a larger heap it would take seconds, and what there is to gain is little beside it: only when nobody is there. */
@@ -27,6 +28,8 @@ export class CollectAtRest implements Disposable {
   readonly #timer: NodeJS.Timeout;
   /** Bytes and connections: grows with all that comes. */
   #received = -1;
+  /** Looks on end in which nothing had come. */
+  #looks = 0;
   /** How many connections there were when it was last worth it; fewer when they have gone. */
   #connections = -connectionsMin;
 
@@ -44,10 +47,10 @@ export class CollectAtRest implements Disposable {
     const { connectionCount } = this.#rest;
     const { bytesReceived, connectionsAccepted } = this.#rest.counters();
     const received = bytesReceived + connectionsAccepted;
-    const isAtRest = received === this.#received;
+    this.#looks = received === this.#received ? this.#looks + 1 : 0;
     this.#received = received;
     this.#connections = Math.min(this.#connections, connectionCount);
-    if (!isAtRest || connectionCount - this.#connections < connectionsMin) return;
+    if (this.#looks < restLooks || connectionCount - this.#connections < connectionsMin) return;
     this.#connections = connectionCount;
     if (connectionCount === 0 || getHeapStatistics().used_heap_size <= heapBytesMax)
       this.#collect?.({ type: "major", execution: "sync", flavor: "last-resort" });
