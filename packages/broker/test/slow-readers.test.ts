@@ -24,6 +24,8 @@ async function floodUnread(stage: Stage<MemorySessionStore>, packet: Buffer, byt
   while (sent < bytes && stuckTurns < 200) {
     if (flooder.wire.socket.writableNeedDrain) {
       stuckTurns += 1;
+      // Whoever reads it may be another thread, which has to wait for a core.
+      await new Promise((done) => setTimeout(done, 1));
     } else {
       flooder.send(chunk);
       sent += chunk.length;
