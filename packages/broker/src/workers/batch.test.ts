@@ -59,6 +59,18 @@ describe("a batch for another thread", () => {
     assert.equal(shared.length, 10_000);
   });
 
+  it("takes bodies in once also when each connection is sent as many as the server may read in a turn", () => {
+    const batch = new Batch();
+    const shared = Array.from({ length: 128 }, () => Buffer.alloc(16_384));
+    for (let connection = 1; connection <= 3; connection += 1) {
+      for (const bytes of shared) {
+        assert.ok(!batch.isFull);
+        batch.addBody(ToCarrier.writeBody, connection, bytes);
+      }
+    }
+    assert.equal(batch.take().bodies.length, shared.length);
+  });
+
   it("names parts of a shelf that it takes in once, and again when there is more on it", () => {
     const batch = new Batch();
     const shelves = new Shelves();

@@ -69,6 +69,11 @@ const headerWords = 4;
 const wordsMax = 16_384;
 /** More bytes than these have a body of their own. */
 export const inlineBytesMax = 65_536;
+/**
+ * … or when its bodies have. A connection's output is added whole before that of the next, and what many are sent is copied once for all
+ * of them only as long as it is the same batch.
+ */
+const bodyBytesMax = 4_194_304;
 /** Room for a batch that is nearly full and as much more as one record may bring. */
 const batchBytes = wordsMax * 4 + headerWords * 4 + inlineBytesMax;
 
@@ -104,7 +109,7 @@ export class Batch {
 
   /** It should be handed over before more is added. */
   get isFull(): boolean {
-    return this.#length >= wordsMax || this.#bodyBytes >= wordsMax * 4;
+    return this.#length >= wordsMax || this.#bodyBytes >= bodyBytesMax;
   }
 
   add(kind: number, connection: number, value: number): void {
