@@ -123,11 +123,12 @@ export class MemoryOutbox implements Outbox {
     const { limits, permissions } = this.#session;
     const { bytes } = delivery.message;
     const identityBytesMax = permissions.limits.queuedBytesMax ?? Infinity;
+    const before = this.waitingBytes;
     const full = (): boolean =>
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
       this.#session.usage.queuedBytes + bytes > identityBytesMax ||
-      !this.#hasShare(bytes);
+      !this.#hasShare(bytes, before);
     while (full()) {
       this.#context.stats.queueDropped += 1;
       if (limits.queueFullPolicy === "drop-newest" || !this.#dropOldest()) return;
@@ -138,14 +139,14 @@ export class MemoryOutbox implements Outbox {
     this.#countBytes(bytes);
   }
 
-  #hasShare(bytes: number): boolean {
+  #hasShare(bytes: number, before: number): boolean {
     const { queuedMemoryBytes, memoryQueuesWaiting, limits } = this.#context;
     const shares = {
       totalBytes: queuedMemoryBytes,
       totalBytesMax: limits.queuedMemoryBytesTotalMax,
       others: memoryQueuesWaiting - (this.waitingCount > 0 ? 1 : 0),
     };
-    return hasShare(shares, this.waitingBytes, bytes);
+    return hasShare(shares, { held: this.waitingBytes, before }, bytes);
   }
 
   /** Makes the delivery fit to wait: with the memory that its payload came in, to be released with it, or with a copy. */

@@ -194,11 +194,12 @@ export class StoredOutbox implements Outbox {
     const { limits, permissions } = this.#session;
     const { bytes } = delivery.message;
     const identityBytesMax = permissions.limits.queuedBytesMax ?? Infinity;
+    const before = this.waitingBytes;
     const full = (): boolean =>
       this.waitingCount >= limits.queuedMessagesMax ||
       this.waitingBytes + bytes > limits.queuedBytesMax ||
       this.#session.usage.queuedBytes + bytes > identityBytesMax ||
-      !this.#hasShare(bytes);
+      !this.#hasShare(bytes, before);
     while (full()) {
       this.#context.stats.queueDropped += 1;
       if (limits.queueFullPolicy === "drop-newest" || !this.#dropOldest()) return;
@@ -208,14 +209,14 @@ export class StoredOutbox implements Outbox {
     this.#count(1, bytes);
   }
 
-  #hasShare(bytes: number): boolean {
+  #hasShare(bytes: number, before: number): boolean {
     const { queuedBytes, queuesWaiting, limits } = this.#context;
     const shares = {
       totalBytes: queuedBytes,
       totalBytesMax: limits.queuedBytesTotalMax,
       others: queuesWaiting - (this.waitingCount > 0 ? 1 : 0),
     };
-    return hasShare(shares, this.waitingBytes, bytes);
+    return hasShare(shares, { held: this.waitingBytes, before }, bytes);
   }
 
   #enqueue(delivery: Delivery, position: number, state: QueueState, packetId: number): void {
