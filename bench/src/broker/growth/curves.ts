@@ -10,8 +10,9 @@ import type { Figures, IdleLoad, Target } from "../load/job.ts";
 import { memoryOf } from "../load/process-figures.ts";
 import { Postern, type PosternOptions } from "../peers/postern.ts";
 import type { Curve } from "../report/report.ts";
+import { connectionsMax } from "./room.ts";
 import { rulesWith } from "./rules.ts";
-import { messageLoad, type Stage } from "./stage.ts";
+import { messageLoad, rest, type Stage } from "./stage.ts";
 
 type Point = Curve["points"][number];
 
@@ -62,7 +63,7 @@ export const growths: readonly Growth[] = [
     name: "Idle connections",
     of: "connections",
     counts: [100, 1_000, 10_000],
-    far: [20_000],
+    far: [connectionsMax()],
     point: (count, stage, directory) =>
       idle(count, stage, { directory }, { clients: count, filtersEach: 0, durable: false }),
   },
@@ -75,6 +76,7 @@ export const growths: readonly Growth[] = [
     async point(count, stage, directory) {
       const options = { directory, limits };
       await using server = await Postern.start(options);
+      await rest(server);
       const target = targetOf(server);
       const load = { version: 4, publishers: 20, subscribers: 20, payloadBytes: 64, window: 200 } as const;
       stage.phase("publishing");
@@ -101,6 +103,7 @@ export const growths: readonly Growth[] = [
     async point(count, stage, directory) {
       const options = { directory, limits };
       await using server = await Postern.start(options);
+      await rest(server);
       const target = targetOf(server);
       stage.phase("publishing");
       const { more } = await stage.generator.run({
@@ -170,11 +173,12 @@ async function idle(
   load: Pick<IdleLoad, "clients" | "filtersEach" | "durable">,
 ): Promise<Point> {
   await using server = await Postern.start({ ...options, limits });
+  await rest(server);
   stage.phase("connecting, then messages beside it");
   const figures = await stage.generator.run({
     kind: "idle",
     target: targetOf(server),
-    load: { ...load, version: 4, restSeconds: 2, beside: indices(5).map(messageLoad) },
+    load: { ...load, version: 4, restSeconds: 3, beside: indices(5).map(messageLoad) },
   });
   const { bytesEach = 0, messageMicroseconds = 0 } = figures.more;
   return {
@@ -203,6 +207,7 @@ async function startCost(
   await first[Symbol.asyncDispose]();
   stage.phase("the start");
   await using server = await Postern.start(options);
+  await rest(server);
   const bytes = memoryOf(server.pids).anonymousBytes;
   const messageMicroseconds = await stage.messageCost(targetOf(server));
   return {
@@ -219,7 +224,7 @@ async function connectionCost(server: Postern, stage: Stage): Promise<Readonly<R
   stage.phase("clients that connect and subscribe");
   const clients = 1_000;
   const filtersEach = 9;
-  const load: IdleLoad = { version: 4, clients, filtersEach, restSeconds: 2, durable: false, beside: [] };
+  const load: IdleLoad = { version: 4, clients, filtersEach, restSeconds: 3, durable: false, beside: [] };
   const figures: Figures = await stage.generator.run({ kind: "idle", target: targetOf(server), load });
   return {
     clientMicroseconds: figures.serverNanoseconds / 1_000 / clients,
