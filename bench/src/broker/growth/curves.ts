@@ -8,11 +8,12 @@ import { startInstallation } from "@postern/identity/testing";
 import { indices } from "../load/in-turns.ts";
 import type { Figures, IdleLoad, Target } from "../load/job.ts";
 import { memoryOf } from "../load/process-figures.ts";
+import { rest } from "../load/rest.ts";
 import { Postern, type PosternOptions } from "../peers/postern.ts";
 import type { Curve } from "../report/report.ts";
 import { connectionsMax } from "./room.ts";
 import { rulesWith } from "./rules.ts";
-import { messageLoad, rest, type Stage } from "./stage.ts";
+import { messageLoad, type Stage } from "./stage.ts";
 
 type Point = Curve["points"][number];
 
@@ -76,7 +77,7 @@ export const growths: readonly Growth[] = [
     async point(count, stage, directory) {
       const options = { directory, limits };
       await using server = await Postern.start(options);
-      await rest(server);
+      await rest(server.pids);
       const target = targetOf(server);
       const load = { version: 4, publishers: 20, subscribers: 20, payloadBytes: 64, window: 200 } as const;
       stage.phase("publishing");
@@ -103,7 +104,7 @@ export const growths: readonly Growth[] = [
     async point(count, stage, directory) {
       const options = { directory, limits };
       await using server = await Postern.start(options);
-      await rest(server);
+      await rest(server.pids);
       const target = targetOf(server);
       stage.phase("publishing");
       const { more } = await stage.generator.run({
@@ -173,7 +174,6 @@ async function idle(
   load: Pick<IdleLoad, "clients" | "filtersEach" | "durable">,
 ): Promise<Point> {
   await using server = await Postern.start({ ...options, limits });
-  await rest(server);
   stage.phase("connecting, then messages beside it");
   const figures = await stage.generator.run({
     kind: "idle",
@@ -207,7 +207,7 @@ async function startCost(
   await first[Symbol.asyncDispose]();
   stage.phase("the start");
   await using server = await Postern.start(options);
-  await rest(server);
+  await rest(server.pids);
   const bytes = memoryOf(server.pids).anonymousBytes;
   const messageMicroseconds = await stage.messageCost(targetOf(server));
   return {

@@ -1,10 +1,10 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 
 import type { Generator } from "../load/generator.ts";
 import type { MessageLoad, Target } from "../load/job.ts";
-import { cpuNanoseconds, memoryOf } from "../load/process-figures.ts";
+import { memoryOf } from "../load/process-figures.ts";
+import { rest } from "../load/rest.ts";
 import { Postern, type PosternOptions } from "../peers/postern.ts";
 import { median } from "../report/summary.ts";
 import { pairs } from "../scenarios.ts";
@@ -17,10 +17,6 @@ const furtherRound = { warmSeconds: 0.2, seconds: 0.6 } as const;
 const messagesMin = 300_000;
 const restartRounds = 3;
 const sayEveryMs = 20_000;
-/** A server gives back what its start has left behind when nothing came for a second and a half. */
-const restMs = 2_000;
-const lookMs = 500;
-const restNanosecondsMax = 25_000_000;
 
 /** What it takes a server to be there again. */
 interface Start {
@@ -143,19 +139,7 @@ async function startAgain(options: PosternOptions): Promise<Start> {
   const startedMs = performance.now();
   await using server = await Postern.start(options);
   const seconds = (performance.now() - startedMs) / 1_000;
-  await rest(server);
+  await rest(server.pids);
   const { anonymousBytes, peakBytes } = memoryOf(server.pids);
   return { nanoseconds: server.startNanoseconds, seconds, ownBytes: anonymousBytes, peakBytes };
-}
-
-/** Resolves when a server that has just started, and to which nothing comes, has given back what its start left behind. */
-export async function rest({ pids }: Pick<Postern, "pids">): Promise<void> {
-  await delay(restMs);
-  let nanoseconds = cpuNanoseconds(pids);
-  for (let spent = Infinity; spent > restNanosecondsMax;) {
-    await delay(lookMs);
-    const now = cpuNanoseconds(pids);
-    spent = now - nanoseconds;
-    nanoseconds = now;
-  }
 }

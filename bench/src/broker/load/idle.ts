@@ -6,16 +6,20 @@ import { indices, inTurns } from "./in-turns.ts";
 import { Measured } from "./measured.ts";
 import { MessageRun } from "./messages.ts";
 import { memoryOf } from "./process-figures.ts";
+import { rest } from "./rest.ts";
 import { median } from "../report/summary.ts";
 
 const filtersPerSubscribe = 500;
+
+/** Of each server, by its first process: the bytes it had before anybody came. */
+const bytesBefore = new Map<number, number>();
 
 /** Connects clients, leaves them alone, and looks at the server's memory. Counted are clients. */
 export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> {
   const { version, clients: count, filtersEach, restSeconds, durable, beside } = load;
   const measured = new Measured(target.pids);
   const clients: LoadClient[] = [];
-  const before = memoryOf(target.pids);
+  const before = await bytesBeforeAnybody(target.pids);
   measured.start(0);
   try {
     await inTurns(indices(count), async (index) => {
@@ -37,7 +41,7 @@ export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> 
     const figures = measured.stop(count);
     await delay(restSeconds * 1_000);
     const after = memoryOf(target.pids);
-    const bytesEach = (after.anonymousBytes - before.anonymousBytes) / count;
+    const bytesEach = (after.anonymousBytes - before) / count;
     const costs: number[] = [];
     for (const one of beside) costs.push(await messageCost(target, one));
     const messageMicroseconds = median(costs);
@@ -46,6 +50,16 @@ export async function runIdle(target: Target, load: IdleLoad): Promise<Figures> 
   } finally {
     await inTurns(clients, (client) => client.close(target.speaks));
   }
+}
+
+async function bytesBeforeAnybody(pids: readonly number[]): Promise<number> {
+  const [server = 0] = pids;
+  const known = bytesBefore.get(server);
+  if (known !== undefined) return known;
+  await rest(pids);
+  const { anonymousBytes } = memoryOf(pids);
+  bytesBefore.set(server, anonymousBytes);
+  return anonymousBytes;
 }
 
 async function messageCost(target: Target, load: MessageLoad): Promise<number> {
