@@ -123,6 +123,11 @@ async function main(): Promise<void> {
       console.error(`!! ${problem}`);
     },
   });
+  for (const { name } of outside) {
+    if (summaries.some(({ peer }) => peer === name)) continue;
+    console.error(`${name} was asked for, and nothing of it could be measured: see above why`);
+    process.exitCode = 1;
+  }
   const versions = Object.fromEntries(peers.all.map(({ name, version }) => [name, version]));
   const report = { machine: where, rounds, seconds, versions, summaries };
   if (options.json !== undefined) writeFileSync(options.json, asJson(report));

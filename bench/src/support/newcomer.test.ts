@@ -21,6 +21,17 @@ describe("npm run bench", () => {
     });
   }
 
+  it("ends with 1 when a broker that was asked for cannot be reached", { timeout: 60_000 }, () => {
+    const args = ["20-pairs-qos0", "--rounds", "1", "--seconds", "0.1", "--only", "nobody"];
+    const asked = ["--broker", "nobody=mqtt://127.0.0.1:1"];
+    const { stderr, status } = spawnSync(process.execPath, [program, ...args, ...asked], {
+      encoding: "utf8",
+    });
+    assert.match(stderr, /^!! 20-pairs-qos0 cannot be measured with nobody: .*ECONNREFUSED/m);
+    assert.match(stderr, /^nobody was asked for, and nothing of it could be measured/m);
+    assert.equal(status, 1);
+  });
+
   it("leaves no server and no directory behind when it is told to end", { timeout: 60_000 }, async () => {
     const temporary = mkdtempSync(join(tmpdir(), "postern-newcomer-"));
     try {
