@@ -1,31 +1,12 @@
 import assert from "node:assert/strict";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { MemorySessionStore } from "@postern/store/memory-session-store";
-
-import { connectPacket, HandClient } from "../src/testing/hand-client.ts";
-import { openBroker, type OpenBroker } from "../src/testing/open-broker.ts";
+import type { HandClient } from "../src/testing/hand-client.ts";
 import { publishPacket, request, subscribePacket } from "../src/testing/packets.ts";
+import { client, start } from "./support/broker-of-two-threads.ts";
 
 /** So many that some are in each of two threads, and that what all get is named to those of the second. */
 const readersCount = 20;
-
-const closing: (() => Promise<unknown>)[] = [];
-after(async () => {
-  for (const close of closing.toReversed()) await close();
-});
-
-function start(limits: Parameters<typeof openBroker>[0]["limits"] = {}): OpenBroker {
-  const opened = openBroker({ store: new MemorySessionStore(), workers: 2, limits });
-  closing.push(() => opened.broker.close());
-  return opened;
-}
-
-async function client(port: number, clientId: string, version: 4 | 5 = 5): Promise<HandClient> {
-  const hand = await HandClient.connected({ host: "127.0.0.1", port }, connectPacket(clientId, version));
-  closing.push(() => hand[Symbol.asyncDispose]());
-  return hand;
-}
 
 /** Each of them subscribed to what all get, to what half of them get, and to what it gets alone. */
 function readersOn(port: number, versionOf: (index: number) => 4 | 5): Promise<HandClient[]> {
@@ -100,7 +81,7 @@ describe("what many get, some of them in another thread", () => {
 
   it("waits in bounded memory for those who do not read, and comes to the others", async () => {
     const outboundBytesMax = 131_072;
-    const opened = start({ outboundBytesMax });
+    const opened = start({ limits: { outboundBytesMax } });
     const { broker } = opened;
     const { port } = await opened.listen();
     const readers = await readersOn(port, () => 5);

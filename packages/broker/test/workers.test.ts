@@ -4,44 +4,26 @@ import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 
 import { encodeConnect } from "@postern/mqtt/connect";
 import { encodeDisconnect } from "@postern/mqtt/control";
 import { noProperties } from "@postern/mqtt/packets";
-import { MemorySessionStore } from "@postern/store/memory-session-store";
 
 import type { RunningListener } from "../src/listeners/listener.ts";
 import type { Peer } from "../src/ports.ts";
 import { connectPacket, HandClient } from "../src/testing/hand-client.ts";
-import { openBroker, type OpenBroker, type OpenBrokerOptions } from "../src/testing/open-broker.ts";
 import { ackPacket, publishPacket, request, subscribePacket } from "../src/testing/packets.ts";
 import { passWithTwoThreads } from "./support/pass-with-two-threads.ts";
 import { selfSigned } from "./support/self-signed.ts";
+import { client, closing, start } from "./support/broker-of-two-threads.ts";
 
 /** So many that none of two threads is left without one: the kernel throws a coin for each. */
 const manyCount = 24;
 const pubrel = 6;
 const sessionTakenOver = 0x8e;
 const administrativeAction = 0x98;
-
-const closing: (() => Promise<unknown>)[] = [];
-after(async () => {
-  for (const close of closing.toReversed()) await close();
-});
-
-function start(options: Partial<OpenBrokerOptions> = {}): OpenBroker {
-  const opened = openBroker({ store: new MemorySessionStore(), workers: 2, ...options });
-  closing.push(() => opened.broker.close());
-  return opened;
-}
-
-async function client(port: number, clientId: string, version: 4 | 5 = 5): Promise<HandClient> {
-  const hand = await HandClient.connected({ host: "127.0.0.1", port }, connectPacket(clientId, version));
-  closing.push(() => hand[Symbol.asyncDispose]());
-  return hand;
-}
 
 function clients(port: number, name: string, count = manyCount): Promise<HandClient[]> {
   return Promise.all(Array.from({ length: count }, (_, index) => client(port, `${name}-${index}`)));
